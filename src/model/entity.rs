@@ -1,0 +1,180 @@
+//! The state of one record: per field the concurrent values, and a clock of what has been seen.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Content, DeviceId, Dot, EntityId, Stamp, VersionVector};
+
+/// The text of a file beside its fields.
+pub const BODY: &str = "body";
+/// Where in the vault the entity lies.
+pub const PATH: &str = "path";
+/// Present while a deletion is known; its value is the clock that the deleter had seen.
+pub const DELETED: &str = "$deleted";
+/// The file's own form around its values: key order, comments, line endings.
+pub const LAYOUT: &str = "$layout";
+/// The kind of record, if the record itself says so.
+pub const TYPE: &str = "type";
+
+/// The state of one record on one replica.
+///
+/// Two states of one record are combined by `merge::join`; what a person sees is `merge::view`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entity {
+    /// Which record.
+    pub id: EntityId,
+    /// Per device, the last edit of this record that is reflected here.
+    pub clock: Clock,
+    /// Per field its concurrent values in order of their dots; never an empty list.
+    pub fields: BTreeMap<String, Vec<Sibling>>,
+}
+
+/// Per device, the last edit of one entity.
+pub type Clock = BTreeMap<DeviceId, LastEdit>;
+
+/// What one device did to one entity, up to its last edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "(u64, u64, Stamp)", into = "(u64, u64, Stamp)")]
+pub struct LastEdit {
+    /// The counter of the last edit's dot.
+    pub counter: u64,
+    /// How many times the device edited this entity.
+    pub edits: u64,
+    /// When the last edit was made.
+    pub at: Stamp,
+}
+
+impl From<(u64, u64, Stamp)> for LastEdit {
+    fn from((counter, edits, at): (u64, u64, Stamp)) -> Self {
+        Self { counter, edits, at }
+    }
+}
+
+impl From<LastEdit> for (u64, u64, Stamp) {
+    fn from(edit: LastEdit) -> Self {
+        (edit.counter, edit.edits, edit.at)
+    }
+}
+
+/// One of several concurrent values of a field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sibling {
+    /// The edit that set it.
+    pub dot: Dot,
+    /// When that was.
+    pub at: Stamp,
+    /// What was set.
+    #[serde(flatten)]
+    pub content: Content,
+    /// Where a merge made this value out of values that exclude each other: those values. They wait
+    /// here, on every device, until somebody edits the field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternative>,
+}
+
+/// A value that a merge could not keep in sight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// The edit that had set it.
+    pub dot: Dot,
+    /// When that was.
+    pub at: Stamp,
+    /// What had been set.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// What an edit does to one field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The field gets this value; the alternatives are those a merge leaves to a person.
+    Set(Content, Vec<Alternative>),
+    /// The field goes.
+    Remove,
+}
+
+impl Change {
+    /// A plain new value.
+    pub fn set(content: Content) -> Self {
+        Self::Set(content, Vec::new())
+    }
+}
+
+/// The fields that one edit changes.
+pub type Changes = BTreeMap<String, Change>;
+
+impl Entity {
+    /// An entity nobody has edited yet.
+    pub fn new(id: EntityId) -> Self {
+        Self {
+            id,
+            clock: Clock::new(),
+            fields: BTreeMap::new(),
+        }
+    }
+
+    /// Applies one edit: each changed field gets the edit's dot and loses every value seen here.
+    /// The fields of one edit share its dot, for they were changed together.
+    pub fn edit(&mut self, dot: &Dot, at: Stamp, changes: Changes) {
+        for (field, change) in changes {
+            match change {
+                Change::Set(content, alternatives) => {
+                    let sibling = Sibling {
+                        dot: dot.clone(),
+                        at,
+                        content,
+                        alternatives,
+                    };
+                    self.fields.insert(field, vec![sibling]);
+                }
+                Change::Remove => {
+                    self.fields.remove(&field);
+                }
+            }
+        }
+        let edits = self.clock.get(&dot.device).map_or(0, |last| last.edits);
+        let last = LastEdit {
+            counter: dot.counter,
+            edits: edits + 1,
+            at,
+        };
+        self.clock.insert(dot.device.clone(), last);
+    }
+
+    /// Whether the edit is reflected in this state.
+    pub fn covers(&self, dot: &Dot) -> bool {
+        self.clock
+            .get(&dot.device)
+            .is_some_and(|last| last.counter >= dot.counter)
+    }
+
+    /// The edits reflected in this state, as a version vector.
+    pub fn seen(&self) -> VersionVector {
+        self.clock
+            .iter()
+            .map(|(device, last)| (device.clone(), last.counter))
+            .collect()
+    }
+
+    /// How many edits were ever made to this record, as far as known here: it rises with each, and
+    /// two devices that each edit version 5 once meet at 7.
+    pub fn version(&self) -> u64 {
+        self.clock
+            .values()
+            .fold(0, |sum, last| sum.saturating_add(last.edits))
+    }
+
+    /// The time and the maker of the latest edit.
+    pub fn last_modified(&self) -> Option<(Stamp, &DeviceId)> {
+        self.clock
+            .iter()
+            .map(|(device, last)| (last.at, device))
+            .max()
+    }
+
+    /// The concurrent values of a field; none if it is not there.
+    pub fn siblings(&self, field: &str) -> &[Sibling] {
+        self.fields.get(field).map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,195 @@
+//! JSON as larder takes it: no duplicate keys, no nesting without end, no number that a double
+//! cannot hold.
+
+use std::fmt;
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+
+use super::limits::NESTING_MAX;
+
+/// A text that is not JSON as larder takes it; says where and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidJson(String);
+
+/// Parses one JSON value, refusing duplicate keys, nesting over [`NESTING_MAX`] and numbers that a
+/// double cannot hold: other programs would read something else than what was written.
+pub fn parse(text: &str) -> Result<Value, InvalidJson> {
+    check_integers(text)?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Strict { depth: 0 }
+        .deserialize(&mut reader)
+        .and_then(|value| reader.end().map(|()| value))
+        .map_err(|error| InvalidJson(error.to_string()))?;
+    Ok(value)
+}
+
+/// Refuses integers that change when they become a double. serde_json turns those over 64 bits into
+/// doubles without a word, so they are looked for in the text itself.
+fn check_integers(text: &str) -> Result<(), InvalidJson> {
+    let bytes = text.as_bytes();
+    let (mut at, mut in_string) = (0, false);
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            b'-' | b'0'..=b'9' if !in_string => {
+                let rest = text.get(at..).unwrap_or_default();
+                let length = rest
+                    .bytes()
+                    .take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+                    .count();
+                let number = rest.get(..length).unwrap_or_default();
+                check_integer(number)?;
+                at += length;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+fn check_integer(number: &str) -> Result<(), InvalidJson> {
+    let digits = number.trim_start_matches('-');
+    if digits.len() <= 15 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(());
+    }
+    let held = number
+        .parse::<f64>()
+        .is_ok_and(|double| format!("{double:.0}") == number);
+    if held {
+        return Ok(());
+    }
+    Err(InvalidJson(format!(
+        "the number {number} is larger than a double can hold; quote it"
+    )))
+}
+
+/// Reads a value while it counts how deep it is.
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
+        if self.depth >= NESTING_MAX {
+            return Err(E::custom(format!(
+                "nested deeper than {NESTING_MAX} levels"
+            )));
+        }
+        Ok(Self {
+            depth: self.depth + 1,
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("not a finite number"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(self.deeper()?)? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let value = map.next_value_seed(self.deeper()?)?;
+            if object.contains_key(&key) {
+                return Err(A::Error::custom(format!("the key {key:?} stands twice")));
+            }
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn refuses_what_others_would_read_differently() {
+        assert!(refused(r#"{"a":1,"b":{"x":1,"x":2}}"#).starts_with(r#"the key "x" stands twice"#));
+        assert_eq!(
+            refused(r#"{"a":9007199254740993}"#),
+            "the number 9007199254740993 is larger than a double can hold; quote it"
+        );
+        assert!(refused("{\"a\":123456789012345678901234}").contains("larger than a double"));
+        assert!(refused("1e999").contains("number out of range"));
+        assert!(refused("{} x").contains("trailing characters"));
+        let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65));
+        assert!(refused(&deep).contains("nested deeper than 64 levels"));
+        let fine = format!("{}1{}", "[".repeat(64), "]".repeat(64));
+        assert!(parse(&fine).is_ok());
+    }
+
+    #[test]
+    fn takes_the_rest() {
+        for text in [
+            r#"{"a":"9007199254740993"}"#,
+            "9007199254740992",
+            "-5",
+            "1.5e3",
+            "[]",
+            "null",
+        ] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+    }
+}

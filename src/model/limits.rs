@@ -1,0 +1,30 @@
+//! Every bound on what larder takes in, in one place. Each has a test that asserts its message.
+
+/// The longest manifest that is read, in bytes.
+pub const MANIFEST_BYTES_MAX: u64 = 8 << 20;
+/// The longest text of one record (a file, or what `put` is given), in bytes.
+pub const TEXT_BYTES_MAX: u64 = 1 << 20;
+/// The longest encoded entity that is read, in bytes. An entity holds one text of at most
+/// [`TEXT_BYTES_MAX`], escaped as JSON, and for a while the concurrent versions of it as well.
+pub const ENTITY_BYTES_MAX: usize = 16 << 20;
+/// The deepest nesting of a value.
+pub const NESTING_MAX: usize = 64;
+/// The most fields an entity has.
+pub const FIELDS_MAX: usize = 1000;
+/// The longest field name, in bytes.
+pub const FIELD_NAME_BYTES_MAX: usize = 256;
+/// The longest entity id, in bytes.
+pub const ID_BYTES_MAX: usize = 64;
+/// Compressed data may grow by this factor, plus [`INFLATED_BYTES_EXTRA`].
+pub const INFLATION_MAX: u64 = 16;
+/// What compressed data may grow beyond [`INFLATION_MAX`] times its length, in bytes.
+pub const INFLATED_BYTES_EXTRA: u64 = 1 << 20;
+/// The longest data file (delta, pack or entity file) that is read whole, in bytes.
+pub const DATA_FILE_BYTES_MAX: u64 = 64 << 20;
+/// The most concurrent values of one field that are read.
+pub const SIBLINGS_MAX: usize = 256;
+/// The most devices in one clock.
+pub const DEVICES_MAX: usize = 4096;
+/// A stamp further ahead of this device's clock than this many milliseconds is kept, reported, and
+/// not believed.
+pub const STAMP_AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1000;
