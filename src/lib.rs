@@ -1,4 +1,7 @@
 //! larder keeps a folder of records in step on all of a person's devices through storage they
 //! already have.
 
+pub mod digest;
+pub mod merge;
 pub mod model;
+pub mod store;

@@ -110,6 +110,11 @@ impl VersionVector {
         }
     }
 
+    /// Reads a vector that stands as a JSON value, as in a deletion.
+    pub fn from_json(value: &serde_json::Value) -> Option<Self> {
+        Self::deserialize(value).ok()
+    }
+
     /// The highest edit per device, in order of the devices.
     pub fn iter(&self) -> impl Iterator<Item = (&DeviceId, u64)> {
         self.0.iter().map(|(device, counter)| (device, *counter))

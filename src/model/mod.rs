@@ -1,17 +1,25 @@
 //! Plain data: ids, clocks, entities, rules. No I/O, no clock, no store.
 
+mod conflict;
 mod content;
 mod dot;
 pub mod entity;
+mod file;
 mod ids;
 pub mod json;
 pub mod limits;
+mod path;
+mod record;
 pub mod rules;
 mod stamp;
 
+pub use conflict::{Conflict, ConflictKind, ConflictState, ConflictValue};
 pub use content::Content;
 pub use dot::{Dot, InvalidDot, VersionVector};
 pub use entity::{Alternative, Change, Changes, Clock, Entity, LastEdit, Sibling};
 pub use ids::{DeviceId, EntityId, InvalidId, RemoteId};
+pub use file::{FileStat, KnownFile};
+pub use path::{BadPath, VaultPath};
+pub use record::{Agreed, Record, Update, View};
 pub use rules::{DeleteRule, Rule, Rules, Strategy};
 pub use stamp::{InvalidStamp, Stamp};

@@ -1,0 +1,25 @@
+//! Pure merging: the join of two states, the view of one, the plan of a turn. No I/O, no clock, no
+//! store.
+//!
+//! Everything here is a function of its arguments alone, on every device and in every version of
+//! the program: no random state, no deadline, no order of a hash map. Where work has to be bounded
+//! it is counted in steps and never measured in time.
+
+mod conflict;
+mod join;
+pub mod object;
+mod place;
+mod plan;
+mod resolve;
+pub mod set;
+pub mod text;
+mod view;
+
+pub use conflict::conflicts;
+pub use join::join;
+pub use place::{PathClaims, Wish};
+pub use plan::{
+    Counts, FileAction, IncomingBrake, LocalEdit, News, Pen, Plan, Snapshot, VaultForms, plan,
+};
+pub use resolve::{Resolved, resolve};
+pub use view::{is_deleted, type_name, view};

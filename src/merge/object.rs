@@ -1,0 +1,1 @@
+//! Merges two versions of a nested object.

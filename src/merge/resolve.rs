@@ -1,0 +1,222 @@
+//! Bringing two sides of one record together with the help of their common ancestor.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    join::join,
+    object, set, text,
+    view::{age_order, field_rule, newest, shown, type_name, view, without_ancestor},
+};
+use crate::model::{
+    Alternative, Change, Changes, Content, Entity, Rule, Rules, Sibling, Strategy,
+    entity::{DELETED, LAYOUT},
+};
+
+/// Two sides of a record, joined, and the edit that finishes what the join alone cannot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// The join of both sides.
+    pub joined: Entity,
+    /// The edit to make on top of it, by the device that met the two sides; often empty.
+    pub changes: Changes,
+}
+
+/// Joins `local` and `remote` and merges what needs `base`, the state both sides grew from.
+///
+/// Only fields that both sides changed are touched; the rules that merely choose leave the choice
+/// to the view. Without a base the merges fall back to their symmetric two-way form.
+#[must_use]
+pub fn resolve(base: Option<&Entity>, local: &Entity, remote: &Entity, rules: &Rules) -> Resolved {
+    let joined = join(local, remote);
+    if joined == *local || joined == *remote {
+        return Resolved { joined, changes: Changes::new() };
+    }
+    let type_name = type_name(&joined, rules);
+    let sides = Sides { base, local, remote, joined: &joined, rules, type_name: &type_name };
+    let changes = match rules.strategy(&type_name) {
+        Strategy::Merge => sides.merge(None),
+        Strategy::Manual => sides.merge(Some(Rule::Manual)),
+        Strategy::LocalWins => sides.take(local, remote),
+        Strategy::RemoteWins => sides.take(remote, local),
+        Strategy::NewestWins if local.last_modified() > remote.last_modified() => {
+            sides.take(local, remote)
+        }
+        Strategy::NewestWins => sides.take(remote, local),
+    };
+    Resolved { joined, changes }
+}
+
+struct Sides<'a> {
+    base: Option<&'a Entity>,
+    local: &'a Entity,
+    remote: &'a Entity,
+    joined: &'a Entity,
+    rules: &'a Rules,
+    type_name: &'a str,
+}
+
+impl Sides<'_> {
+    /// Field by field; `forced` replaces the rules of the fields.
+    fn merge(&self, forced: Option<Rule>) -> Changes {
+        let mut changes = BTreeMap::new();
+        for (field, siblings) in &self.joined.fields {
+            if field == DELETED || !self.both_changed(field, siblings) {
+                continue;
+            }
+            let own = field_rule(self.rules, self.type_name, field, siblings);
+            let rule = if own == Rule::Layout { own } else { forced.unwrap_or(own) };
+            if let Some(change) = self.merge_field(field, rule) {
+                changes.insert(field.clone(), change);
+            }
+        }
+        changes
+    }
+
+    /// Whether both sides hold values of this field that the other lacks.
+    fn both_changed(&self, field: &str, joined: &[Sibling]) -> bool {
+        let values = |siblings: &[Sibling]| siblings.len();
+        values(joined) > 1
+            && self.local.siblings(field) != joined
+            && self.remote.siblings(field) != joined
+            && joined.windows(2).any(|pair| matches!(pair, [a, b] if a.content.value != b.content.value))
+    }
+
+    fn merge_field(&self, field: &str, rule: Rule) -> Option<Change> {
+        let local = Side::of(self.local.siblings(field), rule)?;
+        let remote = Side::of(self.remote.siblings(field), rule)?;
+        let local_first = age_order(
+            (local.newest.at, &local.newest.dot),
+            (remote.newest.at, &remote.newest.dot),
+        )
+        .is_lt();
+        let (first, second) = if local_first { (local, remote) } else { (remote, local) };
+        let base = self.base.and_then(|base| shown(rule, base.siblings(field)));
+        let merged = merge_values(rule, base.as_ref(), &first.content, &second.content)?;
+        let alternatives =
+            if merged.lost { vec![first.alternative(), second.alternative()] } else { Vec::new() };
+        Some(Change::Set(merged.content, alternatives))
+    }
+
+    /// The winner's fields over the joined ones, the loser's kept as alternatives.
+    fn take(&self, winner: &Entity, loser: &Entity) -> Changes {
+        let both = view(self.joined, self.rules);
+        let (won, lost) = (view(winner, self.rules), view(loser, self.rules));
+        let mut changes = BTreeMap::new();
+        for field in both.fields.keys().filter(|field| *field != LAYOUT) {
+            let is_single = self.joined.siblings(field).len() == 1;
+            if won.fields.get(field) == both.fields.get(field) && is_single {
+                continue;
+            }
+            let change = match won.fields.get(field) {
+                Some(content) => {
+                    let beaten = lost.fields.get(field).filter(|other| *other != content);
+                    let alternative = beaten.and(newest(loser.siblings(field)));
+                    Change::Set(content.clone(), alternative.map(keep).into_iter().collect())
+                }
+                None => Change::Remove,
+            };
+            changes.insert(field.clone(), change);
+        }
+        changes
+    }
+}
+
+/// One side's value of a field, with the edit that is to be named for it.
+struct Side<'a> {
+    content: Content,
+    newest: &'a Sibling,
+}
+
+impl<'a> Side<'a> {
+    fn of(siblings: &'a [Sibling], rule: Rule) -> Option<Self> {
+        Some(Self { content: shown(rule, siblings)?, newest: newest(siblings)? })
+    }
+
+    fn alternative(&self) -> Alternative {
+        let (dot, at) = (self.newest.dot.clone(), self.newest.at);
+        Alternative { dot, at, content: self.content.clone() }
+    }
+}
+
+fn keep(sibling: &Sibling) -> Alternative {
+    Alternative { dot: sibling.dot.clone(), at: sibling.at, content: sibling.content.clone() }
+}
+
+struct MergedValue {
+    content: Content,
+    lost: bool,
+}
+
+/// The merged value under a rule that makes one; nothing under a rule that only chooses.
+fn merge_values(
+    rule: Rule,
+    base: Option<&Content>,
+    first: &Content,
+    second: &Content,
+) -> Option<MergedValue> {
+    let made = |content, lost| Some(MergedValue { content, lost });
+    match (rule, base.map(|base| &base.value), &first.value, &second.value) {
+        (Rule::Manual, _, _, _) => made(base.unwrap_or(first).clone(), true),
+        (Rule::Text, Some(Value::String(base)), Value::String(a), Value::String(b)) => {
+            let merged = text::merge3(base, a, b);
+            made(Content::new(merged.text), !merged.overlaps.is_empty())
+        }
+        (Rule::Layout, Some(Value::String(base)), Value::String(a), Value::String(b)) => {
+            made(merge_layouts(base, a, b).unwrap_or_else(|| second.clone()), false)
+        }
+        (Rule::Layout, _, _, _) => made(second.clone(), false),
+        (Rule::Union, Some(Value::Array(base)), Value::Array(a), Value::Array(b)) => {
+            made(Content::new(set::merge3(Some(base), a, b)), false)
+        }
+        (Rule::Counter, base, Value::Number(_), Value::Number(_)) => {
+            made(merge_counters(base, &first.value, &second.value)?, false)
+        }
+        (Rule::Nested, Some(Value::Object(base)), Value::Object(a), Value::Object(b)) => {
+            let mut lost = false;
+            let merged = object::merge3(Some(base), a, b, &mut |_, _, _, second| {
+                lost = true;
+                second.cloned().unwrap_or(Value::Null)
+            });
+            made(Content::new(merged), lost)
+        }
+        (Rule::Text, _, Value::String(_), Value::String(_))
+        | (Rule::Union, _, Value::Array(_), Value::Array(_))
+        | (Rule::Nested, _, Value::Object(_), Value::Object(_)) => {
+            let (content, lost) = without_ancestor(rule, first, second);
+            made(content, lost)
+        }
+        _ => None,
+    }
+}
+
+/// Merges two layouts by lines; nothing if that would put a field into the file twice or leave the
+/// result open to doubt. Nothing is lost then: the newest layout is taken, and fields that it has
+/// no place for are added to it when the file is written.
+fn merge_layouts(base: &str, first: &str, second: &str) -> Option<Content> {
+    let merged = text::merge3(base, first, second);
+    if !merged.overlaps.is_empty() {
+        return None;
+    }
+    let mut places: Vec<&str> = merged.text.split('\0').skip(1).step_by(2).collect();
+    let count = places.len();
+    places.sort_unstable();
+    places.dedup();
+    (places.len() == count).then(|| Content::new(merged.text))
+}
+
+/// What both sides added, together; without a base the higher count.
+fn merge_counters(base: Option<&Value>, first: &Value, second: &Value) -> Option<Content> {
+    let Some(base) = base.filter(|base| base.is_number()) else {
+        let higher = first.as_f64()? >= second.as_f64()?;
+        return Some(Content::new(if higher { first.clone() } else { second.clone() }));
+    };
+    if let (Some(base), Some(a), Some(b)) = (base.as_i64(), first.as_i64(), second.as_i64())
+        && let Some(sum) = a.checked_sub(base).and_then(|added| added.checked_add(b))
+    {
+        return Some(Content::new(sum));
+    }
+    let sum = first.as_f64()? - base.as_f64()? + second.as_f64()?;
+    serde_json::Number::from_f64(sum).map(Content::new)
+}

@@ -1,0 +1,148 @@
+//! The scan's memory of the vault, and what was about to be done to it.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Row, params};
+
+use super::{Result, Store, corrupt, records::entity_id, signed, unsigned};
+use crate::model::{EntityId, FileStat, KnownFile, VaultPath};
+
+/// A file of the vault, as the books have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRow {
+    /// Where it lies.
+    pub path: VaultPath,
+    /// Whose file it is.
+    pub entity: EntityId,
+    /// What it was when it was last read or written.
+    pub known: KnownFile,
+}
+
+/// Something about to be done to a file: after a crash the next scan knows its own work by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Which file.
+    pub path: VaultPath,
+    /// Whose file it is.
+    pub entity: EntityId,
+    /// The SHA-256 of what it is to hold; nothing if it is to go.
+    pub sha256: Option<String>,
+}
+
+impl Store {
+    /// Every file of the vault that is known.
+    pub fn files(&self) -> Result<BTreeMap<VaultPath, (EntityId, KnownFile)>> {
+        let sql = "SELECT path, entity, size, mtime_ns, ctime_ns, inode, sha256 FROM file";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut files = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let file = read_row(row)?;
+            files.insert(file.path, (file.entity, file.known));
+        }
+        Ok(files)
+    }
+
+    /// How many files of the vault are known.
+    pub fn file_count(&self) -> Result<usize> {
+        let count: i64 = self.connection.query_row("SELECT count(*) FROM file", [], |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// What was about to be done to the vault when a turn was cut short.
+    pub fn intents(&self) -> Result<Vec<Intent>> {
+        let sql = "SELECT path, entity, sha256 FROM intent ORDER BY path";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut intents = Vec::new();
+        while let Some(row) = rows.next()? {
+            intents.push(Intent {
+                path: vault_path(&row.get::<_, String>(0)?)?,
+                entity: entity_id(row.get(1)?)?,
+                sha256: row.get(2)?,
+            });
+        }
+        Ok(intents)
+    }
+
+    /// Keeps what was done to the vault: files written, files removed, and the records whose file
+    /// now shows their state. Nothing is about to be done any more.
+    pub fn settle_files(
+        &mut self,
+        written: &[FileRow],
+        removed: &[VaultPath],
+        settled: &[EntityId],
+    ) -> Result<()> {
+        self.transact(|connection| {
+            for path in removed {
+                forget(connection, path)?;
+            }
+            for file in written {
+                remember(connection, file)?;
+            }
+            let sql = "UPDATE entity SET pending = 0, shown_state = NULL WHERE id = ?1";
+            let mut settle = connection.prepare_cached(sql)?;
+            for id in settled {
+                settle.execute([id.as_str()])?;
+            }
+            connection.execute("DELETE FROM intent", [])?;
+            Ok(())
+        })
+    }
+
+    /// Brings the books of files that only moved in time up to date.
+    pub fn touch_files(&mut self, touched: &[FileRow]) -> Result<()> {
+        self.transact(|connection| {
+            touched.iter().try_for_each(|file| remember(connection, file))
+        })
+    }
+}
+
+pub(super) fn remember(connection: &Connection, file: &FileRow) -> Result<()> {
+    let stat = &file.known.stat;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO file (path, entity, size, mtime_ns, ctime_ns, inode, sha256)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            file.path.as_str(),
+            file.entity.as_str(),
+            signed(stat.size),
+            stat.mtime_ns,
+            stat.ctime_ns,
+            signed(stat.inode),
+            file.known.sha256,
+        ])?;
+    Ok(())
+}
+
+pub(super) fn forget(connection: &Connection, path: &VaultPath) -> Result<()> {
+    connection.prepare_cached("DELETE FROM file WHERE path = ?1")?.execute([path.as_str()])?;
+    Ok(())
+}
+
+pub(super) fn intend(connection: &Connection, intent: &Intent) -> Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO intent (path, entity, sha256) VALUES (?1, ?2, ?3)")?
+        .execute(params![intent.path.as_str(), intent.entity.as_str(), intent.sha256])?;
+    Ok(())
+}
+
+pub(super) fn vault_path(text: &str) -> Result<VaultPath> {
+    VaultPath::new(text).map_err(|error| corrupt(format!("the path {text:?}"), error))
+}
+
+fn read_row(row: &Row<'_>) -> Result<FileRow> {
+    let stat = FileStat {
+        size: unsigned(row.get(2)?),
+        mtime_ns: row.get(3)?,
+        ctime_ns: row.get(4)?,
+        inode: unsigned(row.get(5)?),
+    };
+    Ok(FileRow {
+        path: vault_path(&row.get::<_, String>(0)?)?,
+        entity: entity_id(row.get(1)?)?,
+        known: KnownFile { stat, sha256: row.get(6)? },
+    })
+}

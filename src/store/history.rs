@@ -1,0 +1,67 @@
+//! States that were replaced, kept so that they can be listed and brought back.
+
+use rusqlite::{Connection, params};
+
+use super::{Result, Store, from_json, signed, to_json};
+use crate::model::{Entity, EntityId};
+
+/// A state that was replaced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Past {
+    /// When it was replaced on this device, in milliseconds since 1970.
+    pub recorded_ms: i64,
+    /// The state.
+    pub state: Entity,
+}
+
+impl Store {
+    /// The states that a record had before, the latest first.
+    pub fn history(&self, id: &EntityId) -> Result<Vec<Past>> {
+        let sql = "SELECT recorded_ms, state FROM history WHERE entity = ?1
+                   ORDER BY recorded_ms DESC, version DESC";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([id.as_str()])?;
+        let mut past = Vec::new();
+        while let Some(row) = rows.next()? {
+            let state: Vec<u8> = row.get(1)?;
+            let state = from_json(&format!("the history of {id}"), &state)?;
+            past.push(Past { recorded_ms: row.get(0)?, state });
+        }
+        Ok(past)
+    }
+
+    /// The latest replacements in the whole vault, the latest first, at most `limit`.
+    pub fn recent_history(&self, limit: u32) -> Result<Vec<Past>> {
+        let sql = "SELECT recorded_ms, state FROM history ORDER BY recorded_ms DESC LIMIT ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([limit])?;
+        let mut past = Vec::new();
+        while let Some(row) = rows.next()? {
+            let state: Vec<u8> = row.get(1)?;
+            past.push(Past { recorded_ms: row.get(0)?, state: from_json("the history", &state)? });
+        }
+        Ok(past)
+    }
+
+    /// Drops what was replaced before `before_ms`, in milliseconds since 1970.
+    pub fn prune_history(&mut self, before_ms: i64) -> Result<usize> {
+        self.transact(|connection| {
+            Ok(connection.execute("DELETE FROM history WHERE recorded_ms < ?1", [before_ms])?)
+        })
+    }
+}
+
+pub(super) fn keep(connection: &Connection, replaced: &Entity, now_ms: i64) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO history (entity, recorded_ms, version, state)
+             VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![
+            replaced.id.as_str(),
+            now_ms,
+            signed(replaced.version()),
+            to_json(replaced)?
+        ])?;
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The replica: a vault's state on this device, in SQLite. The only user of rusqlite.
+
+mod conflicts;
+mod files;
+mod history;
+mod records;
+mod replica;
+mod schema;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, Transaction};
+
+pub use conflicts::StoredConflict;
+pub use files::{FileRow, Intent};
+pub use history::Past;
+pub use records::Decided;
+pub use replica::{RemoteMark, Replica};
+
+/// The result of a call on the store.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Why the replica could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// SQLite failed.
+    #[error("the replica's database failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A row holds something else than larder wrote.
+    #[error("the replica's database is damaged: {what} does not read: {detail}")]
+    Corrupt {
+        /// Which row.
+        what: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The database has a form that this program does not know.
+    #[error(
+        "the replica was made by a newer larder (form {version}, this one knows {known}); \
+         update larder on this device"
+    )]
+    TooNew {
+        /// The database's form.
+        version: usize,
+        /// The newest form known here.
+        known: usize,
+    },
+    /// A test stopped the store before a commit.
+    #[error("the store was stopped before a commit, by a test")]
+    Stopped,
+}
+
+/// Asked before each commit; `false` stops the store there as a crash would.
+pub type CommitGate = Box<dyn FnMut() -> bool + Send>;
+
+/// A vault's state on this device.
+pub struct Store {
+    connection: Connection,
+    file: Option<PathBuf>,
+    gate: Option<CommitGate>,
+}
+
+impl Store {
+    /// Opens the database at `path` or makes it, and brings it to the current form.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::set_up(Connection::open(path)?, Some(path.to_owned()))
+    }
+
+    /// A store that lives in memory, for tests.
+    pub fn in_memory() -> Result<Self> {
+        Self::set_up(Connection::open_in_memory()?, None)
+    }
+
+    fn set_up(mut connection: Connection, file: Option<PathBuf>) -> Result<Self> {
+        connection.busy_timeout(std::time::Duration::from_secs(10))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // An edit is sent under the dot that was written here: the dot must survive a power cut.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        schema::migrate(&mut connection, file.as_deref())?;
+        Ok(Self { connection, file, gate: None })
+    }
+
+    /// Where the database lies, if it lies in a file.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Has `gate` asked before each commit from now on.
+    pub fn set_commit_gate(&mut self, gate: CommitGate) {
+        self.gate = Some(gate);
+    }
+
+    /// Runs `work` in one transaction: all of it is kept, or nothing.
+    fn transact<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let transaction = self.connection.transaction()?;
+        let value = work(&transaction)?;
+        if self.gate.as_mut().is_some_and(|gate| !gate()) {
+            return Err(StoreError::Stopped);
+        }
+        transaction.commit()?;
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+fn corrupt(what: impl Into<String>, detail: impl fmt::Display) -> StoreError {
+    StoreError::Corrupt { what: what.into(), detail: detail.to_string() }
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| corrupt("a value to be written", error))
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| corrupt(what, error))
+}
+
+/// SQLite has signed numbers only; larder's counters never come near the sign.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

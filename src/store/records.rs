@@ -1,0 +1,267 @@
+//! Records: their states, what is agreed with the remote, and the transaction that keeps a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    FileRow, Intent, RemoteMark, Replica, Result, Store, conflicts, corrupt, files, from_json,
+    history,
+    replica::set,
+    signed, to_json, unsigned,
+};
+use crate::model::{Agreed, Entity, EntityId, Record, Update, VaultPath, VersionVector};
+
+/// What a plan changes in the replica: kept in one transaction, or not at all.
+#[derive(Debug)]
+pub struct Decided<'a> {
+    /// The records.
+    pub updates: &'a [Update],
+    /// The records whose file has to be written, moved or removed.
+    pub pending: &'a BTreeSet<EntityId>,
+    /// The replica's own state, with its last edit.
+    pub replica: &'a Replica,
+    /// Files whose place in the books is new, as the scan saw them.
+    pub seen: &'a [FileRow],
+    /// Files that the scan found gone.
+    pub gone: &'a [VaultPath],
+    /// What is about to be done to the vault.
+    pub intents: &'a [Intent],
+    /// When the scan began, in milliseconds since 1970; nothing if there was none.
+    pub scanned_ms: Option<i64>,
+    /// When this is, in milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+impl Store {
+    /// A record; nothing if there is none of that id.
+    pub fn record(&self, id: &EntityId) -> Result<Option<Record>> {
+        let sql = "SELECT e.state, e.agreed, e.agreed_state, e.shown_state, e.kept, f.path
+                   FROM entity e LEFT JOIN file f ON f.entity = e.id WHERE e.id = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let raw = statement
+            .query_row([id.as_str()], |row| {
+                Ok(RawRecord {
+                    state: row.get(0)?,
+                    agreed: row.get(1)?,
+                    agreed_state: row.get(2)?,
+                    shown_state: row.get(3)?,
+                    kept: row.get(4)?,
+                    file: row.get(5)?,
+                })
+            })
+            .optional()?;
+        raw.map(|raw| raw.read(id)).transpose()
+    }
+
+    /// The records with these ids, as far as they exist.
+    pub fn records(&self, ids: &BTreeSet<EntityId>) -> Result<BTreeMap<EntityId, Record>> {
+        let mut records = BTreeMap::new();
+        for id in ids {
+            if let Some(record) = self.record(id)? {
+                records.insert(id.clone(), record);
+            }
+        }
+        Ok(records)
+    }
+
+    /// The records that need a look: with edits that a remote of these edits lacks, not known to be
+    /// agreed, or whose file is behind.
+    pub fn unsettled(&self, remote_knows: &VersionVector) -> Result<BTreeSet<EntityId>> {
+        let mut ids = self.ids("SELECT id FROM entity WHERE agreed <> 1")?;
+        ids.extend(self.ids("SELECT id FROM entity WHERE pending = 1")?);
+        let mut by_device = self
+            .connection
+            .prepare_cached("SELECT entity FROM edit WHERE device = ?1 AND counter > ?2")?;
+        for device in self.devices()? {
+            let known = crate::model::DeviceId::new(device.clone())
+                .map_or(0, |device| remote_knows.get(&device));
+            let found = by_device.query_map(params![device, signed(known)], |row| row.get(0))?;
+            for id in found {
+                ids.insert(entity_id(id?)?);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The records with edits that nobody has acknowledged, as far as known without asking.
+    pub fn unsent(&self) -> Result<BTreeSet<EntityId>> {
+        self.ids("SELECT id FROM entity WHERE agreed <> 1 AND kept = 0")
+    }
+
+    /// All ids, in order.
+    pub fn all_ids(&self) -> Result<BTreeSet<EntityId>> {
+        self.ids("SELECT id FROM entity")
+    }
+
+    /// Calls `each` with every record's state in order of the ids, without holding them all.
+    pub fn each_state(&self, mut each: impl FnMut(Entity) -> Result<()>) -> Result<()> {
+        let mut statement = self.connection.prepare("SELECT id, state FROM entity ORDER BY id")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (id, state): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            each(from_json(&format!("record {id}"), &state)?)?;
+        }
+        Ok(())
+    }
+
+    /// How many records there are, the deleted left out.
+    pub fn live_count(&self) -> Result<u64> {
+        let sql = "SELECT count(*) FROM entity WHERE deleted = 0";
+        Ok(unsigned(self.connection.query_row(sql, [], |row| row.get(0))?))
+    }
+
+    /// The live records that want a path that folds to `key`.
+    pub fn claimants(&self, key: &str) -> Result<BTreeSet<EntityId>> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT id FROM entity WHERE path_key = ?1")?;
+        let ids = statement.query_map([key], |row| row.get::<_, String>(0))?;
+        ids.map(|id| entity_id(id?)).collect()
+    }
+
+    /// Keeps what a plan decided.
+    pub fn decide(&mut self, decided: &Decided<'_>) -> Result<()> {
+        self.transact(|connection| {
+            for path in decided.gone {
+                files::forget(connection, path)?;
+            }
+            for file in decided.seen {
+                files::remember(connection, file)?;
+            }
+            for update in decided.updates {
+                let pending = decided.pending.contains(&update.state.id);
+                write_record(connection, update, pending)?;
+                if let Some(replaced) = &update.replaced {
+                    history::keep(connection, replaced, decided.now_ms)?;
+                }
+                conflicts::keep(connection, update, decided.now_ms)?;
+            }
+            for intent in decided.intents {
+                files::intend(connection, intent)?;
+            }
+            if let Some(scanned_ms) = decided.scanned_ms {
+                set(connection, "last_scan_ms", &scanned_ms)?;
+            }
+            set(connection, "replica", decided.replica)
+        })
+    }
+
+    /// Keeps that the remote now holds these records as they are, under this mark.
+    pub fn agree(&mut self, mark: &RemoteMark, ids: &[EntityId]) -> Result<()> {
+        self.transact(|connection| {
+            let sql = "UPDATE entity SET agreed = 1, agreed_state = NULL WHERE id = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            for id in ids {
+                statement.execute([id.as_str()])?;
+            }
+            set(connection, "remote", mark)
+        })
+    }
+
+    /// Marks records for a look at their files in the next turn.
+    pub fn revisit(&mut self, ids: &[EntityId]) -> Result<()> {
+        self.transact(|connection| {
+            let sql = "UPDATE entity SET pending = 1 WHERE id = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            for id in ids {
+                statement.execute([id.as_str()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Replaces what is derived from the rules, after these changed: types, deletions, paths.
+    pub fn rejudge(&mut self, updates: &[Update], pending: &BTreeSet<EntityId>, digest: &str) -> Result<()> {
+        self.transact(|connection| {
+            for update in updates {
+                write_record(connection, update, pending.contains(&update.state.id))?;
+            }
+            set(connection, "rules_digest", &digest)
+        })
+    }
+
+    fn devices(&self) -> Result<Vec<String>> {
+        // A loose index scan: SQLite would read every row for SELECT DISTINCT.
+        let sql = "WITH RECURSIVE d(x) AS (SELECT min(device) FROM edit UNION ALL
+                   SELECT (SELECT min(device) FROM edit WHERE device > d.x) FROM d WHERE d.x IS NOT NULL)
+                   SELECT x FROM d WHERE x IS NOT NULL";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let devices = statement.query_map([], |row| row.get(0))?;
+        Ok(devices.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn ids(&self, sql: &str) -> Result<BTreeSet<EntityId>> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let ids = statement.query_map([], |row| row.get::<_, String>(0))?;
+        ids.map(|id| entity_id(id?)).collect()
+    }
+}
+
+struct RawRecord {
+    state: Vec<u8>,
+    agreed: i64,
+    agreed_state: Option<Vec<u8>>,
+    shown_state: Option<Vec<u8>>,
+    kept: bool,
+    file: Option<String>,
+}
+
+impl RawRecord {
+    fn read(self, id: &EntityId) -> Result<Record> {
+        let what = format!("record {id}");
+        let agreed = match (self.agreed, self.agreed_state) {
+            (1, _) => Agreed::Current,
+            (2, Some(state)) => Agreed::Earlier(Box::new(from_json(&what, &state)?)),
+            _ => Agreed::Never,
+        };
+        Ok(Record {
+            state: from_json(&what, &self.state)?,
+            agreed,
+            shown: self.shown_state.map(|state| from_json(&what, &state)).transpose()?,
+            file: self.file.map(|path| files::vault_path(&path)).transpose()?,
+            kept: self.kept,
+        })
+    }
+}
+
+fn write_record(connection: &Connection, update: &Update, pending: bool) -> Result<()> {
+    let state = &update.state;
+    let (agreed, agreed_state) = match &update.agreed {
+        Agreed::Never => (0, None),
+        Agreed::Current => (1, None),
+        Agreed::Earlier(earlier) => (2, Some(to_json(earlier)?)),
+    };
+    let shown = update.shown.as_ref().map(to_json).transpose()?;
+    let path = update.view.path().filter(|_| !update.view.is_deleted);
+    let key = path.and_then(|path| VaultPath::new(path).ok()).map(|path| path.key());
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO entity (id, state, agreed, agreed_state, shown_state, pending,
+             kept, type, path, path_key, version, deleted)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute(params![
+            state.id.as_str(),
+            to_json(state)?,
+            agreed,
+            agreed_state,
+            shown,
+            pending,
+            update.kept,
+            update.view.type_name,
+            update.view.path(),
+            key,
+            signed(state.version()),
+            update.view.is_deleted,
+        ])?;
+    let mut edit = connection
+        .prepare_cached("INSERT OR REPLACE INTO edit (entity, device, counter) VALUES (?1, ?2, ?3)")?;
+    for (device, last) in &state.clock {
+        edit.execute(params![state.id.as_str(), device.as_str(), signed(last.counter)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn entity_id(text: String) -> Result<EntityId> {
+    EntityId::new(text).map_err(|error| corrupt("an id", error))
+}

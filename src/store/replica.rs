@@ -1,0 +1,95 @@
+//! What the replica knows of itself and of its remote.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Result, Store, from_json, to_json};
+use crate::model::{DeviceId, RemoteId, Stamp, VersionVector};
+
+/// What the replica knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// This life of this replica.
+    pub device: DeviceId,
+    /// The counter of its last edit.
+    pub counter: u64,
+    /// Its highest edit that was ever about to be sent. A remote that knows a higher one has met
+    /// another life of this replica.
+    pub attempted: u64,
+    /// The latest stamp made or believed.
+    pub last_stamp: Stamp,
+    /// The edits it holds, of each device all up to some counter.
+    pub knows: VersionVector,
+    /// What the database's file is known by, to notice that it was copied or restored.
+    pub body: Option<String>,
+}
+
+/// What is remembered of the remote after a turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteMark {
+    /// Which remote.
+    pub id: RemoteId,
+    /// Its generation when it was last in agreement.
+    pub generation: u64,
+    /// The SHA-256 of its manifest then.
+    pub manifest_sha256: String,
+    /// The manifest then, as it was read.
+    pub manifest: String,
+    /// What the head was known by: a token's name or a version.
+    pub head: String,
+    /// When that was, in milliseconds since 1970 by this device's clock.
+    pub synced_ms: i64,
+}
+
+impl Store {
+    /// What the replica knows of itself; nothing before its first use.
+    pub fn replica(&self) -> Result<Option<Replica>> {
+        get(&self.connection, "replica")
+    }
+
+    /// Keeps what the replica knows of itself.
+    pub fn set_replica(&mut self, replica: &Replica) -> Result<()> {
+        self.transact(|connection| set(connection, "replica", replica))
+    }
+
+    /// What is remembered of the remote.
+    pub fn remote_mark(&self) -> Result<Option<RemoteMark>> {
+        get(&self.connection, "remote")
+    }
+
+    /// The remote this vault belongs to, known from the day it was connected.
+    pub fn remote_id(&self) -> Result<Option<RemoteId>> {
+        get(&self.connection, "remote_id")
+    }
+
+    /// Binds the vault to a remote.
+    pub fn set_remote_id(&mut self, id: &RemoteId) -> Result<()> {
+        self.transact(|connection| set(connection, "remote_id", id))
+    }
+
+    /// When the vault was last scanned, in milliseconds since 1970.
+    pub fn last_scan_ms(&self) -> Result<i64> {
+        Ok(get(&self.connection, "last_scan_ms")?.unwrap_or(0))
+    }
+
+    /// The digest of the rules by which types and deletions were last judged.
+    pub fn rules_digest(&self) -> Result<Option<String>> {
+        get(&self.connection, "rules_digest")
+    }
+}
+
+pub(super) fn get<T: DeserializeOwned>(connection: &Connection, key: &str) -> Result<Option<T>> {
+    let text: Option<String> = connection
+        .prepare_cached("SELECT value FROM replica WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    text.map(|text| from_json(key, text.as_bytes())).transpose()
+}
+
+pub(super) fn set<T: Serialize>(connection: &Connection, key: &str, value: &T) -> Result<()> {
+    let text = String::from_utf8_lossy(&to_json(value)?).into_owned();
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO replica (key, value) VALUES (?1, ?2)")?
+        .execute(params![key, text])?;
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The database's form and how it came to be: one migration a version, with a copy of the database
+//! set aside before each.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{Result, StoreError};
+
+/// Each step takes a database from its index to the next version.
+const MIGRATIONS: &[&str] = &[VERSION_1];
+
+const VERSION_1: &str = "
+CREATE TABLE replica (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One row a record. `agreed` is what the remote is known to hold of it: 0 nothing, 1 the state
+-- itself, 2 the earlier state in `agreed_state`. `shown_state` is what its file shows where the
+-- file is behind, and `pending` marks the records whose file has to be looked at.
+CREATE TABLE entity (
+    id TEXT PRIMARY KEY,
+    state BLOB NOT NULL,
+    agreed INTEGER NOT NULL,
+    agreed_state BLOB,
+    shown_state BLOB,
+    pending INTEGER NOT NULL,
+    kept INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    path TEXT,
+    path_key TEXT,
+    version INTEGER NOT NULL,
+    deleted INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX entity_by_path ON entity (path_key) WHERE path_key IS NOT NULL;
+CREATE INDEX entity_unsettled ON entity (id) WHERE agreed <> 1;
+CREATE INDEX entity_pending ON entity (id) WHERE pending = 1;
+
+-- The last edit of each device on each record, to find what a remote lacks without reading all.
+CREATE TABLE edit (
+    entity TEXT NOT NULL,
+    device TEXT NOT NULL,
+    counter INTEGER NOT NULL,
+    PRIMARY KEY (entity, device)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX edit_by_device ON edit (device, counter);
+
+-- The scan's memory of the vault.
+CREATE TABLE file (
+    path TEXT PRIMARY KEY,
+    entity TEXT NOT NULL UNIQUE,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    sha256 TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What a turn is about to do to the vault, so that after a crash its own work is not taken for the
+-- user's. No sha256: the file is to go.
+CREATE TABLE intent (
+    path TEXT PRIMARY KEY,
+    entity TEXT NOT NULL,
+    sha256 TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE history (
+    entity TEXT NOT NULL,
+    recorded_ms INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    state BLOB NOT NULL,
+    PRIMARY KEY (entity, recorded_ms, version)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX history_by_age ON history (recorded_ms);
+
+CREATE TABLE conflict (
+    id TEXT PRIMARY KEY,
+    entity TEXT NOT NULL,
+    state TEXT NOT NULL,
+    detected_ms INTEGER NOT NULL,
+    conflict BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX conflict_by_entity ON conflict (entity);
+";
+
+/// Brings the database to the current version; `file` is where it lies, if it lies in a file.
+pub(super) fn migrate(connection: &mut Connection, file: Option<&Path>) -> Result<()> {
+    run(connection, file, MIGRATIONS)
+}
+
+fn run(connection: &mut Connection, file: Option<&Path>, migrations: &[&str]) -> Result<()> {
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| {
+        row.get::<_, u32>(0).map(|version| version as usize)
+    })?;
+    if version > migrations.len() {
+        return Err(StoreError::TooNew { version, known: migrations.len() });
+    }
+    for (step, migration) in migrations.iter().enumerate().skip(version) {
+        if let Some(file) = file.filter(|_| step > 0) {
+            back_up(connection, file, step)?;
+        }
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", step + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Sets a whole copy of the database aside, beside it, before it is changed for good.
+fn back_up(connection: &Connection, file: &Path, version: usize) -> Result<()> {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".v{version}.backup"));
+    let copy = file.with_file_name(name);
+    if !copy.exists() {
+        connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_set_aside_before_a_migration() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("replica.db");
+        let mut connection = Connection::open(&file).unwrap();
+        run(&mut connection, Some(&file), &["CREATE TABLE a (x); INSERT INTO a VALUES (7)"]).unwrap();
+        let later = ["CREATE TABLE a (x); INSERT INTO a VALUES (7)", "DROP TABLE a"];
+        run(&mut connection, Some(&file), &later).unwrap();
+        assert!(connection.prepare("SELECT x FROM a").is_err());
+        let backup = Connection::open(folder.path().join("replica.db.v1.backup")).unwrap();
+        let kept: i64 = backup.query_row("SELECT x FROM a", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, 7);
+    }
+
+    #[test]
+    fn a_migration_that_fails_changes_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        run(&mut connection, None, &["CREATE TABLE a (x)"]).unwrap();
+        let broken = ["CREATE TABLE a (x)", "CREATE TABLE b (x); nonsense"];
+        assert!(run(&mut connection, None, &broken).is_err());
+        assert!(connection.prepare("SELECT x FROM b").is_err());
+        assert!(connection.prepare("SELECT x FROM a").is_ok());
+    }
+
+    #[test]
+    fn a_database_from_the_future_is_left_alone() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        let error = migrate(&mut connection, None).unwrap_err();
+        assert!(error.to_string().contains("made by a newer larder"), "{error}");
+    }
+}
