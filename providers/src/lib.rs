@@ -3,13 +3,25 @@
 //! The seam is [`Storage`], seven methods over checked names. Providers know nothing of sync: they
 //! keep files. Layers (`layer`) wrap any provider to add one thing each: patience, counting, faults.
 
+mod body;
+mod clock;
 mod error;
+mod local;
+mod memory;
 mod path;
 mod storage;
+mod sync;
+mod traffic;
+pub mod webdav;
 
+pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
+pub use local::Local;
+pub use memory::{Memory, MemorySnapshot};
 pub use path::{InvalidPath, NAME_BYTES_MAX, RemotePath};
 pub use storage::{
     Body, Capabilities, Entry, Get, GetOptions, Listing, Move, Object, Put, PutMode, SharedStorage,
     Storage, StorageExt, Version, collect,
 };
+pub use traffic::{Traffic, TrafficSnapshot};
+pub use webdav::{Password, WebDav, WebDavConfig};

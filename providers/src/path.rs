@@ -149,4 +149,19 @@ mod tests {
         );
         assert!(path.parent().unwrap().parent().unwrap().is_root());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_taken_is_safe_everywhere(text in ".{0,40}|[a-z0-9._/-]{0,40}") {
+            if let Ok(path) = RemotePath::new(text.clone()) {
+                proptest::prop_assert_eq!(path.as_str(), text.as_str());
+                for part in text.split('/').filter(|_| !text.is_empty()) {
+                    proptest::prop_assert!(!part.is_empty() && !part.starts_with('.'));
+                    proptest::prop_assert!(part.is_ascii() && part.len() <= NAME_BYTES_MAX);
+                }
+                let json = serde_json::to_string(&path).unwrap();
+                proptest::prop_assert_eq!(serde_json::from_str::<RemotePath>(&json).unwrap(), path);
+            }
+        }
+    }
 }

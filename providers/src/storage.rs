@@ -41,6 +41,37 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn capabilities(&self) -> Capabilities;
 }
 
+#[async_trait]
+impl<S: Storage + ?Sized> Storage for Arc<S> {
+    async fn get(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
+        (**self).get(path, options).await
+    }
+
+    async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> Result<Put> {
+        (**self).put(path, body, mode).await
+    }
+
+    async fn delete(&self, path: &RemotePath) -> Result<()> {
+        (**self).delete(path).await
+    }
+
+    async fn list(&self, folder: &RemotePath) -> Result<Listing> {
+        (**self).list(folder).await
+    }
+
+    async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
+        (**self).move_exclusive(from, to).await
+    }
+
+    async fn make_folder(&self, folder: &RemotePath) -> Result<()> {
+        (**self).make_folder(folder).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+}
+
 /// A storage shared by many tasks.
 pub type SharedStorage = Arc<dyn Storage>;
 
@@ -52,8 +83,8 @@ pub struct Version(pub String);
 /// How to read a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GetOptions {
-    /// Only these bytes, the end excluded. A storage without ranges may answer with everything:
-    /// see [`Object::range`].
+    /// Only these bytes, the end excluded; what lies past the end of the file is left out. A
+    /// storage without ranges may answer with everything: see [`Object::range`].
     pub range: Option<Range<u64>>,
     /// Answer [`Get::NotModified`] if this is still the file's version.
     pub if_none_match: Option<Version>,

@@ -1,0 +1,357 @@
+//! Requests: building them, the account, redirects, time-outs, and what they cost.
+
+use std::{error::Error as StdError, io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName, LOCATION},
+    redirect::Policy,
+};
+use tokio::time::timeout;
+use url::Url;
+
+use super::{WebDavConfig, auth::Auth, config::forget_account, status};
+use crate::{Body, Error, ErrorKind, RemotePath, Result, Traffic, body};
+
+/// The slowest upload that is waited for, in bytes a second.
+const UPLOAD_RATE_MIN: u64 = 8 * 1024;
+
+/// How many redirects are followed.
+const HOPS_MAX: usize = 3;
+
+/// How much of an answer nobody wants is read, to keep its connection.
+const DRAIN_BYTES_MAX: usize = 64 * 1024;
+
+/// The way to one server.
+#[derive(Debug)]
+pub(super) struct Client {
+    dav: reqwest_dav::Client,
+    base: Url,
+    auth: Auth,
+    read_timeout: Duration,
+    pub(super) traffic: Traffic,
+}
+
+/// One request to be made, as often as the account and redirects ask for.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) operation: &'static str,
+    pub(super) path: &'a RemotePath,
+    pub(super) method: &'static str,
+    /// Whether the address ends in a slash.
+    pub(super) folder: bool,
+    pub(super) headers: Vec<(HeaderName, String)>,
+    pub(super) body: Option<Body>,
+}
+
+impl Client {
+    pub(super) fn new(config: WebDavConfig, traffic: Traffic) -> Result<Self> {
+        let wrong =
+            |detail: &str| Error::new(ErrorKind::Config, "connect", &RemotePath::root(), detail);
+        let base = config.checked_url()?;
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            return Err(wrong(
+                "this program has not chosen its cryptography (rustls provider)",
+            ));
+        }
+        let agent = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .connect_timeout(config.connect_timeout)
+            .user_agent(config.user_agent)
+            .build()
+            .map_err(|error| wrong("the HTTP client cannot be set up").with_source(error))?;
+        let dav = reqwest_dav::ClientBuilder::new()
+            .set_agent(agent)
+            .set_host(base.origin().ascii_serialization())
+            .build()
+            .map_err(|error| wrong(&format!("the WebDAV client cannot be set up: {error}")))?;
+        Ok(Self {
+            dav,
+            base,
+            auth: Auth::new(config.user, config.password),
+            read_timeout: config.read_timeout,
+            traffic,
+        })
+    }
+
+    /// The address of `path`; every character of it stands for itself.
+    pub(super) fn url(&self, path: &RemotePath, folder: bool) -> Url {
+        let mut url = self.base.clone();
+        let base = self.base.path().trim_end_matches('/');
+        let end = if folder && !path.is_root() { "/" } else { "" };
+        url.set_path(&format!("{base}/{}{end}", path.as_str()));
+        url
+    }
+
+    /// Makes `call`; any answer but a refused account, a redirect elsewhere, and silence comes back.
+    pub(super) async fn send(&self, call: &Call<'_>) -> Result<Response> {
+        if self
+            .auth
+            .wants_priming(call.body.as_ref().map_or(0, Body::len))
+        {
+            self.prime(call).await?;
+        }
+        self.exchange(call).await
+    }
+
+    /// Asks something harmless, so that the account is settled before a long body is sent.
+    async fn prime(&self, call: &Call<'_>) -> Result<()> {
+        let root = RemotePath::root();
+        let harmless = Call {
+            operation: call.operation,
+            path: &root,
+            method: "PROPFIND",
+            folder: true,
+            headers: vec![(HeaderName::from_static("depth"), "0".to_owned())],
+            body: None,
+        };
+        let response = self.exchange(&harmless).await?;
+        self.finish(response).await;
+        Ok(())
+    }
+
+    async fn exchange(&self, call: &Call<'_>) -> Result<Response> {
+        let mut url = self.url(call.path, call.folder);
+        let (mut hops, mut challenged) = (0, false);
+        loop {
+            let response = self.send_once(call, &url).await?;
+            match response.status().as_u16() {
+                401 if !challenged && self.auth.learn(response.headers()) => {
+                    challenged = true;
+                    self.finish(response).await;
+                }
+                401 => return Err(self.failure(call.operation, call.path, &response)),
+                301 | 302 | 307 | 308 if response.headers().contains_key(LOCATION) => {
+                    url = follow(call, &url, &response)?;
+                    hops += 1;
+                    if hops > HOPS_MAX {
+                        return Err(call.error(ErrorKind::Protocol, "redirects without end"));
+                    }
+                    self.finish(response).await;
+                }
+                _ => {
+                    self.auth.taken();
+                    return Ok(response);
+                }
+            }
+        }
+    }
+
+    async fn send_once(&self, call: &Call<'_>, url: &Url) -> Result<Response> {
+        let method = Method::from_bytes(call.method.as_bytes()).map_err(|error| {
+            call.error(ErrorKind::Config, "no method")
+                .with_source(error)
+        })?;
+        let mut request = self
+            .dav
+            .start_request(method, url.path())
+            .await
+            .map_err(|error| call.error(ErrorKind::Config, &error.to_string()))?
+            .header(ACCEPT_ENCODING, "identity");
+        request = self.auth.apply(request, call.method, url.path());
+        for (name, value) in &call.headers {
+            request = request.header(name, value);
+        }
+        let mut wait = self.read_timeout;
+        if let Some(body) = &call.body {
+            wait += Duration::from_secs(body.len() / UPLOAD_RATE_MIN);
+            request = request.header(CONTENT_LENGTH, body.len());
+            request = request.body(self.outgoing(call.path, body).await?);
+        }
+        let request = request.build().map_err(|error| {
+            call.error(ErrorKind::Config, "no request")
+                .with_source(error)
+        })?;
+        let line = (call.method.len() + url.path().len() + 12) as u64;
+        let in_memory = match &call.body {
+            Some(Body::Bytes(bytes)) => bytes.len() as u64,
+            _ => 0,
+        };
+        let bytes = line + status::header_bytes(request.headers()) + in_memory;
+        self.traffic.request(call.method, url.path(), bytes);
+        let response = match timeout(wait, self.dav.agent.execute(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(broken(call.operation, call.path, error)),
+            Err(_) => return Err(silent(call.operation, call.path)),
+        };
+        self.traffic
+            .received(17 + status::header_bytes(response.headers()));
+        tracing::debug!(method = call.method, path = %call.path, status = %response.status(), "answer");
+        Ok(response)
+    }
+
+    async fn outgoing(&self, path: &RemotePath, body: &Body) -> Result<reqwest::Body> {
+        match body {
+            Body::Bytes(bytes) => Ok(bytes.clone().into()),
+            Body::File { path: file, bytes } => {
+                let traffic = self.traffic.clone();
+                let stream = body::open(path, file, *bytes).await?;
+                let counted = stream.inspect_ok(move |chunk| traffic.sent(chunk.len() as u64));
+                Ok(reqwest::Body::wrap_stream(counted))
+            }
+        }
+    }
+
+    /// The body of `response` as it comes.
+    pub(super) fn incoming(
+        &self,
+        operation: &'static str,
+        path: &RemotePath,
+        response: Response,
+    ) -> BoxStream<'static, Result<Bytes>> {
+        let (path, traffic, wait) = (path.clone(), self.traffic.clone(), self.read_timeout);
+        stream::try_unfold(response, move |mut response| {
+            let (path, traffic) = (path.clone(), traffic.clone());
+            async move {
+                match timeout(wait, response.chunk()).await {
+                    Ok(Ok(Some(chunk))) => {
+                        traffic.received(chunk.len() as u64);
+                        Ok(Some((chunk, response)))
+                    }
+                    Ok(Ok(None)) => Ok(None),
+                    Ok(Err(error)) => Err(broken(operation, &path, error)),
+                    Err(_) => Err(silent(operation, &path)),
+                }
+            }
+        })
+        .boxed()
+    }
+
+    /// The whole body of `response`, refusing more than `bytes_max` bytes.
+    pub(super) async fn read(
+        &self,
+        call: &Call<'_>,
+        response: Response,
+        bytes_max: usize,
+    ) -> Result<BytesMut> {
+        let mut body = self.incoming(call.operation, call.path, response);
+        let mut read = BytesMut::new();
+        while let Some(chunk) = body.try_next().await? {
+            if read.len() + chunk.len() > bytes_max {
+                let detail = format!("the answer is longer than {bytes_max} bytes");
+                return Err(call.error(ErrorKind::TooLarge, &detail));
+            }
+            read.extend_from_slice(&chunk);
+        }
+        Ok(read)
+    }
+
+    /// Reads what is left of a short answer nobody wants, so that its connection can be used again.
+    pub(super) async fn finish(&self, response: Response) {
+        let mut body = self.incoming("drain", &RemotePath::root(), response);
+        let mut read = 0;
+        while let Some(Ok(chunk)) = body.next().await {
+            read += chunk.len();
+            if read > DRAIN_BYTES_MAX {
+                return;
+            }
+        }
+    }
+
+    /// The error that an answer other than success stands for.
+    pub(super) fn failure(
+        &self,
+        operation: &'static str,
+        path: &RemotePath,
+        response: &Response,
+    ) -> Error {
+        let host = self.base.host_str().unwrap_or_default();
+        let (kind, words) = match (response.status(), self.auth.user()) {
+            (StatusCode::UNAUTHORIZED, Some(user)) => {
+                let words = format!("{host} refused the account \"{user}\" or its password");
+                (ErrorKind::Unauthorized, words)
+            }
+            (StatusCode::UNAUTHORIZED, None) => (
+                ErrorKind::Unauthorized,
+                format!("{host} wants an account and a password"),
+            ),
+            (StatusCode::FORBIDDEN, Some(user)) => {
+                let words = format!("the account \"{user}\" may not do this at {host}");
+                (ErrorKind::Forbidden, words)
+            }
+            (status, _) => status::meaning(status, response.headers()),
+        };
+        Error::new(kind, operation, path, words)
+    }
+}
+
+impl Call<'_> {
+    pub(super) fn error(&self, kind: ErrorKind, detail: &str) -> Error {
+        Error::new(kind, self.operation, self.path, detail)
+    }
+}
+
+/// Where a redirect leads, if it is the same thing at the same server: the same name under
+/// another folder, or with a slash at its end. Anything else gets neither account nor data.
+fn follow(call: &Call<'_>, from: &Url, response: &Response) -> Result<Url> {
+    let location = status::text(response.headers(), LOCATION).unwrap_or_default();
+    let mut to = from.join(location).map_err(|error| {
+        call.error(ErrorKind::Protocol, "a broken redirect")
+            .with_source(error)
+    })?;
+    forget_account(&mut to);
+    let last = |url: &Url| {
+        url.path()
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .map(str::to_owned)
+    };
+    if to.origin() == from.origin() && last(&to) == last(from) && to.query().is_none() {
+        return Ok(to);
+    }
+    to.set_query(None);
+    to.set_fragment(None);
+    let detail = format!("the server sends us elsewhere, to {to}");
+    Err(call.error(ErrorKind::Protocol, &detail))
+}
+
+fn silent(operation: &'static str, path: &RemotePath) -> Error {
+    Error::new(
+        ErrorKind::Unreachable,
+        operation,
+        path,
+        "the server has not answered in time",
+    )
+}
+
+fn broken(operation: &'static str, path: &RemotePath, error: reqwest::Error) -> Error {
+    let error = error.without_url();
+    let (kind, detail) = if is_certificate(&error) {
+        (ErrorKind::Config, "the server's certificate is not valid")
+    } else if error.is_connect() {
+        (ErrorKind::Unreachable, "the server cannot be reached")
+    } else if let Some(ours) = own_cause(&error) {
+        return Error::new(ours, operation, path, "the file to send cannot be read")
+            .with_source(error);
+    } else {
+        (ErrorKind::Unreachable, "the connection broke")
+    };
+    Error::new(kind, operation, path, detail).with_source(error)
+}
+
+/// The kind of our own error, if it was the body to be sent that failed.
+fn own_cause(error: &reqwest::Error) -> Option<ErrorKind> {
+    causes(error).find_map(|cause| Some(cause.downcast_ref::<Error>()?.kind()))
+}
+
+fn is_certificate(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        let inner = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    })
+}
+
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}

@@ -1,0 +1,123 @@
+//! What is needed to reach a WebDAV server.
+
+use std::{fmt, time::Duration};
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use crate::{Error, ErrorKind, RemotePath, Result};
+
+/// Where a WebDAV remote lies and how to get at it.
+#[derive(Debug, Clone)]
+pub struct WebDavConfig {
+    /// The folder that is the remote's root, `http` or `https`.
+    pub url: Url,
+    /// The account.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Password>,
+    /// What the client calls itself.
+    pub user_agent: String,
+    /// How long a connection may take to come up.
+    pub connect_timeout: Duration,
+    /// How long the server may be silent. An upload is given more, as its size asks for.
+    pub read_timeout: Duration,
+}
+
+impl WebDavConfig {
+    /// The usual settings for the folder at `url`; an account in it is taken out of it.
+    pub fn new(mut url: Url) -> Self {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let user = (!url.username().is_empty()).then(|| decoded(url.username()));
+        let password = url
+            .password()
+            .map(|password| Password::new(decoded(password)));
+        forget_account(&mut url);
+        Self {
+            url,
+            user,
+            password,
+            user_agent: concat!("larder/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect_timeout: Duration::from_secs(15),
+            read_timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// The same settings with an account.
+    #[must_use]
+    pub fn with_account(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self.password = Some(Password::new(password));
+        self
+    }
+
+    /// The address without an account, a query and a fragment, as requests are built on it.
+    pub(super) fn checked_url(&self) -> Result<Url> {
+        let mut url = self.url.clone();
+        forget_account(&mut url);
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            let detail = format!("{url} is not the address of a WebDAV folder");
+            return Err(Error::new(
+                ErrorKind::Config,
+                "connect",
+                &RemotePath::root(),
+                detail,
+            ));
+        }
+        url.set_query(None);
+        url.set_fragment(None);
+        Ok(url)
+    }
+}
+
+/// A password: it can be used, and it cannot be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// Takes a password.
+    pub fn new(password: impl Into<String>) -> Self {
+        Self(password.into())
+    }
+
+    /// The password itself, for those who have to send it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
+
+/// Removes account and password from `url`; only addresses that cannot have them refuse.
+pub(super) fn forget_account(url: &mut Url) {
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_in_the_address_is_taken_out_and_never_printed() {
+        let url = Url::parse("https://ann:s%40cret@dav.example/notes?x#y").unwrap();
+        let config = WebDavConfig::new(url);
+        assert_eq!(config.user.as_deref(), Some("ann"));
+        assert_eq!(config.password.as_ref().unwrap().expose(), "s@cret");
+        let shown = format!("{config:?} {}", config.checked_url().unwrap());
+        assert!(!shown.contains("cret"), "{shown}");
+        assert!(shown.ends_with("https://dav.example/notes"), "{shown}");
+    }
+
+    #[test]
+    fn other_schemes_are_refused() {
+        let config = WebDavConfig::new(Url::parse("ftp://ann:secret@host/x").unwrap());
+        let error = config.checked_url().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,221 @@
+//! Listing folders over WebDAV.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::percent_decode_str;
+use reqwest::{Response, StatusCode, header::HeaderName};
+use url::Url;
+
+use super::{
+    client::{Call, Client},
+    multistatus::{self, Resource},
+    status,
+};
+use crate::{Body, Entry, ErrorKind, Listing, RemotePath, Result};
+
+/// The longest answer to a PROPFIND that is read.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Exactly what is needed: `allprop` would double the answer.
+const WANTED: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
+    <D:propfind xmlns:D=\"DAV:\"><D:prop><D:resourcetype/><D:getcontentlength/>\
+    <D:getlastmodified/><D:getetag/></D:prop></D:propfind>";
+
+impl Client {
+    pub(super) async fn list(&self, folder: &RemotePath) -> Result<Listing> {
+        let call = propfind("list", folder, true, "1");
+        let response = self.send(&call).await?;
+        if response.status() != StatusCode::MULTI_STATUS {
+            return Err(self.no_listing(&call, response).await);
+        }
+        let server_time = status::server_time(response.headers());
+        let url = response.url().clone();
+        let resources = self.resources(&call, response).await?;
+        let mut listing = listing(&url, folder, resources)
+            .map_err(|detail| call.error(ErrorKind::Protocol, &detail))?;
+        listing.server_time = server_time;
+        Ok(listing)
+    }
+
+    /// Whether there is something at `path`.
+    pub(super) async fn exists(&self, operation: &'static str, path: &RemotePath) -> Result<bool> {
+        let call = propfind(operation, path, false, "0");
+        let response = self.send(&call).await?;
+        match response.status() {
+            StatusCode::MULTI_STATUS => {
+                let resources = self.resources(&call, response).await?;
+                Ok(!resources.iter().all(Resource::is_missing))
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                self.finish(response).await;
+                Ok(false)
+            }
+            _ => Err(self.no_listing(&call, response).await),
+        }
+    }
+
+    async fn resources(&self, call: &Call<'_>, response: Response) -> Result<Vec<Resource>> {
+        let answer = self.read(call, response, ANSWER_BYTES_MAX).await?;
+        multistatus::parse(&answer).map_err(|words| {
+            let detail = format!("the listing cannot be read: {words}");
+            call.error(ErrorKind::Protocol, &detail)
+        })
+    }
+
+    async fn no_listing(&self, call: &Call<'_>, response: Response) -> crate::Error {
+        let error = if response.status().is_success() {
+            let detail = "the server answered with something else than a listing: not WebDAV?";
+            call.error(ErrorKind::Protocol, detail)
+        } else {
+            self.failure(call.operation, call.path, &response)
+        };
+        self.finish(response).await;
+        error
+    }
+}
+
+fn propfind<'a>(
+    operation: &'static str,
+    path: &'a RemotePath,
+    folder: bool,
+    depth: &str,
+) -> Call<'a> {
+    let header = HeaderName::from_static;
+    Call {
+        operation,
+        path,
+        method: "PROPFIND",
+        folder,
+        headers: vec![
+            (header("depth"), depth.to_owned()),
+            (
+                header("content-type"),
+                "application/xml; charset=utf-8".to_owned(),
+            ),
+        ],
+        body: Some(Body::from(WANTED.as_bytes())),
+    }
+}
+
+/// What lies directly in `folder`, whose address is `url`. Other addresses are passed over; an
+/// answer about other addresses only must not look like an empty folder.
+fn listing(url: &Url, folder: &RemotePath, resources: Vec<Resource>) -> Result<Listing, String> {
+    let here = segments(url.path());
+    let (mut entries, mut foreign) = (BTreeMap::new(), Vec::new());
+    let mut elsewhere = None;
+    let mut about_us = resources.is_empty();
+    for resource in resources {
+        let Some(there) = segments_of(url, &resource.href) else {
+            continue;
+        };
+        let Some(below) = there.strip_prefix(here.as_slice()) else {
+            elsewhere = Some(resource.href);
+            continue;
+        };
+        about_us = true;
+        let [name] = below else { continue };
+        if resource.is_missing() || name == "." || name == ".." {
+            continue;
+        }
+        match folder.join(name) {
+            // A slash in one name is an escaped one, `%2F`.
+            Ok(path) if !name.contains('/') => {
+                entries.insert(path.clone(), entry(path, resource));
+            }
+            _ => foreign.push(name.clone()),
+        }
+    }
+    if let Some(href) = elsewhere.filter(|_| !about_us) {
+        return Err(format!(
+            "the server lists other addresses than asked for, such as {href}"
+        ));
+    }
+    foreign.sort();
+    Ok(Listing {
+        entries: entries.into_values().collect(),
+        foreign,
+        server_time: None,
+    })
+}
+
+fn entry(path: RemotePath, resource: Resource) -> Entry {
+    let is_folder = resource.is_folder;
+    Entry {
+        path,
+        is_folder,
+        bytes: resource.bytes.filter(|_| !is_folder),
+        version: resource.version.filter(|_| !is_folder),
+        modified: resource.modified,
+    }
+}
+
+/// The decoded parts of the path that `href` leads to: a path, a whole address, or relative. Hosts
+/// are not compared, because servers behind a proxy do not know their own.
+fn segments_of(base: &Url, href: &str) -> Option<Vec<String>> {
+    if href.is_empty() {
+        return None;
+    }
+    if href.starts_with('/') {
+        return Some(segments(href));
+    }
+    Some(segments(base.join(href).ok()?.path()))
+}
+
+fn segments(path: &str) -> Vec<String> {
+    path.split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(hrefs: &[&str]) -> Result<(Vec<String>, Vec<String>), String> {
+        let url = Url::parse("https://host/my%20dav/notes/head/").unwrap();
+        let resource = |href: &&str| Resource {
+            href: (*href).to_owned(),
+            ..Resource::default()
+        };
+        let resources = hrefs.iter().map(resource).collect();
+        let listing = listing(&url, &RemotePath::new("head").unwrap(), resources)?;
+        let paths = listing
+            .entries
+            .iter()
+            .map(|entry| entry.path.to_string())
+            .collect();
+        Ok((paths, listing.foreign))
+    }
+
+    #[test]
+    fn every_way_to_write_an_address_is_understood() {
+        let (entries, foreign) = listed(&[
+            "/my%20dav/notes/head/",
+            "/my%20dav/notes/head/b",
+            "http://inner:8080/my%20dav/notes/head/a",
+            "/my dav/notes/head/c/",
+            "//my%20dav/notes//head/d",
+            "e",
+            "/%6Dy%20dav/notes/head/%66",
+            "/my%20dav/notes/head/Meta%20(1).json",
+            "/my%20dav/notes/head/g%2Fh",
+            "/my%20dav/notes/head/x/deeper",
+            "/my%20dav/notes/",
+            "/my%20dav/notes/head/..",
+            "",
+        ])
+        .unwrap();
+        assert_eq!(
+            entries,
+            ["head/a", "head/b", "head/c", "head/d", "head/e", "head/f"]
+        );
+        assert_eq!(foreign, ["Meta (1).json", "g/h"]);
+    }
+
+    #[test]
+    fn a_listing_of_somewhere_else_is_not_an_empty_folder() {
+        assert!(listed(&["/remote.php/dav/head/", "/remote.php/dav/head/a"]).is_err());
+        assert_eq!(listed(&[]).unwrap().0, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,179 @@
+//! Writing, moving and deleting over WebDAV.
+
+use reqwest::{
+    Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH},
+};
+
+use super::{
+    client::{Call, Client},
+    status,
+};
+use crate::{Body, ErrorKind, Move, Put, PutMode, RemotePath, Result};
+
+impl Client {
+    pub(super) async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> Result<Put> {
+        let mut headers = vec![(CONTENT_TYPE, "application/octet-stream".to_owned())];
+        match &mode {
+            PutMode::Overwrite => {}
+            PutMode::Create => headers.push((IF_NONE_MATCH, "*".to_owned())),
+            PutMode::Update(version) => headers.push((IF_MATCH, version.0.clone())),
+        }
+        let call = Call {
+            operation: "put",
+            path,
+            method: "PUT",
+            folder: false,
+            headers,
+            body: Some(body),
+        };
+        let mut response = self.send(&call).await?;
+        // A file that is to be updated has its folder.
+        if !matches!(mode, PutMode::Update(_)) {
+            response = self.with_parents(&call, path, response).await?;
+        }
+        let outcome = match response.status() {
+            _ if is_done(&response) => Ok(Put::Done(status::version(response.headers()))),
+            StatusCode::PRECONDITION_FAILED if mode != PutMode::Overwrite => Ok(Put::Lost),
+            StatusCode::NOT_FOUND if matches!(mode, PutMode::Update(_)) => Ok(Put::Lost),
+            _ => Err(self.refused(&call, &response)),
+        };
+        self.finish(response).await;
+        outcome
+    }
+
+    /// Makes the folders above `path` and sends `call` once more, if a missing one can be the
+    /// reason for this answer: 409 by the book, 404 (rclone), 500 (nginx).
+    ///
+    /// After a 500 the file may have been written. It is only sent again if a folder was really
+    /// missing: a second conditional write would meet the first one and call it lost.
+    async fn with_parents(
+        &self,
+        call: &Call<'_>,
+        path: &RemotePath,
+        response: Response,
+    ) -> Result<Response> {
+        let status = response.status().as_u16();
+        let has_parent = path.parent().is_some_and(|parent| !parent.is_root());
+        if !has_parent || !matches!(status, 404 | 409 | 500) {
+            return Ok(response);
+        }
+        let made = self.make_parents(path).await;
+        match made {
+            Ok(made) if made || status != 500 => {
+                self.finish(response).await;
+                self.send(call).await
+            }
+            Err(error) if status != 500 => Err(error),
+            _ => Ok(response),
+        }
+    }
+
+    /// Makes the folders above `path`, but not the root; whether one of them is new.
+    async fn make_parents(&self, path: &RemotePath) -> Result<bool> {
+        let above = std::iter::successors(path.parent(), RemotePath::parent);
+        let mut folders: Vec<_> = above.filter(|folder| !folder.is_root()).collect();
+        let mut made = false;
+        while let Some(folder) = folders.pop() {
+            made |= self.make_folder(&folder).await?;
+        }
+        Ok(made)
+    }
+
+    /// Makes a folder; whether it is new.
+    pub(super) async fn make_folder(&self, folder: &RemotePath) -> Result<bool> {
+        let call = plain("make_folder", folder, "MKCOL", true);
+        let response = self.send(&call).await?;
+        let outcome = match response.status() {
+            _ if is_done(&response) => Ok(true),
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::MOVED_PERMANENTLY => Ok(false),
+            StatusCode::CONFLICT => {
+                Err(call.error(ErrorKind::NotFound, "the folder above it is not there"))
+            }
+            _ => Err(self.refused(&call, &response)),
+        };
+        self.finish(response).await;
+        outcome
+    }
+
+    pub(super) async fn delete(&self, path: &RemotePath) -> Result<()> {
+        let call = plain("delete", path, "DELETE", false);
+        let response = self.send(&call).await?;
+        let outcome = match response.status() {
+            _ if is_done(&response) => Ok(()),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(()),
+            _ => Err(self.refused(&call, &response)),
+        };
+        self.finish(response).await;
+        outcome
+    }
+
+    /// Renames a file. Losers are told in a dozen ways (412, 404, 403, 405, 409, 423, 500, 207), so
+    /// no refusal is believed: only a source that is seen to be gone makes the move a lost one.
+    pub(super) async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
+        let mut call = plain("move", from, "MOVE", false);
+        let header = HeaderName::from_static;
+        call.headers = vec![
+            (header("destination"), self.url(to, false).to_string()),
+            (header("overwrite"), "F".to_owned()),
+        ];
+        let response = self.send(&call).await?;
+        if is_done(&response) {
+            self.finish(response).await;
+            return Ok(Move::Done);
+        }
+        let error = self.refused(&call, &response);
+        let status = response.status();
+        self.finish(response).await;
+        if matches!(
+            error.kind(),
+            ErrorKind::Unauthorized | ErrorKind::Throttled { .. }
+        ) {
+            return Err(error);
+        }
+        if !self.exists("move", from).await? {
+            return Ok(Move::Lost);
+        }
+        let detail = format!("the server refused the move, and the file is still there ({status})");
+        let kind = match error.kind() {
+            kind @ (ErrorKind::Forbidden | ErrorKind::Full | ErrorKind::Server) => kind,
+            kind @ ErrorKind::Unsupported if status == StatusCode::NOT_IMPLEMENTED => kind,
+            ErrorKind::Protocol if status.is_redirection() => ErrorKind::Protocol,
+            _ => ErrorKind::Busy,
+        };
+        Err(call.error(kind, &detail))
+    }
+
+    fn refused(&self, call: &Call<'_>, response: &Response) -> crate::Error {
+        if response.status() == StatusCode::OK {
+            let detail = "the server answered with a web page: a login form, or not WebDAV at all";
+            return call.error(ErrorKind::Protocol, detail);
+        }
+        self.failure(call.operation, call.path, response)
+    }
+}
+
+/// Whether the answer to a write says that it was done. A multi-status says that some of it was
+/// not, and a 200 with a web page comes from somebody else than the storage.
+fn is_done(response: &Response) -> bool {
+    let status = response.status();
+    status.is_success()
+        && status != StatusCode::MULTI_STATUS
+        && !(status == StatusCode::OK && status::is_web_page(response.headers()))
+}
+
+fn plain<'a>(
+    operation: &'static str,
+    path: &'a RemotePath,
+    method: &'static str,
+    folder: bool,
+) -> Call<'a> {
+    Call {
+        operation,
+        path,
+        method,
+        folder,
+        headers: Vec::new(),
+        body: None,
+    }
+}
