@@ -4,4 +4,5 @@
 pub mod digest;
 pub mod merge;
 pub mod model;
+pub mod remote;
 pub mod store;

@@ -56,7 +56,7 @@ pub(super) fn place(
                     let key = path.key();
                     !keys.contains(&key) && claims.claimants(&key).is_empty()
                 };
-                let numbered = numbers.by_ref().map(|number| path.with_number(number));
+                let numbered = numbers.by_ref().filter_map(|number| path.with_number(number).ok());
                 numbered.take(10_000).find(is_free).unwrap_or_else(|| path.clone())
             };
             let is_news = touched.contains(&wish.id) || wish.current.as_ref() != Some(&place);

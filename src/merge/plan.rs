@@ -29,11 +29,11 @@ pub struct Snapshot<'a> {
     pub knows: VersionVector,
     /// The replica's records that this turn may touch: those edited, fetched, unsent, or whose file
     /// is behind.
-    pub records: BTreeMap<EntityId, Record>,
+    pub records: &'a BTreeMap<EntityId, Record>,
     /// What happened to the vault's files since the last turn.
-    pub local: BTreeMap<EntityId, LocalEdit>,
+    pub local: &'a BTreeMap<EntityId, LocalEdit>,
     /// What the remote has that the replica lacks.
-    pub remote: News,
+    pub remote: &'a News,
     /// How many files of the vault are known.
     pub known_files: usize,
     /// Who else wants which path, and how a record is spelled as a file.
@@ -356,6 +356,7 @@ impl<'a> Planner<'a> {
     /// Writes down what became of one record.
     fn note(&mut self, record: Option<&Record>, sides: Sides) {
         let rules = self.snapshot.rules;
+        let flags = sides.flags();
         let Some(state) = sides.state else { return };
         let new_view = view(&state, rules);
         let is_covered = self.snapshot.remote.knows.includes(&state.seen());
@@ -369,7 +370,7 @@ impl<'a> Planner<'a> {
         let before = old.map(|old| conflicts(old, rules)).unwrap_or_default();
         let is_new = |c: &&Conflict| !before.iter().any(|b| b.id == c.id);
         let is_gone = |c: &&Conflict| !standing.iter().any(|s| s.id == c.id);
-        self.count(&sides.flags(), old_view.as_ref(), &new_view);
+        self.count(flags, old_view.as_ref(), &new_view);
         self.plan.counts.conflicts += standing.iter().filter(is_new).count();
         let is_known = syncs && is_covered;
         let agreed = match sides.agreed {
@@ -391,7 +392,7 @@ impl<'a> Planner<'a> {
         });
     }
 
-    fn count(&mut self, flags: &Flags, old: Option<&View>, new: &View) {
+    fn count(&mut self, flags: Flags, old: Option<&View>, new: &View) {
         let counts = &mut self.plan.counts;
         counts.pulled += usize::from(flags.pulled && old != Some(new));
         counts.merged += usize::from(flags.merged);
@@ -472,6 +473,7 @@ struct Sides {
     merged: bool,
 }
 
+#[derive(Clone, Copy)]
 struct Flags {
     pulled: bool,
     merged: bool,

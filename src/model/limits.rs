@@ -15,10 +15,9 @@ pub const FIELDS_MAX: usize = 1000;
 pub const FIELD_NAME_BYTES_MAX: usize = 256;
 /// The longest entity id, in bytes.
 pub const ID_BYTES_MAX: usize = 64;
-/// Compressed data may grow by this factor, plus [`INFLATED_BYTES_EXTRA`].
-pub const INFLATION_MAX: u64 = 16;
-/// What compressed data may grow beyond [`INFLATION_MAX`] times its length, in bytes.
-pub const INFLATED_BYTES_EXTRA: u64 = 1 << 20;
+/// The longest content of a data file after decompression, in bytes. A manifest declares the exact
+/// length of each; nothing is unpacked beyond what is declared, and nothing may declare more.
+pub const DATA_TEXT_BYTES_MAX: u64 = 64 << 20;
 /// The longest data file (delta, pack or entity file) that is read whole, in bytes.
 pub const DATA_FILE_BYTES_MAX: u64 = 64 << 20;
 /// The most concurrent values of one field that are read.

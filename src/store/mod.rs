@@ -18,7 +18,7 @@ pub use conflicts::StoredConflict;
 pub use files::{FileRow, Intent};
 pub use history::Past;
 pub use records::Decided;
-pub use replica::{RemoteMark, Replica};
+pub use replica::{Binding, RemoteMark, Replica, StoredRules};
 
 /// The result of a call on the store.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     FileRow, Intent, RemoteMark, Replica, Result, Store, conflicts, corrupt, files, from_json,
     history,
-    replica::set,
+    replica::{StoredRules, set},
     signed, to_json, unsigned,
 };
 use crate::model::{Agreed, Entity, EntityId, Record, Update, VaultPath, VersionVector};
@@ -171,12 +171,17 @@ impl Store {
     }
 
     /// Replaces what is derived from the rules, after these changed: types, deletions, paths.
-    pub fn rejudge(&mut self, updates: &[Update], pending: &BTreeSet<EntityId>, digest: &str) -> Result<()> {
+    pub fn rejudge(
+        &mut self,
+        updates: &[Update],
+        pending: &BTreeSet<EntityId>,
+        rules: &StoredRules,
+    ) -> Result<()> {
         self.transact(|connection| {
             for update in updates {
                 write_record(connection, update, pending.contains(&update.state.id))?;
             }
-            set(connection, "rules_digest", &digest)
+            set(connection, "rules", rules)
         })
     }
 

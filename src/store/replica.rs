@@ -41,6 +41,24 @@ pub struct RemoteMark {
     pub synced_ms: i64,
 }
 
+/// The rules by which types and deletions were last judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRules {
+    /// The digest of the file they came from.
+    pub digest: String,
+    /// The file's text.
+    pub text: String,
+}
+
+/// Which remote the vault belongs to, from the day it was connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// Which remote.
+    pub id: RemoteId,
+    /// How commits are made there.
+    pub commit_mode: String,
+}
+
 impl Store {
     /// What the replica knows of itself; nothing before its first use.
     pub fn replica(&self) -> Result<Option<Replica>> {
@@ -57,14 +75,14 @@ impl Store {
         get(&self.connection, "remote")
     }
 
-    /// The remote this vault belongs to, known from the day it was connected.
-    pub fn remote_id(&self) -> Result<Option<RemoteId>> {
-        get(&self.connection, "remote_id")
+    /// The remote this vault belongs to.
+    pub fn binding(&self) -> Result<Option<Binding>> {
+        get(&self.connection, "binding")
     }
 
     /// Binds the vault to a remote.
-    pub fn set_remote_id(&mut self, id: &RemoteId) -> Result<()> {
-        self.transact(|connection| set(connection, "remote_id", id))
+    pub fn bind(&mut self, binding: &Binding) -> Result<()> {
+        self.transact(|connection| set(connection, "binding", binding))
     }
 
     /// When the vault was last scanned, in milliseconds since 1970.
@@ -72,9 +90,9 @@ impl Store {
         Ok(get(&self.connection, "last_scan_ms")?.unwrap_or(0))
     }
 
-    /// The digest of the rules by which types and deletions were last judged.
-    pub fn rules_digest(&self) -> Result<Option<String>> {
-        get(&self.connection, "rules_digest")
+    /// The rules by which types and deletions were last judged.
+    pub fn rules(&self) -> Result<Option<StoredRules>> {
+        get(&self.connection, "rules")
     }
 }
 

@@ -102,7 +102,7 @@ fn run(connection: &mut Connection, file: Option<&Path>, migrations: &[&str]) ->
         }
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "user_version", step + 1)?;
+        transaction.pragma_update(None, "user_version", u32::try_from(step + 1).unwrap_or(u32::MAX))?;
         transaction.commit()?;
     }
     Ok(())

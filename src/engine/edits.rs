@@ -1,0 +1,246 @@
+//! What happened to the vault's files since the last turn, as edits of records.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::{
+    Brake, Engine, NoteKind, Progress, Report, Result, Stage, TurnOptions, forms::to_fields,
+};
+use crate::{
+    merge::{LocalEdit, join, view},
+    model::{
+        Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId, VaultPath,
+    },
+    store::FileRow,
+    vault::{
+        Scan, ScannedFile,
+        document::{self, Document, Format},
+    },
+};
+
+/// The vault's files as they are now, against the books.
+#[derive(Debug, Default)]
+pub(super) struct LocalEdits {
+    /// What happened to which record.
+    pub(super) edits: BTreeMap<EntityId, LocalEdit>,
+    /// Files whose place in the books is new.
+    pub(super) seen: Vec<FileRow>,
+    /// Files that are gone.
+    pub(super) gone: Vec<VaultPath>,
+    /// When the scan began; nothing if there is no vault.
+    pub(super) scanned_ms: Option<i64>,
+}
+
+impl LocalEdits {
+    /// The files that were made, changed or moved.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &VaultPath> {
+        self.seen.iter().map(|file| &file.path)
+    }
+}
+
+impl Engine {
+    /// Scans the vault and turns what it finds into edits. `news` is what the remote has that the
+    /// replica lacks: a new file may be one of those.
+    pub(super) fn local_edits(
+        &mut self,
+        news: &BTreeMap<EntityId, Entity>,
+        options: TurnOptions,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<LocalEdits> {
+        let scanned_ms = self.clock.now().millis();
+        let Some(vault) = &self.vault else { return Ok(LocalEdits::default()) };
+        progress.step(Stage::Scan, 0, 1);
+        let books = self.store.files()?;
+        let known: BTreeMap<VaultPath, KnownFile> =
+            books.iter().map(|(path, (_, known))| (path.clone(), known.clone())).collect();
+        let scan = vault.scan(&known, self.store.last_scan_ms()?)?;
+        if let Some(brake) = scan.brake().filter(|_| !options.accept_deletes) {
+            return Err(Brake::Vanished { gone: brake.gone, known: brake.known }.into());
+        }
+        report.skipped = scan.skipped.len();
+        for skipped in &scan.skipped {
+            report.note(NoteKind::Skipped, &skipped.path, &skipped.reason);
+        }
+        let touched = touched_rows(&scan, &books);
+        if !touched.is_empty() {
+            self.store.touch_files(&touched)?;
+        }
+        progress.step(Stage::Scan, 1, 1);
+        let books = books.into_iter().map(|(path, (id, _))| (path, id)).collect();
+        let mut clerk = Clerk { engine: self, news, books, out: LocalEdits::default(), report };
+        clerk.enter(scan)?;
+        let mut local = clerk.out;
+        local.scanned_ms = Some(scanned_ms);
+        Ok(local)
+    }
+}
+
+fn touched_rows(
+    scan: &Scan,
+    books: &BTreeMap<VaultPath, (EntityId, KnownFile)>,
+) -> Vec<FileRow> {
+    let row = |(path, stat): &(VaultPath, crate::model::FileStat)| {
+        let (entity, known) = books.get(path)?;
+        let known = KnownFile { stat: *stat, sha256: known.sha256.clone() };
+        Some(FileRow { path: path.clone(), entity: entity.clone(), known })
+    };
+    scan.touched.iter().filter_map(row).collect()
+}
+
+/// Enters a scan into the books.
+struct Clerk<'a> {
+    engine: &'a mut Engine,
+    news: &'a BTreeMap<EntityId, Entity>,
+    books: BTreeMap<VaultPath, EntityId>,
+    out: LocalEdits,
+    report: &'a mut Report,
+}
+
+impl Clerk<'_> {
+    fn enter(&mut self, scan: Scan) -> Result<()> {
+        for path in scan.vanished {
+            if let Some(id) = self.books.get(&path) {
+                self.out.edits.insert(id.clone(), LocalEdit::Vanished);
+            }
+            self.out.gone.push(path);
+        }
+        for renamed in scan.renamed {
+            if let Some(id) = self.books.get(&renamed.from).cloned() {
+                self.out.gone.push(renamed.from);
+                self.change(id, renamed.file, true)?;
+            }
+        }
+        for file in scan.changed {
+            if let Some(id) = self.books.get(&file.path).cloned() {
+                self.change(id, file, true)?;
+            }
+        }
+        for file in scan.new {
+            let document = self.read(&file);
+            let (id, seen) = self.identify(&file, &document)?;
+            self.change(id, file, seen)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, file: &ScannedFile) -> Document {
+        let parsed = document::parse(Format::of_path(file.path.as_str()), &file.text);
+        if let Some(problem) = parsed.problem {
+            let text = format!("is kept as plain text: {problem}");
+            self.report.note(NoteKind::Unparsed, &file.path, text);
+        }
+        parsed.document
+    }
+
+    /// Notes what differs between the file and what it showed before.
+    fn change(&mut self, id: EntityId, file: ScannedFile, seen: bool) -> Result<()> {
+        let document = self.read(&file);
+        let record = self.engine.store.record(&id)?;
+        let shown = self.shown(&id, record.as_ref(), seen);
+        let known = KnownFile { stat: file.stat, sha256: file.sha256 };
+        let now = to_fields(document, &file.path);
+        let changes = self.differences(shown.as_ref(), record.as_ref(), now, &file.path, seen);
+        let row = FileRow { path: file.path.clone(), entity: id.clone(), known };
+        self.out.seen.push(row);
+        let edit = LocalEdit::Changed { changes, file: file.path, text: file.text, seen };
+        self.out.edits.insert(id, edit);
+        Ok(())
+    }
+
+    /// The state that the file's maker had before them; for a file that came about by itself, what
+    /// the record is without it: where they agree nothing has to be said.
+    fn shown(&self, id: &EntityId, record: Option<&Record>, seen: bool) -> Option<Entity> {
+        if seen {
+            return record.map(|record| record.shown.as_ref().unwrap_or(&record.state).clone());
+        }
+        match (record, self.news.get(id)) {
+            (Some(record), Some(news)) => Some(join(&record.state, news)),
+            (Some(record), None) => Some(record.state.clone()),
+            (None, news) => news.cloned(),
+        }
+    }
+
+    fn differences(
+        &self,
+        shown: Option<&Entity>,
+        record: Option<&Record>,
+        now: BTreeMap<String, Content>,
+        path: &VaultPath,
+        seen: bool,
+    ) -> Changes {
+        let before = shown.map(|shown| view(shown, &self.engine.rules).fields).unwrap_or_default();
+        // A file that lies beside its place, because another record keeps that, was not moved by
+        // its owner as long as it stays there.
+        let is_beside = record.is_some_and(|record| record.file.as_ref() == Some(path));
+        let mut changes = Changes::new();
+        for (field, content) in &now {
+            let is_own_place = field == crate::model::entity::PATH && is_beside;
+            if before.get(field) != Some(content) && !is_own_place {
+                changes.insert(field.clone(), Change::set(content.clone()));
+            }
+        }
+        // A file that came about by itself knew of no field, so it removes none.
+        for field in before.keys().filter(|field| seen && !now.contains_key(*field)) {
+            changes.insert(field.clone(), Change::Remove);
+        }
+        changes
+    }
+
+    /// Finds out whose file a new file is, and whether its maker had the record before them.
+    fn identify(&mut self, file: &ScannedFile, document: &Document) -> Result<(EntityId, bool)> {
+        if let Some(id) = document.id().and_then(|id| EntityId::new(id).ok())
+            && let Some(seen) = self.may_take(&id, None)?
+        {
+            return Ok((id, seen));
+        }
+        let by_path = self.id_of_path(&file.path)?;
+        if let Some(seen) = self.may_take(&by_path, Some(&file.path))? {
+            return Ok((by_path, seen));
+        }
+        Ok((EntityId::new(self.engine.new_uuid().to_string())?, false))
+    }
+
+    /// Whether a new file may be the file of this record, and if so, whether its maker knew the
+    /// record. With a path, the record has to want to lie there.
+    fn may_take(&self, id: &EntityId, path: Option<&VaultPath>) -> Result<Option<bool>> {
+        match self.out.edits.get(id) {
+            None => {}
+            // Moved and changed beyond recognition, but it says itself what it is.
+            Some(LocalEdit::Vanished) if path.is_none() => return Ok(Some(true)),
+            Some(_) => return Ok(None),
+        }
+        let record = self.engine.store.record(id)?;
+        let Some(state) = self.shown(id, record.as_ref(), false) else { return Ok(Some(false)) };
+        let view = view(&state, &self.engine.rules);
+        if view.is_deleted {
+            // By its own id a deleted record comes back; a new file at an old path is a new one.
+            return Ok(path.is_none().then_some(record.is_some()));
+        }
+        let has_file = record.is_some_and(|record| record.file.is_some());
+        let wants_it = path.is_none_or(|path| view.path() == Some(path.as_str()));
+        Ok((!has_file && wants_it).then_some(false))
+    }
+
+    /// The same path on two devices is the same record.
+    fn id_of_path(&self, path: &VaultPath) -> Result<EntityId> {
+        let binding = self.engine.store.binding()?;
+        let space = binding.map_or(Uuid::NAMESPACE_URL, |binding| namespace(&binding.id));
+        Ok(EntityId::new(Uuid::new_v5(&space, path.as_str().as_bytes()).to_string())?)
+    }
+}
+
+fn namespace(remote: &RemoteId) -> Uuid {
+    let named = || Uuid::new_v5(&Uuid::NAMESPACE_URL, remote.as_str().as_bytes());
+    Uuid::parse_str(remote.as_str()).unwrap_or_else(|_| named())
+}
+
+impl Engine {
+    /// A fresh id, ordered by the time it was made.
+    pub(super) fn new_uuid(&mut self) -> Uuid {
+        let millis = u64::try_from(self.clock.now().millis()).unwrap_or(0);
+        let random: [u8; 10] = std::array::from_fn(|_| self.random.u8(..));
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+    }
+}

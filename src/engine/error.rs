@@ -1,0 +1,90 @@
+//! Why a turn could not be done.
+
+use crate::{
+    merge::IncomingBrake,
+    model::{InvalidId, RemoteId},
+    remote::RemoteError,
+    store::StoreError,
+    vault::VaultError,
+};
+
+/// The result of the engine's work.
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;
+
+/// Why a turn could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The replica failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The vault's files failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The remote failed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// A brake stopped the turn before anything was done.
+    #[error(transparent)]
+    Brake(#[from] Brake),
+    /// Others kept committing first.
+    #[error("others were faster {tries} times in a row; nothing is lost, try again in a moment")]
+    Raced {
+        /// How often it was tried.
+        tries: u32,
+    },
+    /// The vault was never connected.
+    #[error("this vault is not connected to a remote yet")]
+    NotConnected,
+    /// No record goes by this name.
+    #[error("there is no record {name:?} in this vault")]
+    NoRecord {
+        /// The id or path that was asked for.
+        name: String,
+    },
+    /// What a command was given cannot be taken.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Something that looks like an accident, and therefore is not done unasked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Brake {
+    /// More than half of the vault's files are gone.
+    #[error("{gone} of {known} files are gone from this vault")]
+    Vanished {
+        /// How many.
+        gone: usize,
+        /// Of how many.
+        known: usize,
+    },
+    /// The remote would take more than half of the vault's files away.
+    #[error("the remote would remove {} of {} files from this vault", .0.removed, .0.known)]
+    Incoming(IncomingBrake),
+    /// The remote's folder is empty although it once held this vault's remote.
+    #[error("the remote folder is empty, but this vault's remote ({remote}) lay there")]
+    RemoteEmpty {
+        /// The remote that was there.
+        remote: RemoteId,
+    },
+    /// The folder holds another remote.
+    #[error("the remote folder holds another remote ({found}) than this vault's ({expected})")]
+    Foreign {
+        /// The vault's remote.
+        expected: RemoteId,
+        /// The one that is there.
+        found: RemoteId,
+    },
+}
+
+impl From<larder_providers::Error> for EngineError {
+    fn from(error: larder_providers::Error) -> Self {
+        Self::Remote(error.into())
+    }
+}
+
+impl From<InvalidId> for EngineError {
+    fn from(error: InvalidId) -> Self {
+        Self::Refused(error.to_string())
+    }
+}

@@ -1,0 +1,55 @@
+//! After a turn that was cut short while it wrote to the vault: telling its work from the user's.
+
+use std::collections::BTreeSet;
+
+use super::{Engine, Result};
+use crate::{
+    digest::sha256_hex,
+    model::{EntityId, KnownFile},
+    store::{FileRow, Intent},
+    vault::{Expect, Vault},
+};
+
+impl Engine {
+    /// Enters into the books what a cut turn had already done to the vault. What it had not done
+    /// is planned anew, for the records are still marked.
+    pub(super) fn recover_files(&mut self) -> Result<()> {
+        let Some(vault) = &self.vault else { return Ok(()) };
+        let intents = self.store.intents()?;
+        if intents.is_empty() {
+            return Ok(());
+        }
+        vault.clean_temps()?;
+        let mut written = Vec::new();
+        for intent in intents.iter().filter(|intent| intent.sha256.is_some()) {
+            written.extend(done(vault, intent)?);
+        }
+        let there: BTreeSet<EntityId> = written.iter().map(|row| row.entity.clone()).collect();
+        let books = self.store.files()?;
+        let mut removed = Vec::new();
+        for intent in &intents {
+            let is_written = written.iter().any(|row| row.path == intent.path);
+            // What still lies at a place that its record has left for another.
+            let left = books.get(&intent.path).filter(|(owner, _)| there.contains(owner));
+            if let Some((_, known)) = left.filter(|_| !is_written) {
+                vault.remove(&intent.path, Expect::Is(known.stat))?;
+            }
+            if vault.stat(&intent.path)?.is_none() {
+                removed.push(intent.path.clone());
+            }
+        }
+        self.store.settle_files(&written, &removed, &[])?;
+        Ok(())
+    }
+}
+
+/// The row of a file that holds what was to be written to it.
+fn done(vault: &Vault, intent: &Intent) -> Result<Option<FileRow>> {
+    let Some((stat, bytes)) = vault.read(&intent.path)? else { return Ok(None) };
+    let sha256 = sha256_hex(&bytes);
+    if intent.sha256.as_ref() != Some(&sha256) {
+        return Ok(None);
+    }
+    let known = KnownFile { stat, sha256 };
+    Ok(Some(FileRow { path: intent.path.clone(), entity: intent.entity.clone(), known }))
+}

@@ -1,0 +1,170 @@
+//! What a turn tells: while it runs, and when it is done.
+
+use std::fmt;
+
+use super::observe::Observed;
+use crate::merge::{FileAction, Plan};
+
+/// What became of a turn.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    /// The remote's generation after the turn.
+    pub generation: u64,
+    /// Records that changed here because of the remote.
+    pub pulled: usize,
+    /// Records sent.
+    pub pushed: usize,
+    /// Records with edits of both sides.
+    pub merged: usize,
+    /// Conflicts that came up.
+    pub conflicts: usize,
+    /// Records that were deleted, here or there.
+    pub deleted: usize,
+    /// Files that moved, here or there.
+    pub renamed: usize,
+    /// Files that larder leaves alone.
+    pub skipped: usize,
+    /// How often somebody else was first.
+    pub raced: u32,
+    /// What the turn cost.
+    pub requests: u64,
+    /// Bytes sent.
+    pub bytes_up: u64,
+    /// Bytes received.
+    pub bytes_down: u64,
+    /// How long it took.
+    pub duration_ms: i64,
+    /// Things a person should know.
+    pub notes: Vec<Note>,
+    /// What is to be done, or was: one line each, in order.
+    pub plan: Vec<String>,
+}
+
+/// Something a person should know about one file or record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Note {
+    /// What kind of thing it is.
+    pub kind: NoteKind,
+    /// The file, record or remote file in question.
+    pub subject: String,
+    /// What there is to say.
+    pub text: String,
+}
+
+/// What kind of thing a person should know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NoteKind {
+    /// A file that larder leaves alone.
+    Skipped,
+    /// A file kept as plain text because its structure does not parse.
+    Unparsed,
+    /// A file that changed while larder worked; its turn comes next time.
+    Waiting,
+    /// A record that cannot lie where it wants to.
+    BadPath,
+    /// A stamp too far in the future to be believed.
+    ClockAhead,
+    /// A file of the remote that is missing or damaged.
+    Damaged,
+    /// The remote lost what it had, and got it back.
+    Healed,
+    /// This replica got a new device id.
+    NewIdentity,
+    /// The rules could not be read.
+    Rules,
+}
+
+impl Report {
+    pub(super) fn note(&mut self, kind: NoteKind, subject: impl ToString, text: impl ToString) {
+        let note = Note { kind, subject: subject.to_string(), text: text.to_string() };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Adds up what a plan does. A turn that starts over plans again what is still to be done.
+    pub(super) fn note_plan(&mut self, plan: &Plan, observed: &Observed) {
+        self.generation = observed.head.manifest.generation;
+        self.pulled += plan.counts.pulled;
+        self.merged += plan.counts.merged;
+        self.conflicts += plan.counts.conflicts;
+        self.deleted += plan.counts.deleted;
+        self.renamed += plan.counts.renamed;
+        self.pushed = plan.send.len();
+        self.plan.extend(lines(plan));
+        for id in &plan.ahead {
+            self.note(NoteKind::ClockAhead, id, "was edited on a device whose clock is over a day ahead");
+        }
+        for update in plan.updates.iter().filter(|update| !update.view.is_deleted) {
+            let Some(path) = update.view.path() else { continue };
+            if let Err(why) = crate::model::VaultPath::new(path) {
+                self.note(NoteKind::BadPath, path, format!("is not written to disk: {why}"));
+            }
+        }
+    }
+}
+
+/// The plan as a person reads it.
+fn lines(plan: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
+    for action in &plan.files {
+        lines.push(match action {
+            FileAction::Write { from: None, to, .. } => format!("create {to}"),
+            FileAction::Write { from: Some(from), to, .. } if from == to => format!("update {to}"),
+            FileAction::Write { from: Some(from), to, .. } => format!("move {from} -> {to}"),
+            FileAction::Remove { path, .. } => format!("remove {path}"),
+        });
+    }
+    for id in &plan.send {
+        let update = plan.updates.iter().find(|update| update.state.id == *id);
+        let name = update.and_then(|update| update.view.path()).unwrap_or(id.as_str());
+        let verb = if update.is_some_and(|update| update.view.is_deleted) { "send deletion of" } else { "send" };
+        lines.push(format!("{verb} {name}"));
+    }
+    for update in &plan.updates {
+        let name = update.view.path().unwrap_or(update.state.id.as_str());
+        for conflict in &update.conflicts {
+            lines.push(format!("conflict in {name}: {} ({})", conflict.field, conflict.rule));
+        }
+    }
+    lines
+}
+
+/// Where a turn is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The vault is being scanned.
+    Scan,
+    /// Files come from the remote.
+    Fetch,
+    /// Files of the vault are being written.
+    Write,
+    /// Files go to the remote.
+    Send,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scan => "scanning",
+            Self::Fetch => "fetching",
+            Self::Write => "writing",
+            Self::Send => "sending",
+        })
+    }
+}
+
+/// Is told how far a turn has come.
+pub trait Progress: Send + Sync {
+    /// `done` of `of` steps of `stage` are done.
+    fn step(&self, stage: Stage, done: u64, of: u64);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn step(&self, _: Stage, _: u64, _: u64) {}
+}

@@ -1,0 +1,72 @@
+//! The vault's rules: read from `larder.toml` before each turn.
+
+use std::collections::BTreeSet;
+
+use super::{Engine, NoteKind, Report, Result};
+use crate::{
+    digest::sha256_hex,
+    merge::{conflicts, view},
+    model::{Rules, Update, VaultPath, rules::RULES_FILE},
+    store::StoredRules,
+};
+
+impl Engine {
+    /// Reads the rules as they lie in the vault now. Rules that cannot be read change nothing: the
+    /// last good ones stay in force, and the user is told.
+    pub(super) fn observe_rules(&mut self, report: &mut Report) -> Result<()> {
+        let Some(vault) = &self.vault else { return Ok(()) };
+        let path = VaultPath::new(RULES_FILE).ok();
+        let file = path.map(|path| vault.read(&path)).transpose()?.flatten();
+        let text = file.map_or(Vec::new(), |(_, bytes)| bytes);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let digest = sha256_hex(text.as_bytes());
+        let last = self.store.rules()?;
+        match Rules::parse(&text) {
+            Ok(rules) => self.rules = rules,
+            Err(error) => {
+                report.note(NoteKind::Rules, RULES_FILE, format!("{error}; the rules before stay in force"));
+                let last = last.map(|last| last.text).unwrap_or_default();
+                self.rules = Rules::parse(&last).unwrap_or_default();
+                return Ok(());
+            }
+        }
+        if last.is_none_or(|last| last.digest != digest) {
+            self.rejudge(&digest, &text)?;
+        }
+        Ok(())
+    }
+
+    /// Takes up the rules of the last turn, for commands that do not scan.
+    pub fn recall_rules(&mut self) -> Result<()> {
+        let last = self.store.rules()?.map(|last| last.text).unwrap_or_default();
+        self.rules = Rules::parse(&last).unwrap_or_default();
+        Ok(())
+    }
+
+    /// New rules may turn a record into another type, hide it, or bring it back.
+    fn rejudge(&mut self, digest: &str, text: &str) -> Result<()> {
+        let mut pending = BTreeSet::new();
+        let mut updates = Vec::new();
+        for id in self.store.all_ids()? {
+            let Some(record) = self.store.record(&id)? else { continue };
+            let view = view(&record.state, &self.rules);
+            if record.shown.is_some() || view.is_deleted == record.file.is_some() {
+                pending.insert(id);
+            }
+            updates.push(Update {
+                conflicts: conflicts(&record.state, &self.rules),
+                settled: Vec::new(),
+                replaced: None,
+                agreed: record.agreed,
+                shown: record.shown,
+                file: record.file,
+                kept: record.kept,
+                state: record.state,
+                view,
+            });
+        }
+        let rules = StoredRules { digest: digest.to_owned(), text: text.to_owned() };
+        self.store.rejudge(&updates, &pending, &rules)?;
+        Ok(())
+    }
+}

@@ -1,1 +1,0 @@
-//! Merges two versions of a nested object.

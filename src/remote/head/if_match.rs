@@ -1,0 +1,110 @@
+//! Commit mode if-match: `meta.json` is the manifest, replaced on a condition.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use larder_providers::{
+    Body, Get, GetOptions, Put, PutMode, RemotePath, SharedStorage, Storage, Version, collect,
+};
+
+use super::{Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Result, holds_commit};
+use crate::{
+    digest::sha256_hex,
+    model::limits::MANIFEST_BYTES_MAX,
+    remote::{RemoteError, layout},
+};
+
+/// Lengths of the padding: each manifest gets another length than the one it replaces.
+const PAD_STEPS: usize = 61;
+
+/// Commits by a conditional write of `meta.json`, on storage with a true compare-and-swap.
+#[derive(Debug)]
+pub struct IfMatch {
+    storage: SharedStorage,
+}
+
+impl IfMatch {
+    /// The head on `storage`.
+    pub fn new(storage: SharedStorage) -> Self {
+        Self { storage }
+    }
+
+    async fn get(&self, known: Option<&str>) -> Result<HeadRead> {
+        let meta = meta()?;
+        let if_none_match = known.map(|mark| Version(mark.to_owned()));
+        let options = GetOptions { range: None, if_none_match };
+        let object = match self.storage.get(&meta, options).await {
+            Ok(Get::NotModified) => return Ok(HeadRead::Unchanged),
+            Ok(Get::Object(object)) => object,
+            Err(error) if error.is_not_found() => return Ok(HeadRead::Missing),
+            Err(error) => return Err(error.into()),
+        };
+        let (version, server_time) = (object.version.clone(), object.server_time);
+        let bytes = collect(&meta, object, MANIFEST_BYTES_MAX).await?;
+        let Some(version) = version else {
+            let detail = "the server gives meta.json no version, so nothing can be made to depend on it";
+            return Err(RemoteError::NoCommit { detail: detail.to_owned() });
+        };
+        Ok(HeadRead::Current(Box::new(HeadState {
+            mark: version.0,
+            strays: Vec::new(),
+            manifest: Manifest::decode(layout::META, &bytes)?,
+            sha256: sha256_hex(&bytes),
+            server_time,
+        })))
+    }
+
+    /// After an answer that proves nothing: what is there now decides.
+    async fn look_again(&self, seen: &HeadState, wanted: &Manifest) -> Result<Advance> {
+        match self.get(None).await? {
+            HeadRead::Current(now) if holds_commit(&now.manifest, wanted, &seen.manifest) => {
+                Ok(Advance::Committed(now))
+            }
+            _ => Ok(Advance::Raced),
+        }
+    }
+}
+
+#[async_trait]
+impl Head for IfMatch {
+    fn mode(&self) -> CommitMode {
+        CommitMode::IfMatch
+    }
+
+    async fn read(&self, known: Option<&str>) -> Result<HeadRead> {
+        self.get(known).await
+    }
+
+    async fn advance(&self, seen: &HeadState, mut next: Manifest) -> Result<Advance> {
+        let steps = usize::try_from(next.generation).unwrap_or(0) % PAD_STEPS;
+        next.pad = " ".repeat(steps);
+        let (text, sha256) = next.encode();
+        let body = Body::Bytes(Bytes::from(text));
+        let condition = PutMode::Update(Version(seen.mark.clone()));
+        let put = self.storage.put(&meta()?, body, condition).await;
+        match put {
+            Ok(Put::Done(Some(version))) if self.storage.capabilities().trusted => {
+                Ok(Advance::Committed(Box::new(HeadState {
+                    mark: version.0,
+                    strays: Vec::new(),
+                    manifest: next,
+                    sha256,
+                    server_time: seen.server_time,
+                })))
+            }
+            Ok(_) => self.look_again(seen, &next).await,
+            Err(error) if error.is_temporary() => self.look_again(seen, &next).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn found(&self, first: &Manifest) -> Result<()> {
+        let (text, _) = first.encode();
+        let body = Body::Bytes(Bytes::from(text));
+        self.storage.put(&meta()?, body, PutMode::Create).await?;
+        Ok(())
+    }
+}
+
+fn meta() -> Result<RemotePath> {
+    layout::path(layout::META)
+}

@@ -1,0 +1,196 @@
+//! Commit mode rename: the name of the one file in `head/` is the state.
+//!
+//! Renaming a file away succeeds for exactly one of several rivals on every server measured, needs
+//! no ETag, no lock and no time-out, and leaves no window in which a crash does harm.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use larder_providers::{ErrorKind, SharedStorage, Storage, StorageExt};
+
+use super::{Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Result, holds_commit};
+use crate::{
+    digest::sha256_hex,
+    model::{DeviceId, RemoteId, limits::MANIFEST_BYTES_MAX},
+    remote::{RemoteError, layout},
+};
+
+/// While a rename is under way some servers list no token, or both: then it is listed again.
+const LOOKS: u32 = 5;
+
+/// How long to wait before looking again, in milliseconds, times the number of looks so far.
+const LOOK_AGAIN_MS: u64 = 30;
+
+/// Commits by renaming the head token.
+#[derive(Debug)]
+pub struct Rename {
+    storage: SharedStorage,
+    id: RemoteId,
+}
+
+struct Tokens {
+    names: Vec<String>,
+    server_time: Option<DateTime<Utc>>,
+}
+
+impl Rename {
+    /// The head of the remote `id` on `storage`.
+    pub fn new(storage: SharedStorage, id: RemoteId) -> Self {
+        Self { storage, id }
+    }
+
+    /// The tokens in `head/`, the highest generation first.
+    async fn tokens(&self) -> Result<Option<Tokens>> {
+        let folder = layout::path(layout::HEAD)?;
+        let mut looks = 0;
+        loop {
+            let listing = match self.storage.list(&folder).await {
+                Ok(listing) => listing,
+                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            let mut found: Vec<(u64, String)> = listing
+                .entries
+                .iter()
+                .filter(|entry| !entry.is_folder)
+                .map(|entry| entry.path.name().to_owned())
+                .filter_map(|name| Some((layout::token_generation(&name)?, name)))
+                .collect();
+            looks += 1;
+            if found.len() == 1 || looks >= LOOKS {
+                found.sort_by(|a, b| b.cmp(a));
+                let names = found.into_iter().map(|(_, name)| name).collect();
+                return Ok(Some(Tokens { names, server_time: listing.server_time }));
+            }
+            let pause = LOOK_AGAIN_MS * u64::from(looks);
+            tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+        }
+    }
+
+    async fn manifest(&self, token: &str) -> Result<Option<(Manifest, String)>> {
+        if layout::token_generation(token) == Some(0) {
+            // Nobody has committed yet: there is nothing to read.
+            return Ok(Some((self.first(), String::new())));
+        }
+        let file = layout::manifest_file(token)?;
+        match self.storage.read(&file, MANIFEST_BYTES_MAX).await {
+            Ok((bytes, _)) => {
+                let manifest = Manifest::decode(file.as_str(), &bytes)?;
+                Ok(Some((manifest, sha256_hex(&bytes))))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn first(&self) -> Manifest {
+        // The device of a commit that nobody made; it takes part in nothing.
+        let nobody = DeviceId::new("0000").ok();
+        let nobody = nobody.unwrap_or_else(|| DeviceId::random(&mut fastrand::Rng::with_seed(0)));
+        Manifest::empty(self.id.clone(), CommitMode::Rename, nobody)
+    }
+
+    async fn load(&self, tokens: Tokens) -> Result<HeadRead> {
+        let mut state: Option<HeadState> = None;
+        for token in tokens.names {
+            let Some((manifest, sha256)) = self.manifest(&token).await? else { continue };
+            match &mut state {
+                None => {
+                    let server_time = tokens.server_time;
+                    let strays = Vec::new();
+                    state = Some(HeadState { mark: token, strays, manifest, sha256, server_time });
+                }
+                Some(state) => {
+                    state.manifest.join(&manifest);
+                    state.strays.push(token);
+                }
+            }
+        }
+        Ok(state.map_or(HeadRead::Missing, |state| HeadRead::Current(Box::new(state))))
+    }
+
+    /// Reads the head whole, again if what was listed is gone by the time it is read.
+    async fn current(&self, known: Option<&str>) -> Result<HeadRead> {
+        for _ in 0..LOOKS {
+            let Some(tokens) = self.tokens().await? else { return Ok(HeadRead::Missing) };
+            if let ([only], Some(known)) = (tokens.names.as_slice(), known)
+                && only == known
+            {
+                return Ok(HeadRead::Unchanged);
+            }
+            let is_empty = tokens.names.is_empty();
+            match self.load(tokens).await? {
+                HeadRead::Missing if !is_empty => {}
+                read => return Ok(read),
+            }
+        }
+        let detail = "the manifest that head/ names is not there".to_owned();
+        Err(RemoteError::HeadMissing { detail })
+    }
+
+    /// Takes away tokens whose manifests are part of the one that is current now.
+    async fn clear(&self, strays: &[String]) {
+        for stray in strays {
+            if let Ok(token) = layout::head_token(stray) {
+                // One that stays is joined and taken away by the next commit.
+                let _ = self.storage.delete(&token).await;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Head for Rename {
+    fn mode(&self) -> CommitMode {
+        CommitMode::Rename
+    }
+
+    async fn read(&self, known: Option<&str>) -> Result<HeadRead> {
+        self.current(known).await
+    }
+
+    async fn advance(&self, seen: &HeadState, next: Manifest) -> Result<Advance> {
+        let token = format!("{}-{}", next.generation, next.commit.id);
+        let (text, sha256) = next.encode();
+        self.storage.write(&layout::manifest_file(&token)?, Bytes::from(text)).await?;
+        let (from, to) = (layout::head_token(&seen.mark)?, layout::head_token(&token)?);
+        if let Err(error) = self.storage.move_exclusive(&from, &to).await {
+            let is_final = matches!(
+                error.kind(),
+                ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::Full
+            );
+            if is_final {
+                return Err(error.into());
+            }
+        }
+        // Whatever the answer was: what stands in head/ now is the truth.
+        let Some(tokens) = self.tokens().await? else {
+            let detail = "the folder head/ is gone".to_owned();
+            return Err(RemoteError::HeadMissing { detail });
+        };
+        if tokens.names.contains(&token) {
+            self.clear(&seen.strays).await;
+            return Ok(Advance::Committed(Box::new(HeadState {
+                mark: token,
+                strays: Vec::new(),
+                manifest: next,
+                sha256,
+                server_time: tokens.server_time,
+            })));
+        }
+        match self.current(None).await? {
+            HeadRead::Current(now) if holds_commit(&now.manifest, &next, &seen.manifest) => {
+                Ok(Advance::Committed(now))
+            }
+            _ => Ok(Advance::Raced),
+        }
+    }
+
+    async fn found(&self, first: &Manifest) -> Result<()> {
+        // Named after the remote, so that whoever makes this remote's head makes the same one.
+        let name: String = first.remote_id.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
+        let token = layout::head_token(&format!("0-{}", name.get(..12).unwrap_or(&name)))?;
+        self.storage.write(&token, Bytes::new()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! Names on the remote.
+
+use larder_providers::RemotePath;
+
+use super::{RemoteError, Result};
+use crate::model::{DeviceId, EntityId};
+
+/// The file that says what the folder is.
+pub const META: &str = "meta.json";
+/// Commit mode rename: holds the one token whose name is the state.
+pub const HEAD: &str = "head";
+/// Commit mode rename: holds the manifests.
+pub const MANIFESTS: &str = "meta";
+/// Holds changed entities, one a file.
+pub const ENTITIES: &str = "entities";
+/// Holds batches of changed entities.
+pub const DELTAS: &str = "deltas";
+/// Holds compacted batches.
+pub const PACKS: &str = "packs";
+
+/// Every folder of a remote, in the order in which they are made.
+pub const FOLDERS: [&str; 5] = [HEAD, MANIFESTS, DELTAS, ENTITIES, PACKS];
+
+/// How many hexadecimal digits of a file's digest stand in its name: enough that names never meet,
+/// while the whole digest stands in the manifest.
+const HASH_DIGITS: usize = 16;
+
+/// `text` as a checked path.
+pub(super) fn path(text: impl Into<String>) -> Result<RemotePath> {
+    RemotePath::new(text).map_err(|error| RemoteError::damaged(META, error))
+}
+
+/// The file of one changed entity.
+pub(super) fn entity_file(
+    type_name: &str,
+    id: &EntityId,
+    generation: u64,
+    sha256: &str,
+) -> Result<RemotePath> {
+    let (type_name, id) = (slug(type_name), slug(id.as_str()));
+    path(format!("{ENTITIES}/{type_name}.{id}.{generation}-{}.json", short(sha256)))
+}
+
+/// The file of a batch.
+pub(super) fn delta_file(generation: u64, device: &DeviceId, sha256: &str) -> Result<RemotePath> {
+    path(format!("{DELTAS}/{generation}-{device}-{}.jsonl.zst", short(sha256)))
+}
+
+/// The file of a compacted batch.
+pub(super) fn pack_file(generation: u64, sha256: &str) -> Result<RemotePath> {
+    path(format!("{PACKS}/{generation}-{}.jsonl.zst", short(sha256)))
+}
+
+/// The token of a commit.
+pub(super) fn head_token(token: &str) -> Result<RemotePath> {
+    path(format!("{HEAD}/{token}"))
+}
+
+/// The manifest of a commit.
+pub(super) fn manifest_file(token: &str) -> Result<RemotePath> {
+    path(format!("{MANIFESTS}/{token}.json"))
+}
+
+/// The generation that a token's name begins with.
+pub(super) fn token_generation(token: &str) -> Option<u64> {
+    token.split_once('-')?.0.parse().ok()
+}
+
+/// The generation that a data file was built on, by its name.
+pub fn data_generation(file: &str) -> Option<u64> {
+    let (folder, name) = file.split_once('/')?;
+    match folder {
+        ENTITIES => name.rsplit_once('.')?.0.rsplit_once('.')?.1.split_once('-')?.0.parse().ok(),
+        DELTAS | PACKS => name.split_once('-')?.0.parse().ok(),
+        _ => None,
+    }
+}
+
+fn short(sha256: &str) -> &str {
+    sha256.get(..HASH_DIGITS).unwrap_or(sha256)
+}
+
+/// Lower case, and at most 64 of the characters that names may have: a hint for people, no more.
+fn slug(text: &str) -> String {
+    let fold = |c: char| match c.to_ascii_lowercase() {
+        c @ ('a'..='z' | '0'..='9' | '_' | '-') => c,
+        _ => '-',
+    };
+    text.chars().map(fold).take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_on_what_it_was_built() {
+        let (id, device) = (EntityId::new("Ab_1").unwrap(), DeviceId::new("k3v9x2").unwrap());
+        let sha = "0123456789abcdef0123";
+        let entity = entity_file("Meeting Note", &id, 12, sha).unwrap();
+        assert_eq!(entity.as_str(), "entities/meeting-note.ab_1.12-0123456789abcdef.json");
+        let delta = delta_file(7, &device, sha).unwrap();
+        assert_eq!(delta.as_str(), "deltas/7-k3v9x2-0123456789abcdef.jsonl.zst");
+        let pack = pack_file(3, sha).unwrap();
+        for (file, generation) in [(&entity, 12), (&delta, 7), (&pack, 3)] {
+            assert_eq!(data_generation(file.as_str()), Some(generation));
+        }
+        assert_eq!(data_generation("head/3-x"), None);
+        assert_eq!(token_generation("41-qq"), Some(41));
+    }
+}

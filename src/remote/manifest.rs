@@ -1,0 +1,254 @@
+//! The manifest: what the remote consists of at one generation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use larder_providers::RemotePath;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{CommitMode, RemoteError, Result, layout};
+use crate::{
+    digest::sha256_hex,
+    model::{DeviceId, EntityId, RemoteId, Stamp, VersionVector, json, limits::MANIFEST_BYTES_MAX},
+};
+
+/// The form of remotes that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// What a remote consists of at one generation. It is an index: the state is the join of the files
+/// it names, so that two manifests can always be joined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// The form of the remote.
+    pub format: u32,
+    /// The lowest form that a reader has to know.
+    pub min_reader: u32,
+    /// Which remote this is.
+    pub remote_id: RemoteId,
+    /// How commits are made here, the same for all devices.
+    pub commit_mode: CommitMode,
+    /// How many commits were made.
+    pub generation: u64,
+    /// When the last one was made, by the clock of its maker.
+    pub last_sync_timestamp: Stamp,
+    /// Who made it.
+    pub commit: Commit,
+    /// Every edit that the files named here hold, of each device all up to some counter.
+    pub knows: VersionVector,
+    /// Files built on a generation below this that no manifest names may be removed.
+    pub floor: u64,
+    /// Who takes part.
+    pub devices: BTreeMap<DeviceId, Participant>,
+    /// Compacted batches.
+    pub packs: Vec<DataFile>,
+    /// Batches and single entities since.
+    pub deltas: Vec<DataFile>,
+    /// The versions of the entities in the deltas.
+    pub entity_versions: BTreeMap<EntityId, u64>,
+    /// Files that no longer count and wait to be removed.
+    pub retired: Vec<Retired>,
+    /// Makes every manifest's length different, for servers whose ETags are made of length and
+    /// whole seconds.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pad: String,
+    /// What a later form added: kept as it is.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, Value>,
+}
+
+/// The commit that made a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// Drawn at random for each try.
+    pub id: String,
+    /// Who made it.
+    pub device: DeviceId,
+    /// The SHA-256 of the manifest before; empty at the first.
+    pub prev: String,
+}
+
+/// A device that takes part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Participant {
+    /// What its owner calls it.
+    pub name: String,
+    /// When it made its last commit, by its own clock.
+    pub last_seen: Stamp,
+    /// The generation it had read then.
+    pub read_generation: u64,
+}
+
+/// A file that holds entities.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataFile {
+    /// Where it lies.
+    pub file: RemotePath,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Its digest.
+    pub sha256: String,
+    /// The length of its content in bytes, where that is compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_bytes: Option<u64>,
+    /// How many entities it holds.
+    pub entities: u64,
+    /// The first commit whose edits it holds.
+    pub from_generation: u64,
+    /// The last commit whose edits it holds.
+    pub to_generation: u64,
+    /// The highest edit of each device in it. Whoever knows all of these need not read it.
+    pub holds: VersionVector,
+}
+
+/// A file that no longer counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// Where it lies.
+    pub file: RemotePath,
+    /// Since when, by the server's clock where it has one.
+    pub since: Stamp,
+}
+
+/// The part of `meta.json` that is the same in every commit mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Meta {
+    /// The form of the remote.
+    pub format: u32,
+    /// The lowest form that a reader has to know.
+    pub min_reader: u32,
+    /// Which remote this is.
+    pub remote_id: RemoteId,
+    /// How commits are made.
+    pub commit_mode: CommitMode,
+}
+
+impl Manifest {
+    /// The manifest of a remote that nobody has committed to.
+    pub fn empty(remote_id: RemoteId, commit_mode: CommitMode, device: DeviceId) -> Self {
+        Self {
+            format: FORMAT,
+            min_reader: FORMAT,
+            remote_id,
+            commit_mode,
+            generation: 0,
+            last_sync_timestamp: Stamp::default(),
+            commit: Commit { id: String::new(), device, prev: String::new() },
+            knows: VersionVector::default(),
+            floor: 0,
+            devices: BTreeMap::new(),
+            packs: Vec::new(),
+            deltas: Vec::new(),
+            entity_versions: BTreeMap::new(),
+            retired: Vec::new(),
+            pad: String::new(),
+            other: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a manifest that came as `bytes` from `file`.
+    pub fn decode(file: &str, bytes: &[u8]) -> Result<Self> {
+        let value = read_json(file, bytes)?;
+        let manifest: Self =
+            serde_json::from_value(value).map_err(|error| RemoteError::damaged(file, error))?;
+        manifest.check(file)?;
+        Ok(manifest)
+    }
+
+    fn check(&self, file: &str) -> Result<()> {
+        let mut names = BTreeSet::new();
+        for data in self.data() {
+            if layout::data_generation(data.file.as_str()).is_none() {
+                let detail = format!("it names {:?} as a data file", data.file.as_str());
+                return Err(RemoteError::damaged(file, detail));
+            }
+            if !names.insert(&data.file) {
+                return Err(RemoteError::damaged(file, format!("it names {} twice", data.file)));
+            }
+        }
+        let retired = self.retired.iter().find(|retired| names.contains(&retired.file));
+        match retired {
+            Some(retired) => {
+                let detail = format!("{} is both in use and retired", retired.file);
+                Err(RemoteError::damaged(file, detail))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The manifest as it is written, with its digest.
+    pub fn encode(&self) -> (String, String) {
+        let mut text = serde_json::to_string(self).unwrap_or_default();
+        text.push('\n');
+        let sha256 = sha256_hex(text.as_bytes());
+        (text, sha256)
+    }
+
+    /// All files that hold entities.
+    pub fn data(&self) -> impl Iterator<Item = &DataFile> {
+        self.packs.iter().chain(&self.deltas)
+    }
+
+    /// The files that hold edits which a replica of these edits lacks.
+    pub fn news_for<'a>(
+        &'a self,
+        knows: &'a VersionVector,
+    ) -> impl Iterator<Item = &'a DataFile> + 'a {
+        self.data().filter(|data| !knows.includes(&data.holds))
+    }
+
+    /// Adds what another manifest of the same remote names.
+    pub fn join(&mut self, other: &Self) {
+        let known: BTreeSet<RemotePath> = self.data().map(|data| data.file.clone()).collect();
+        let new = |data: &&DataFile| !known.contains(&data.file);
+        let (packs, deltas): (Vec<_>, Vec<_>) =
+            (other.packs.iter().filter(new).cloned().collect(), other.deltas.iter().filter(new).cloned().collect());
+        self.packs.extend(packs);
+        self.deltas.extend(deltas);
+        self.knows.join(&other.knows);
+        for (id, version) in &other.entity_versions {
+            let known = self.entity_versions.entry(id.clone()).or_default();
+            *known = (*known).max(*version);
+        }
+        for (device, theirs) in &other.devices {
+            let ours = self.devices.entry(device.clone()).or_insert_with(|| theirs.clone());
+            if theirs.last_seen > ours.last_seen {
+                *ours = theirs.clone();
+            }
+        }
+        self.floor = self.floor.max(other.floor);
+        let in_use: BTreeSet<RemotePath> = self.data().map(|data| data.file.clone()).collect();
+        self.retired.extend(other.retired.iter().cloned());
+        self.retired.retain(|retired| !in_use.contains(&retired.file));
+        self.retired.sort_by(|a, b| a.file.cmp(&b.file));
+        self.retired.dedup_by(|a, b| a.file == b.file);
+    }
+}
+
+impl Meta {
+    /// Reads a `meta.json`.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let value = read_json(layout::META, bytes)?;
+        serde_json::from_value(value).map_err(|error| RemoteError::damaged(layout::META, error))
+    }
+}
+
+/// Reads the JSON of a manifest or a `meta.json`, and refuses forms that are too new before anything
+/// else is looked at.
+fn read_json(file: &str, bytes: &[u8]) -> Result<Value> {
+    if bytes.len() as u64 > MANIFEST_BYTES_MAX {
+        let detail = format!("{} bytes, over {MANIFEST_BYTES_MAX}", bytes.len());
+        return Err(RemoteError::damaged(file, detail));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| RemoteError::damaged(file, error))?;
+    let value = json::parse(text).map_err(|error| RemoteError::damaged(file, error))?;
+    let needed = value.get("minReader").and_then(Value::as_u64);
+    match needed {
+        Some(needed) if needed > u64::from(FORMAT) => Err(RemoteError::NeedsNewer { needed }),
+        Some(_) => Ok(value),
+        None => Err(RemoteError::damaged(file, "it has no minReader: larder did not write it")),
+    }
+}

@@ -1,0 +1,130 @@
+//! The remote folder: its files, its manifest, and how a commit is made.
+
+pub mod codec;
+mod data;
+mod head;
+pub mod layout;
+mod manifest;
+
+use larder_providers::{ErrorKind, RemotePath, SharedStorage};
+use serde::{Deserialize, Serialize};
+
+pub use data::{DELTA_ENTITIES_MAX, Outgoing, Parcel, decode, pack_all, pack_up, read};
+pub use head::{Advance, Head, HeadRead, HeadState, IfMatch, Rename};
+pub use manifest::{Commit, DataFile, FORMAT, Manifest, Meta, Participant, Retired};
+
+use crate::model::RemoteId;
+
+/// The result of work with a remote.
+pub type Result<T, E = RemoteError> = std::result::Result<T, E>;
+
+/// How a commit is made on a remote; chosen when it is made, the same for all devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CommitMode {
+    /// `meta.json` is replaced on the condition that it is what was read.
+    IfMatch,
+    /// The one token in `head/` is renamed away, which succeeds for one of several rivals.
+    Rename,
+}
+
+impl CommitMode {
+    /// The mode's name as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IfMatch => "if-match",
+            Self::Rename => "rename",
+        }
+    }
+}
+
+/// Why work with a remote failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] larder_providers::Error),
+    /// A file is not what it should be.
+    #[error("{file} on the remote is damaged: {detail}")]
+    Damaged {
+        /// Which file.
+        file: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The remote has a form that this program does not know.
+    #[error("the remote needs a newer larder (form {needed}, this one knows {FORMAT})")]
+    NeedsNewer {
+        /// The lowest form a reader has to know.
+        needed: u64,
+    },
+    /// The folder has no head although it has a `meta.json`.
+    #[error("the remote's head is missing: {detail}")]
+    HeadMissing {
+        /// What was seen.
+        detail: String,
+    },
+    /// The folder belongs to another remote.
+    #[error("the folder holds another remote ({found}) than the one this vault belongs to ({expected})")]
+    Foreign {
+        /// The one the vault belongs to.
+        expected: RemoteId,
+        /// The one that is there.
+        found: RemoteId,
+    },
+    /// The folder holds files of somebody else.
+    #[error("the folder is not empty and holds no larder remote (it has {names})")]
+    NotEmpty {
+        /// Some of what is there.
+        names: String,
+    },
+    /// The storage can do neither of the commits.
+    #[error("the storage cannot keep one writer from overwriting another: {detail}")]
+    NoCommit {
+        /// What the probe saw.
+        detail: String,
+    },
+}
+
+impl RemoteError {
+    /// A file that is not what it should be.
+    pub fn damaged(file: &str, detail: impl ToString) -> Self {
+        Self::Damaged { file: file.to_owned(), detail: detail.to_string() }
+    }
+
+    /// What the storage said, if it was the storage that failed.
+    pub fn storage_kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Storage(error) => Some(error.kind()),
+            _ => None,
+        }
+    }
+}
+
+/// A remote that is known to be one, and how commits are made on it.
+#[derive(Debug)]
+pub struct Remote {
+    /// Where its files lie.
+    pub storage: SharedStorage,
+    /// Which remote it is.
+    pub id: RemoteId,
+    /// How commits are made.
+    pub head: Box<dyn Head>,
+}
+
+impl Remote {
+    /// The remote `id` on `storage`, whose commits are made in `mode`.
+    pub fn new(storage: SharedStorage, id: RemoteId, mode: CommitMode) -> Self {
+        let head: Box<dyn Head> = match mode {
+            CommitMode::IfMatch => Box::new(IfMatch::new(storage.clone())),
+            CommitMode::Rename => Box::new(Rename::new(storage.clone(), id.clone())),
+        };
+        Self { storage, id, head }
+    }
+
+    /// Where a data file lies.
+    pub fn path(file: &str) -> Result<RemotePath> {
+        layout::path(file)
+    }
+}
