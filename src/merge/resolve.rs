@@ -177,7 +177,7 @@ fn merge_values(
             let mut lost = false;
             let merged = object::merge3(Some(base), a, b, &mut |_, _, _, second| {
                 lost = true;
-                second.cloned().unwrap_or(Value::Null)
+                second.clone()
             });
             made(Content::new(merged), lost)
         }

@@ -136,7 +136,7 @@ pub(super) fn without_ancestor(rule: Rule, first: &Content, second: &Content) ->
             let mut lost = false;
             let merged = object::merge3(None, a, b, &mut |_, _, _, second| {
                 lost = true;
-                second.cloned().unwrap_or(Value::Null)
+                second.clone()
             });
             (Content::new(merged), lost)
         }
