@@ -119,6 +119,20 @@ impl Store {
         ids.map(|id| entity_id(id?)).collect()
     }
 
+    /// The records that lie or lay at this path, the deleted included.
+    pub fn ids_of_path(&self, path: &str) -> Result<BTreeSet<EntityId>> {
+        let mut statement = self.connection.prepare_cached("SELECT id FROM entity WHERE path = ?1")?;
+        let ids = statement.query_map([path], |row| row.get::<_, String>(0))?;
+        ids.map(|id| entity_id(id?)).collect()
+    }
+
+    /// The record whose file lies at this path.
+    pub fn id_of_file(&self, path: &VaultPath) -> Result<Option<EntityId>> {
+        let mut statement = self.connection.prepare_cached("SELECT entity FROM file WHERE path = ?1")?;
+        let id = statement.query_row([path.as_str()], |row| row.get(0)).optional()?;
+        id.map(entity_id).transpose()
+    }
+
     /// Keeps what a plan decided.
     pub fn decide(&mut self, decided: &Decided<'_>) -> Result<()> {
         self.transact(|connection| {

@@ -1,0 +1,270 @@
+//! Edits made by command and not by hand: put, rm, restore, resolve. They take effect here at once
+//! and reach the remote with the next turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Engine, EngineError, Report, Result, Silent, edits::LocalEdits, observe::Observed};
+use crate::{
+    merge::{LocalEdit, News, plan, view},
+    model::{
+        Change, Changes, Conflict, ConflictValue, Content, Entity, EntityId, Stamp, VersionVector,
+        View,
+        entity::{BODY, DELETED, LAYOUT, PATH, TYPE},
+        limits::TEXT_BYTES_MAX,
+    },
+    remote::{HeadState, Manifest},
+    store::{Past, StoredConflict},
+};
+
+/// Which of the values of a conflict is to stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// This device's.
+    Local,
+    /// The other device's.
+    Remote,
+    /// What is shown now.
+    Merged,
+    /// One after the other.
+    Both,
+}
+
+/// An earlier state to go back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// The latest state that was not deleted, other than the present one.
+    Before,
+    /// The state of this version.
+    Version(u64),
+    /// The state as of this time.
+    Time(Stamp),
+}
+
+impl Engine {
+    /// Finds a record by its id or by its file's path.
+    pub fn find(&self, name: &str) -> Result<EntityId> {
+        if let Ok(id) = EntityId::new(name)
+            && self.store.record(&id)?.is_some()
+        {
+            return Ok(id);
+        }
+        let missing = || EngineError::NoRecord { name: name.to_owned() };
+        let path = crate::model::VaultPath::new(name).map_err(|_| missing())?;
+        let mut deleted = None;
+        for id in self.store.ids_of_path(path.as_str())? {
+            let Some(record) = self.store.record(&id)? else { continue };
+            let is_there = record.file.as_ref() == Some(&path);
+            if is_there || !view(&record.state, &self.rules).is_deleted {
+                return Ok(id);
+            }
+            deleted = Some(id);
+        }
+        deleted.or(self.store.id_of_file(&path)?).ok_or_else(missing)
+    }
+
+    /// Sets the fields of a record, of a new one if `id` is new or not given; says which.
+    pub fn put(
+        &mut self,
+        type_name: &str,
+        id: Option<&str>,
+        fields: serde_json::Map<String, Value>,
+    ) -> Result<EntityId> {
+        let id = match id {
+            Some(id) => EntityId::new(id)?,
+            None => EntityId::new(self.new_uuid().to_string())?,
+        };
+        let size: usize = fields.values().map(|value| value.to_string().len()).sum();
+        if size as u64 > TEXT_BYTES_MAX {
+            let text = format!("the record has {size} bytes; a record has at most {TEXT_BYTES_MAX}");
+            return Err(EngineError::Refused(text));
+        }
+        let record = self.store.record(&id)?;
+        let before = record.as_ref().map(|record| view(&record.state, &self.rules));
+        let mut changes = Changes::new();
+        let typed = fields.into_iter().chain([(TYPE.to_owned(), Value::from(type_name))]);
+        for (field, value) in typed {
+            if field.starts_with('$') || (field == PATH && !value.is_string()) {
+                return Err(EngineError::Refused(format!("{field:?} cannot be set")));
+            }
+            let old = before.as_ref().and_then(|view| view.fields.get(&field));
+            if old.is_none_or(|old| old.value != value) {
+                let content = match (&record, field.as_str()) {
+                    (Some(_), BODY | PATH) | (None, _) => Content::new(value),
+                    _ => self.respelled(before.as_ref(), value, old),
+                };
+                changes.insert(field, Change::set(content));
+            }
+        }
+        let is_deleted = before.is_some_and(|view| view.is_deleted);
+        if is_deleted {
+            changes.insert(DELETED.to_owned(), Change::Remove);
+        }
+        self.edit(&id, LocalEdit::Made(changes))?;
+        Ok(id)
+    }
+
+    fn respelled(&self, before: Option<&View>, value: Value, old: Option<&Content>) -> Content {
+        let path = before.and_then(View::path).unwrap_or_default();
+        let format = crate::vault::document::Format::of_path(path);
+        crate::vault::document::respell(format, value, old)
+    }
+
+    /// Deletes a record, and its file with it.
+    pub fn remove(&mut self, id: &EntityId) -> Result<()> {
+        self.edit(id, LocalEdit::Deleted)
+    }
+
+    /// Brings an earlier state of a record back as a new version.
+    pub fn restore(&mut self, id: &EntityId, at: At) -> Result<()> {
+        let record = self.store.record(id)?;
+        let record = record.ok_or_else(|| EngineError::NoRecord { name: id.to_string() })?;
+        let now = view(&record.state, &self.rules);
+        let past = self.store.history(id)?;
+        let wanted = self.earlier(&record.state, &now, &past, at).ok_or_else(|| {
+            EngineError::Refused(format!("the history of {id} has no such state; see `larder log {id}`"))
+        })?;
+        let mut changes = Changes::new();
+        for (field, content) in &wanted.fields {
+            if now.fields.get(field) != Some(content) {
+                changes.insert(field.clone(), Change::set(content.clone()));
+            }
+        }
+        for field in now.fields.keys().filter(|field| !wanted.fields.contains_key(*field)) {
+            changes.insert(field.clone(), Change::Remove);
+        }
+        if record.state.fields.contains_key(DELETED) {
+            changes.insert(DELETED.to_owned(), Change::Remove);
+        }
+        self.edit(id, LocalEdit::Made(changes))
+    }
+
+    fn earlier(&self, now: &Entity, shown: &View, past: &[Past], at: At) -> Option<View> {
+        let view_of = |state: &Entity| view(state, &self.rules);
+        match at {
+            // A deleted record keeps its fields: they are what it was.
+            At::Before if shown.is_deleted => Some(shown.clone()),
+            At::Before => {
+                past.iter().map(|past| view_of(&past.state)).find(|view| !view.is_deleted)
+            }
+            At::Version(version) if now.version() == version => Some(shown.clone()),
+            At::Version(version) => {
+                let found = past.iter().find(|past| past.state.version() == version);
+                found.map(|past| view_of(&past.state))
+            }
+            At::Time(time) => {
+                let states = std::iter::once(now).chain(past.iter().map(|past| &past.state));
+                let made = |state: &&Entity| state.last_modified().is_some_and(|(at, _)| at <= time);
+                states.filter(made).max_by_key(|state| state.last_modified()).map(view_of)
+            }
+        }
+    }
+
+    /// Settles a conflict by an edit that replaces all of its values.
+    pub fn resolve(&mut self, stored: &StoredConflict, keep: Keep) -> Result<()> {
+        let device = self.replica()?.device;
+        let conflict = &stored.conflict;
+        if conflict.field == DELETED {
+            return self.resolve_deletion(stored, keep);
+        }
+        let is_local = |value: &&ConflictValue| value.dot.device == device;
+        let content = match keep {
+            Keep::Local => conflict.values.iter().find(is_local).and_then(|v| v.content.clone()),
+            Keep::Remote => {
+                conflict.values.iter().find(|v| !is_local(v)).and_then(|v| v.content.clone())
+            }
+            Keep::Merged => conflict.chosen.clone(),
+            Keep::Both => both(conflict),
+        };
+        let content = content.ok_or_else(|| {
+            EngineError::Refused(format!(
+                "conflict {} has no such value; see `larder conflicts show {}`",
+                conflict.id, conflict.id
+            ))
+        })?;
+        let changes = Changes::from([(conflict.field.clone(), Change::set(content))]);
+        self.edit(&stored.entity, LocalEdit::Made(changes))
+    }
+
+    /// Either the deletion stays, or the record does.
+    fn resolve_deletion(&mut self, stored: &StoredConflict, keep: Keep) -> Result<()> {
+        let device = self.replica()?.device;
+        let values = &stored.conflict.values;
+        let deleted_here = values.first().is_some_and(|value| value.dot.device == device);
+        let keep_deletion = match keep {
+            Keep::Local => deleted_here,
+            Keep::Remote => !deleted_here,
+            Keep::Merged => stored.conflict.chosen.is_none(),
+            Keep::Both => false,
+        };
+        let undo = Changes::from([(DELETED.to_owned(), Change::Remove)]);
+        if keep_deletion {
+            // A deletion made now has seen the edit.
+            self.edit(&stored.entity, LocalEdit::Made(undo))?;
+            return self.edit(&stored.entity, LocalEdit::Deleted);
+        }
+        self.edit(&stored.entity, LocalEdit::Made(undo))
+    }
+
+    /// Makes one edit, by the same plan that a turn makes, without news.
+    fn edit(&mut self, id: &EntityId, edit: LocalEdit) -> Result<()> {
+        self.recover_files()?;
+        let replica = self.replica()?;
+        let mut records = self.store.records(&BTreeSet::from([id.clone()]))?;
+        for path in records.values().filter_map(|record| record.file.clone()).collect::<Vec<_>>() {
+            records.extend(self.store.records(&self.store.claimants(&path.key())?)?);
+        }
+        let known = self.last_knows()?;
+        let observed = Observed {
+            head: nothing(&replica.device)?,
+            records,
+            local: LocalEdits { edits: BTreeMap::from([(id.clone(), edit)]), ..Default::default() },
+            news: News { entities: Vec::new(), knows: known, complete: false },
+            known_files: 0,
+            replica,
+        };
+        let plan = self.with_snapshot(&observed, plan)?;
+        let mut report = Report::default();
+        self.execute(&plan, &observed, &Silent, &mut report)?;
+        match report.notes.first() {
+            Some(note) => Err(EngineError::Refused(format!("{} {}", note.subject, note.text))),
+            None => Ok(()),
+        }
+    }
+
+    fn last_knows(&self) -> Result<VersionVector> {
+        let Some(mark) = self.store.remote_mark()? else { return Ok(VersionVector::default()) };
+        Ok(Manifest::decode("the last manifest", mark.manifest.as_bytes())?.knows)
+    }
+}
+
+/// Texts one after the other, lists united; other values cannot both stay.
+fn both(conflict: &Conflict) -> Option<Content> {
+    let values: Vec<&Value> =
+        conflict.values.iter().filter_map(|value| Some(&value.content.as_ref()?.value)).collect();
+    match values.as_slice() {
+        [Value::String(a), Value::String(b), ..] if conflict.field == BODY => {
+            Some(Content::new(crate::merge::text::merge2(a, b).text))
+        }
+        [Value::String(a), Value::String(b), ..] if ![PATH, LAYOUT].contains(&conflict.field.as_str()) => {
+            Some(Content::new(format!("{a} / {b}")))
+        }
+        [Value::Array(a), Value::Array(b), ..] => {
+            Some(Content::new(crate::merge::set::merge3(None, a, b)))
+        }
+        _ => None,
+    }
+}
+
+/// A head for plans that have none.
+fn nothing(device: &crate::model::DeviceId) -> Result<HeadState> {
+    let id = crate::model::RemoteId::new("00000000")?;
+    Ok(HeadState {
+        mark: String::new(),
+        strays: Vec::new(),
+        manifest: Manifest::empty(id, crate::remote::CommitMode::IfMatch, device.clone()),
+        sha256: String::new(),
+        server_time: None,
+    })
+}

@@ -1,0 +1,247 @@
+//! Connecting a vault to a remote: making it, or joining the one that is there.
+
+use bytes::Bytes;
+use larder_providers::{
+    Body, PutMode, RemotePath, SharedStorage, Storage, StorageExt, probe,
+};
+
+use super::{Brake, Engine, EngineError, Result, TurnOptions};
+use crate::{
+    model::{RemoteId, Stamp, limits::MANIFEST_BYTES_MAX},
+    remote::{
+        CommitMode, FORMAT, HeadRead, Manifest, Meta, Remote, RemoteError,
+        layout::{FOLDERS, META},
+    },
+    store::Binding,
+};
+
+/// What connecting a vault did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connected {
+    /// The remote.
+    pub id: RemoteId,
+    /// Whether it was made just now.
+    pub created: bool,
+    /// How commits are made on it.
+    pub mode: CommitMode,
+    /// How many entities changed since its packs were written, plus those in the packs: about as
+    /// many as it holds.
+    pub entities: u64,
+}
+
+/// What lies in the remote's folder.
+enum Found {
+    Remote(Meta),
+    Nothing,
+}
+
+impl Engine {
+    /// Connects the vault to the remote on `storage`: makes one if the folder is empty, joins the
+    /// one that is there. No record moves yet.
+    ///
+    /// `forced` is the commit mode that the user insists on, where the storage allows it.
+    pub async fn connect(
+        &mut self,
+        storage: &SharedStorage,
+        forced: Option<CommitMode>,
+    ) -> Result<Connected> {
+        let bound = self.store.binding()?;
+        match look(storage).await? {
+            Found::Remote(meta) => {
+                if let Some(bound) = bound.filter(|bound| bound.id != meta.remote_id) {
+                    let (expected, found) = (bound.id, meta.remote_id);
+                    return Err(Brake::Foreign { expected, found }.into());
+                }
+                self.join_remote(storage, &meta).await
+            }
+            Found::Nothing if bound.is_some() => Err(self.emptied(bound)),
+            Found::Nothing => self.make_remote(storage, forced, None).await,
+        }
+    }
+
+    /// The remote of this vault, made or joined if that has not happened yet.
+    pub(super) async fn open_remote(
+        &mut self,
+        storage: &SharedStorage,
+        options: TurnOptions,
+    ) -> Result<Remote> {
+        let Some(bound) = self.store.binding()? else { return Err(EngineError::NotConnected) };
+        let mode = mode_of(&bound)?;
+        if options.recreate_remote && matches!(look(storage).await?, Found::Nothing) {
+            self.make_remote(storage, Some(mode), Some(bound.id.clone())).await?;
+        }
+        Ok(Remote::new(storage.clone(), bound.id, mode))
+    }
+
+    async fn join_remote(&mut self, storage: &SharedStorage, meta: &Meta) -> Result<Connected> {
+        let remote = Remote::new(storage.clone(), meta.remote_id.clone(), meta.commit_mode);
+        let manifest = match remote.head.read(None).await? {
+            HeadRead::Current(head) => Some(head.manifest),
+            HeadRead::Unchanged | HeadRead::Missing => None,
+        };
+        let manifest = match manifest {
+            Some(manifest) => manifest,
+            None => {
+                // Its maker was cut off between the last two steps of making it.
+                let first = self.first_manifest(&meta.remote_id, meta.commit_mode)?;
+                remote.head.found(&first).await?;
+                first
+            }
+        };
+        if manifest.remote_id != meta.remote_id {
+            let detail = "meta.json and head/ speak of two different remotes";
+            return Err(RemoteError::damaged(META, detail).into());
+        }
+        self.bind(&meta.remote_id, meta.commit_mode)?;
+        Ok(Connected {
+            id: meta.remote_id.clone(),
+            created: false,
+            mode: meta.commit_mode,
+            entities: manifest.data().map(|data| data.entities).sum(),
+        })
+    }
+
+    async fn make_remote(
+        &mut self,
+        storage: &SharedStorage,
+        forced: Option<CommitMode>,
+        id: Option<RemoteId>,
+    ) -> Result<Connected> {
+        let id = match id {
+            Some(id) => id,
+            None => RemoteId::new(self.new_uuid().to_string())?,
+        };
+        let mode = self.choose_mode(storage, forced).await?;
+        let first = self.first_manifest(&id, mode)?;
+        let remote = Remote::new(storage.clone(), id.clone(), mode);
+        if mode == CommitMode::Rename {
+            let meta = Meta { format: FORMAT, min_reader: FORMAT, remote_id: id.clone(), commit_mode: mode };
+            let text = serde_json::to_string_pretty(&meta).unwrap_or_default() + "\n";
+            storage.put(&root_file(META)?, Body::Bytes(Bytes::from(text)), PutMode::Create).await?;
+        }
+        remote.head.found(&first).await?;
+        // Another device may have made the remote in the same moment: what stands there now counts.
+        match look(storage).await? {
+            Found::Remote(meta) if meta.remote_id == id => {
+                self.bind(&id, mode)?;
+                Ok(Connected { id, created: true, mode, entities: 0 })
+            }
+            Found::Remote(meta) => self.join_remote(storage, &meta).await,
+            Found::Nothing => {
+                let detail = "what was just written to the folder is not there";
+                Err(RemoteError::damaged(META, detail).into())
+            }
+        }
+    }
+
+    fn first_manifest(&self, id: &RemoteId, mode: CommitMode) -> Result<Manifest> {
+        let mut first = Manifest::empty(id.clone(), mode, self.replica()?.device);
+        first.last_sync_timestamp = self.clock.now().max(Stamp::default());
+        Ok(first)
+    }
+
+    /// Finds the commit that the storage can do, and makes the folders that go with it.
+    async fn choose_mode(
+        &self,
+        storage: &SharedStorage,
+        forced: Option<CommitMode>,
+    ) -> Result<CommitMode> {
+        let can = storage.capabilities();
+        let wanted = forced.unwrap_or(if can.trusted && can.compare_and_swap {
+            CommitMode::IfMatch
+        } else {
+            CommitMode::Rename
+        });
+        if !can.trusted || wanted == CommitMode::Rename {
+            for folder in FOLDERS {
+                storage.make_folder(&root_file(folder)?).await?;
+            }
+        }
+        if can.trusted {
+            return Ok(wanted);
+        }
+        let report = probe::probe(storage, &root_file(FOLDERS[0])?, probe::Depth::Short).await?;
+        let is_proven = match wanted {
+            CommitMode::Rename => report.rename_ok,
+            CommitMode::IfMatch => report.if_match_ok,
+        };
+        if is_proven {
+            return Ok(wanted);
+        }
+        let failed = report.checks.iter().find(|check| !check.ok);
+        let detail = failed.map_or_else(String::new, |check| check.detail.clone());
+        Err(RemoteError::NoCommit { detail }.into())
+    }
+
+    fn bind(&mut self, id: &RemoteId, mode: CommitMode) -> Result<()> {
+        let binding = Binding { id: id.clone(), commit_mode: mode.name().to_owned() };
+        if self.store.binding()?.as_ref() != Some(&binding) {
+            self.store.bind(&binding)?;
+        }
+        Ok(())
+    }
+
+    fn emptied(&self, bound: Option<Binding>) -> EngineError {
+        bound.map_or(EngineError::NotConnected, |bound| {
+            Brake::RemoteEmpty { remote: bound.id }.into()
+        })
+    }
+
+    /// Says what a head that is not there means.
+    pub(super) async fn why_missing(&self, remote: &Remote) -> EngineError {
+        match look(&remote.storage).await {
+            Ok(Found::Nothing) => Brake::RemoteEmpty { remote: remote.id.clone() }.into(),
+            Ok(Found::Remote(meta)) if meta.remote_id != remote.id => {
+                Brake::Foreign { expected: remote.id.clone(), found: meta.remote_id }.into()
+            }
+            Ok(Found::Remote(_)) => {
+                let detail = "meta.json is there, but nothing says which manifest is current";
+                RemoteError::HeadMissing { detail: detail.to_owned() }.into()
+            }
+            Err(error) => error,
+        }
+    }
+}
+
+/// Looks at what lies in the remote's folder, and makes the folder if it is not there.
+async fn look(storage: &SharedStorage) -> Result<Found> {
+    let listing = match storage.list(&RemotePath::root()).await {
+        Ok(listing) => listing,
+        Err(error) if error.is_not_found() => {
+            storage.make_folder(&RemotePath::root()).await?;
+            return Ok(Found::Nothing);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let names: Vec<&str> = listing.entries.iter().map(|entry| entry.path.name()).collect();
+    if names.contains(&META) {
+        let (bytes, _) = storage.read(&root_file(META)?, MANIFEST_BYTES_MAX).await?;
+        return Ok(Found::Remote(Meta::decode(&bytes)?));
+    }
+    // Folders that were made before a first try was cut off are fine.
+    let foreign: Vec<&str> = names
+        .into_iter()
+        .filter(|name| !FOLDERS.contains(name))
+        .chain(listing.foreign.iter().map(String::as_str))
+        .collect();
+    if foreign.is_empty() {
+        return Ok(Found::Nothing);
+    }
+    let mut names = foreign.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    if foreign.len() > 3 {
+        names.push_str(", …");
+    }
+    Err(RemoteError::NotEmpty { names }.into())
+}
+
+fn root_file(name: &str) -> Result<RemotePath> {
+    Ok(Remote::path(name)?)
+}
+
+fn mode_of(binding: &Binding) -> Result<CommitMode> {
+    match binding.commit_mode.as_str() {
+        "if-match" => Ok(CommitMode::IfMatch),
+        "rename" => Ok(CommitMode::Rename),
+        other => Err(EngineError::Refused(format!("this larder knows no commit mode {other:?}"))),
+    }
+}
