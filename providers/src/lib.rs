@@ -5,12 +5,16 @@
 
 mod body;
 mod clock;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod error;
 mod local;
 mod memory;
 mod path;
 mod storage;
 mod sync;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod traffic;
 pub mod webdav;
 

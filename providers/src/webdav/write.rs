@@ -111,6 +111,26 @@ impl Client {
     /// Renames a file. Losers are told in a dozen ways (412, 404, 403, 405, 409, 423, 500, 207), so
     /// no refusal is believed: only a source that is seen to be gone makes the move a lost one.
     pub(super) async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
+        let Err(error) = self.try_move(from, to).await? else {
+            return Ok(Move::Done);
+        };
+        if !self.exists("move", from).await? {
+            return Ok(Move::Lost);
+        }
+        // A folder that is missing above the target is told in as many ways.
+        let has_parent = to.parent().is_some_and(|parent| !parent.is_root());
+        if !has_parent || !self.make_parents(to).await? {
+            return Err(error);
+        }
+        match self.try_move(from, to).await? {
+            Ok(()) => Ok(Move::Done),
+            Err(_) if !self.exists("move", from).await? => Ok(Move::Lost),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for a move once; a refusal that may mean anything is the inner error.
+    async fn try_move(&self, from: &RemotePath, to: &RemotePath) -> Result<Result<()>> {
         let mut call = plain("move", from, "MOVE", false);
         let header = HeaderName::from_static;
         call.headers = vec![
@@ -118,30 +138,23 @@ impl Client {
             (header("overwrite"), "F".to_owned()),
         ];
         let response = self.send(&call).await?;
-        if is_done(&response) {
-            self.finish(response).await;
-            return Ok(Move::Done);
-        }
-        let error = self.refused(&call, &response);
         let status = response.status();
+        let refusal = (!is_done(&response)).then(|| self.refused(&call, &response));
         self.finish(response).await;
-        if matches!(
-            error.kind(),
-            ErrorKind::Unauthorized | ErrorKind::Throttled { .. }
-        ) {
-            return Err(error);
-        }
-        if !self.exists("move", from).await? {
-            return Ok(Move::Lost);
-        }
-        let detail = format!("the server refused the move, and the file is still there ({status})");
+        let Some(error) = refusal else {
+            return Ok(Ok(()));
+        };
         let kind = match error.kind() {
+            ErrorKind::Unauthorized | ErrorKind::Throttled { .. } => return Err(error),
+            _ if status == StatusCode::OK => return Err(error),
             kind @ (ErrorKind::Forbidden | ErrorKind::Full | ErrorKind::Server) => kind,
-            kind @ ErrorKind::Unsupported if status == StatusCode::NOT_IMPLEMENTED => kind,
-            ErrorKind::Protocol if status.is_redirection() => ErrorKind::Protocol,
+            ErrorKind::Unsupported if status == StatusCode::NOT_IMPLEMENTED => {
+                ErrorKind::Unsupported
+            }
             _ => ErrorKind::Busy,
         };
-        Err(call.error(kind, &detail))
+        let detail = format!("the server refused the move, and the file is still there ({status})");
+        Ok(Err(call.error(kind, &detail)))
     }
 
     fn refused(&self, call: &Call<'_>, response: &Response) -> crate::Error {

@@ -1,0 +1,12 @@
+//! Help for the tests of this crate and of those who use it.
+
+mod in_process;
+mod servers;
+
+pub use servers::{Account, Kind, Server};
+
+/// Chooses the cryptography that HTTP clients need, as `main` does; calling it again is fine.
+pub fn install_crypto() {
+    // An error says that somebody else was first, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
