@@ -8,6 +8,7 @@ mod clock;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod error;
+pub mod layer;
 mod local;
 mod memory;
 mod path;

@@ -275,6 +275,11 @@ impl Client {
                 let words = format!("the account \"{user}\" may not do this at {host}");
                 (ErrorKind::Forbidden, words)
             }
+            // Nobody writes here, so there is no conflict: a folder above it is missing.
+            (StatusCode::CONFLICT, _) if matches!(operation, "get" | "list") => (
+                ErrorKind::NotFound,
+                "the folder above it is not there (status 409)".to_owned(),
+            ),
             (status, _) => status::meaning(status, response.headers()),
         };
         Error::new(kind, operation, path, words)
