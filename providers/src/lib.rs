@@ -12,6 +12,7 @@ pub mod layer;
 mod local;
 mod memory;
 mod path;
+pub mod probe;
 mod storage;
 mod sync;
 #[cfg(any(test, feature = "testing"))]
@@ -24,6 +25,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use local::Local;
 pub use memory::{Memory, MemorySnapshot};
 pub use path::{InvalidPath, NAME_BYTES_MAX, RemotePath};
+pub use probe::{Check, Depth, ProbeReport, Verdict, probe, probe_at};
 pub use storage::{
     Body, Capabilities, Entry, Get, GetOptions, Listing, Move, Object, Put, PutMode, SharedStorage,
     Storage, StorageExt, Version, collect,

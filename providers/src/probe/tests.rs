@@ -1,0 +1,184 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::{
+    Body, Capabilities, Get, GetOptions, Listing, Memory, Move, Put, PutMode, Traffic, Version,
+};
+
+/// Which of its promises a storage breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    None,
+    IgnoresConditions,
+    CopiesInsteadOfMoving,
+    OneVersionForAll,
+    ClaimsLess,
+}
+
+#[derive(Debug)]
+struct Liar {
+    inner: Memory,
+    lie: Lie,
+    calls: AtomicU64,
+}
+
+impl Liar {
+    fn new(lie: Lie) -> Self {
+        Self {
+            inner: Memory::new(),
+            lie,
+            calls: AtomicU64::new(0),
+        }
+    }
+
+    fn count(&self) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Storage for Liar {
+    async fn get(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
+        self.count();
+        let mut got = self.inner.get(path, options).await?;
+        if let Get::Object(object) = &mut got
+            && self.lie == Lie::OneVersionForAll
+        {
+            object.version = Some(Version("\"same\"".into()));
+        }
+        Ok(got)
+    }
+
+    async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> Result<Put> {
+        self.count();
+        let mode = match self.lie {
+            Lie::IgnoresConditions => PutMode::Overwrite,
+            _ => mode,
+        };
+        self.inner.put(path, body, mode).await
+    }
+
+    async fn delete(&self, path: &RemotePath) -> Result<()> {
+        self.count();
+        self.inner.delete(path).await
+    }
+
+    async fn list(&self, folder: &RemotePath) -> Result<Listing> {
+        self.count();
+        self.inner.list(folder).await
+    }
+
+    async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
+        self.count();
+        let kept = self.inner.files().get(from).cloned();
+        let moved = self.inner.move_exclusive(from, to).await?;
+        if let Some(bytes) = kept
+            && self.lie == Lie::CopiesInsteadOfMoving
+        {
+            self.inner.insert_raw(from, bytes);
+        }
+        Ok(moved)
+    }
+
+    async fn make_folder(&self, folder: &RemotePath) -> Result<()> {
+        self.count();
+        self.inner.make_folder(folder).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            compare_and_swap: self.lie != Lie::ClaimsLess,
+            ..self.inner.capabilities()
+        }
+    }
+}
+
+async fn probed(lie: Lie, depth: Depth) -> (ProbeReport, u64) {
+    let liar = Liar::new(lie);
+    let scratch = RemotePath::new("probe").unwrap();
+    let report = probe(&liar, &scratch, depth).await.unwrap();
+    assert!(
+        liar.inner.files().is_empty(),
+        "{lie:?} leaves {:?}",
+        liar.inner.files()
+    );
+    (report, liar.calls.into_inner())
+}
+
+#[tokio::test]
+async fn the_short_form_asks_for_little() {
+    let (report, calls) = probed(Lie::ClaimsLess, Depth::Short).await;
+    assert_eq!(
+        (report.rename_ok, report.if_match_ok, calls),
+        (true, false, 4)
+    );
+    let (report, calls) = probed(Lie::None, Depth::Short).await;
+    assert_eq!(
+        (report.rename_ok, report.if_match_ok, calls),
+        (true, true, 8)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn lies_are_found_out_in_either_form() {
+    for depth in [Depth::Short, Depth::Full] {
+        for (lie, rename_ok, if_match_ok) in [
+            (Lie::None, true, true),
+            (Lie::IgnoresConditions, true, false),
+            (Lie::CopiesInsteadOfMoving, false, true),
+            (Lie::ClaimsLess, true, depth == Depth::Full),
+        ] {
+            let (report, _) = probed(lie, depth).await;
+            let found = (report.rename_ok, report.if_match_ok);
+            assert_eq!(
+                found,
+                (rename_ok, if_match_ok),
+                "{lie:?} {depth:?} {report:#?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_full_form_notices_versions_that_say_nothing() {
+    let (report, calls) = probed(Lie::OneVersionForAll, Depth::Full).await;
+    assert!(!report.if_match_ok && report.rename_ok);
+    assert_eq!(
+        report.check("sameSecondVersions").unwrap().verdict,
+        Verdict::Bad
+    );
+    assert!(calls <= 300, "{calls}");
+}
+
+#[tokio::test]
+async fn a_report_is_written_in_camel_case() {
+    let (report, _) = probed(Lie::None, Depth::Short).await;
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["ifMatchOk"], true);
+    assert_eq!(json["checks"][0]["name"], "moveAway");
+    assert_eq!(json["checks"][0]["verdict"], "good");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_told() {
+    let traffic = Traffic::new();
+    let memory = Memory::new().with_traffic(traffic.clone());
+    let slow = Clock::new(|| Clock::default().now() - chrono::TimeDelta::minutes(10));
+    let scratch = RemotePath::new("probe").unwrap();
+    let report = probe_at(&memory, &scratch, Depth::Full, &slow)
+        .await
+        .unwrap();
+    assert_eq!(report.check("clock").unwrap().verdict, Verdict::Bad);
+    assert!(report.clock_offset_ms.unwrap() >= 599_000);
+    assert!(
+        report.rename_ok && report.if_match_ok,
+        "a wrong clock rules nothing out"
+    );
+    assert!(
+        traffic.snapshot().requests < 300,
+        "{:?}",
+        traffic.snapshot()
+    );
+}

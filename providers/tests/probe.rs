@@ -1,0 +1,69 @@
+//! What the probe says about real servers.
+
+use larder_providers::{
+    Local, RemotePath, Storage, Traffic, Verdict,
+    probe::{Depth, ProbeReport, probe},
+    testing::{Kind, Server},
+};
+
+async fn probed(storage: &dyn Storage, traffic: &Traffic, depth: Depth) -> ProbeReport {
+    let scratch = RemotePath::new("scratch").unwrap();
+    storage.make_folder(&scratch).await.unwrap();
+    let before = traffic.snapshot();
+    let report = probe(storage, &scratch, depth).await.unwrap();
+    let spent = traffic.snapshot().since(&before);
+    let bad = report
+        .checks
+        .iter()
+        .filter(|check| check.verdict != Verdict::Good);
+    let bad: Vec<_> = bad
+        .map(|check| format!("{}: {}", check.name, check.detail))
+        .collect();
+    println!("{depth:?} {} requests, {spent:?}, {bad:#?}", spent.requests);
+    let allowed = if depth == Depth::Short { 12 } else { 300 };
+    assert!(spent.requests <= allowed, "{spent:?}");
+    assert_eq!(storage.list(&scratch).await.unwrap().entries, []);
+    report
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_server_carries_commits_by_moving() {
+    for kind in [
+        Kind::DavServer,
+        Kind::DavServerBare,
+        Kind::Apache,
+        Kind::Lighttpd,
+        Kind::Nginx,
+        Kind::Rclone,
+    ] {
+        let Some(server) = Server::start(kind) else {
+            continue;
+        };
+        println!("{kind:?}");
+        let traffic = Traffic::new();
+        let storage = server.storage().with_traffic(traffic.clone());
+        let report = probed(&storage, &traffic, Depth::Short).await;
+        assert!(
+            report.rename_ok && !report.if_match_ok,
+            "{kind:?} {report:#?}"
+        );
+        let report = probed(&storage, &traffic, Depth::Full).await;
+        assert!(report.rename_ok, "{kind:?} {report:#?}");
+        if matches!(kind, Kind::Nginx | Kind::Rclone) {
+            assert!(!report.if_match_ok, "{kind:?} ignores conditions");
+            let verdict = report.check("wrongVersion").unwrap().verdict;
+            assert_eq!(verdict, Verdict::Bad, "{kind:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_carries_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let traffic = Traffic::new();
+    let local = Local::new(dir.path()).with_traffic(traffic.clone());
+    for depth in [Depth::Short, Depth::Full] {
+        let report = probed(&local, &traffic, depth).await;
+        assert!(report.rename_ok && report.if_match_ok, "{report:#?}");
+    }
+}
