@@ -1,0 +1,95 @@
+//! Reading one file as text.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::{MAX_TEXT_BYTES, SkipReason};
+use crate::vault::FileStat;
+
+/// How often a file that changes while it is read is tried.
+const TRIES: usize = 3;
+
+/// A file as it was at one moment.
+pub(super) struct Reading {
+    pub(super) stat: FileStat,
+    pub(super) born_ns: Option<i64>,
+    pub(super) sha256: String,
+    pub(super) text: String,
+}
+
+/// Reads a file; `Ok(None)` if it is gone.
+///
+/// # Errors
+/// Why it is not read in this turn.
+pub(super) fn read(path: &Path) -> Result<Option<Reading>, SkipReason> {
+    read_with(path, |_| {})
+}
+
+/// As [`read`]; between the look at a file and the reading of it, `meanwhile` gets its turn.
+pub(super) fn read_with(
+    path: &Path,
+    mut meanwhile: impl FnMut(usize),
+) -> Result<Option<Reading>, SkipReason> {
+    for attempt in 0..TRIES {
+        let before = match fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(SkipReason::Unreadable(error.to_string())),
+        };
+        if before.is_symlink() {
+            return Err(SkipReason::Symlink);
+        }
+        if !before.is_file() {
+            return Err(SkipReason::NotAFile);
+        }
+        let stat = FileStat::of(&before);
+        if stat.size > MAX_TEXT_BYTES {
+            return Err(SkipReason::TooLarge);
+        }
+        meanwhile(attempt);
+        let (bytes, opened) = match read_bytes(path) {
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(SkipReason::Unreadable(error.to_string())),
+        };
+        // The handle must be the file that was looked at, and neither may have moved since.
+        let after = fs::symlink_metadata(path).map(|metadata| FileStat::of(&metadata));
+        if opened != stat || after.ok() != Some(stat) {
+            continue;
+        }
+        let sha256 = hex(&Sha256::digest(&bytes));
+        if bytes.contains(&0) {
+            return Err(SkipReason::Binary);
+        }
+        let text = String::from_utf8(bytes).map_err(|_| SkipReason::Binary)?;
+        let born_ns = crate::vault::stat::born_ns(&before);
+        return Ok(Some(Reading {
+            stat,
+            born_ns,
+            sha256,
+            text,
+        }));
+    }
+    Err(SkipReason::Busy)
+}
+
+fn read_bytes(path: &Path) -> std::io::Result<(Vec<u8>, FileStat)> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    (&mut file)
+        .take(MAX_TEXT_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    let stat = FileStat::of(&file.metadata()?);
+    Ok((bytes, stat))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}

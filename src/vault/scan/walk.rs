@@ -1,0 +1,255 @@
+//! The walk over the vault's folder, on several threads.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{MAIN_SEPARATOR, Path};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use ignore::{DirEntry, ParallelVisitor, ParallelVisitorBuilder, WalkBuilder, WalkState};
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+use super::litter::is_litter;
+use super::read::{Reading, read};
+use super::{IGNORE_FILE, KnownFile, SkipReason};
+use crate::vault::path::{TEMP_PREFIX, is_reserved};
+use crate::vault::{BadPath, FileStat, VaultError, VaultPath};
+
+/// What the walk met.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Files that are not known, or are no more what is known.
+    pub(super) read: Vec<(VaultPath, Reading)>,
+    pub(super) skipped: Vec<(String, SkipReason)>,
+    pub(super) root_error: Option<io::Error>,
+}
+
+/// What the threads share.
+pub(super) struct Walk<'k> {
+    root: &'k Path,
+    known: HashMap<&'k str, (usize, &'k KnownFile)>,
+    seen: Vec<AtomicBool>,
+    /// A file that changed after this, in ns since 1970, is read whatever its stat says.
+    racy_from_ns: i64,
+    found: Mutex<Found>,
+}
+
+impl<'k> Walk<'k> {
+    pub(super) fn new(
+        root: &'k Path,
+        known: impl Iterator<Item = (&'k VaultPath, &'k KnownFile)>,
+        racy_from_ns: i64,
+    ) -> Self {
+        let known: HashMap<_, _> = known
+            .enumerate()
+            .map(|(index, (path, file))| (path.as_str(), (index, file)))
+            .collect();
+        let seen = known.iter().map(|_| AtomicBool::new(false)).collect();
+        Self {
+            root,
+            known,
+            seen,
+            racy_from_ns,
+            found: Mutex::default(),
+        }
+    }
+
+    /// Walks, and gives what was met and which of the known files were seen, in their order.
+    pub(super) fn run(mut self) -> Result<(Found, Vec<bool>), VaultError> {
+        let mut builder = WalkBuilder::new(self.root);
+        builder
+            .standard_filters(false)
+            .follow_links(false)
+            .add_custom_ignore_filename(IGNORE_FILE);
+        builder.filter_entry(|entry| {
+            entry.depth() == 0
+                || entry.file_name().to_str().is_none_or(|name| {
+                    !is_litter(name) && !is_reserved(name) && !name.starts_with(TEMP_PREFIX)
+                })
+        });
+        builder.build_parallel().visit(&mut &self);
+        let found = std::mem::take(self.found.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if let Some(error) = found.root_error {
+            return Err(VaultError::root(self.root, error));
+        }
+        Ok((
+            found,
+            self.seen.into_iter().map(AtomicBool::into_inner).collect(),
+        ))
+    }
+
+    /// Tells a path inside of the vault, with `/` between its parts.
+    fn relative(&self, path: &Path) -> (String, bool) {
+        let inside = path.strip_prefix(self.root).unwrap_or(path);
+        let is_utf8 = inside.to_str().is_some();
+        let text = inside.to_string_lossy();
+        (
+            if MAIN_SEPARATOR == '/' {
+                text.into_owned()
+            } else {
+                text.replace(MAIN_SEPARATOR, "/")
+            },
+            is_utf8,
+        )
+    }
+
+    fn entry(&self, entry: &DirEntry, found: &mut Found) {
+        let Some(kind) = entry.file_type() else {
+            return;
+        };
+        if let Some(error) = entry.error() {
+            let path = self.relative(&entry.path().join(IGNORE_FILE)).0;
+            found
+                .skipped
+                .push((path, SkipReason::BadIgnoreFile(error.to_string())));
+        }
+        if kind.is_dir() && entry.depth() == 0 {
+            return;
+        }
+        let (mut path, is_utf8) = self.relative(entry.path());
+        if !is_utf8 {
+            found
+                .skipped
+                .push((path, SkipReason::BadName(BadPath::NotUtf8)));
+            return;
+        }
+        if kind.is_dir() {
+            return;
+        }
+        if kind.is_symlink() || !kind.is_file() {
+            let reason = if kind.is_symlink() {
+                SkipReason::Symlink
+            } else {
+                SkipReason::NotAFile
+            };
+            found.skipped.push((path, reason));
+            return;
+        }
+        if !is_nfc(&path) {
+            match composed(self.root, entry, &path) {
+                Some(composed) => path = composed,
+                None => {
+                    found
+                        .skipped
+                        .push((path, SkipReason::BadName(BadPath::NotComposed)));
+                    return;
+                }
+            }
+        }
+        self.file(path, entry, found);
+    }
+
+    fn file(&self, path: String, entry: &DirEntry, found: &mut Found) {
+        if let Some((index, known)) = self.known.get(path.as_str()) {
+            if let Some(seen) = self.seen.get(*index) {
+                seen.store(true, Ordering::Relaxed);
+            }
+            if let Ok(metadata) = entry.metadata() {
+                let stat = FileStat::of(&metadata);
+                if stat == known.stat && stat.changed_ns() < self.racy_from_ns {
+                    return;
+                }
+            }
+        }
+        let checked = match VaultPath::new(&path) {
+            Ok(checked) => checked,
+            Err(reason) => {
+                found.skipped.push((path, SkipReason::BadName(reason)));
+                return;
+            }
+        };
+        match read(entry.path()) {
+            Ok(Some(reading)) => found.read.push((checked, reading)),
+            // Gone since the folder was listed.
+            Ok(None) => {
+                if let Some(seen) = self
+                    .known
+                    .get(path.as_str())
+                    .and_then(|k| self.seen.get(k.0))
+                {
+                    seen.store(false, Ordering::Relaxed);
+                }
+            }
+            Err(reason) => found.skipped.push((path, reason)),
+        }
+    }
+
+    fn error(&self, error: &ignore::Error, found: &mut Found) {
+        let (path, io) = parts(error);
+        let Some(path) = path.filter(|path| *path != self.root) else {
+            let kind = io.map_or(io::ErrorKind::Other, io::Error::kind);
+            found.root_error = Some(io::Error::new(kind, error.to_string()));
+            return;
+        };
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::NotFound) {
+            return;
+        }
+        let reason = io.map_or_else(|| error.to_string(), ToString::to_string);
+        found
+            .skipped
+            .push((self.relative(path).0, SkipReason::Unreadable(reason)));
+    }
+}
+
+/// Gives the composed form of a path if the file system leads from there to the same file, as those
+/// of macOS do.
+///
+/// Elsewhere the two forms are two files, and a program that writes one while the other is read
+/// would make two of one.
+fn composed(root: &Path, entry: &DirEntry, path: &str) -> Option<String> {
+    let composed: String = path.nfc().collect();
+    let there = std::fs::symlink_metadata(root.join(&composed)).ok()?;
+    let here = entry.metadata().ok()?;
+    (FileStat::of(&there) == FileStat::of(&here)).then_some(composed)
+}
+
+fn parts(error: &ignore::Error) -> (Option<&Path>, Option<&io::Error>) {
+    match error {
+        ignore::Error::WithPath { path, err } => (Some(path), parts(err).1),
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => {
+            parts(err)
+        }
+        ignore::Error::Io(error) => (None, Some(error)),
+        _ => (None, None),
+    }
+}
+
+/// One thread's share; it is added to the whole when the thread ends.
+struct Visitor<'w, 'k> {
+    walk: &'w Walk<'k>,
+    found: Found,
+}
+
+impl ParallelVisitor for Visitor<'_, '_> {
+    fn visit(&mut self, entry: Result<DirEntry, ignore::Error>) -> WalkState {
+        match entry {
+            Ok(entry) => self.walk.entry(&entry, &mut self.found),
+            Err(error) => self.walk.error(&error, &mut self.found),
+        }
+        WalkState::Continue
+    }
+}
+
+impl Drop for Visitor<'_, '_> {
+    fn drop(&mut self) {
+        let mut whole = self
+            .walk
+            .found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        whole.read.append(&mut self.found.read);
+        whole.skipped.append(&mut self.found.skipped);
+        if let Some(error) = self.found.root_error.take() {
+            whole.root_error = Some(error);
+        }
+    }
+}
+
+impl<'s, 'w: 's, 'k: 's> ParallelVisitorBuilder<'s> for &'w Walk<'k> {
+    fn build(&mut self) -> Box<dyn ParallelVisitor + 's> {
+        Box::new(Visitor {
+            walk: self,
+            found: Found::default(),
+        })
+    }
+}

@@ -1,0 +1,361 @@
+//! Writing, removing and renaming files of the user, never blindly.
+//!
+//! Whatever is done to a file is done only while the file is what the last scan saw, and in one step
+//! that a crash cannot cut in two. `std` has no `openat`, so a parent folder that is swapped for a
+//! symlink between the check and the rename is not noticed; nothing that comes from a remote can do
+//! that.
+
+use std::fs::{self, File, Metadata, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use ignore::WalkBuilder;
+use tempfile::{NamedTempFile, TempPath};
+
+use super::path::{TEMP_PREFIX, is_reserved};
+use super::{FileStat, Vault, VaultError, VaultPath};
+
+/// What must stand at a path for a write to go ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing.
+    Absent,
+    /// The file that the scan saw (by size, mtime and inode).
+    Is(FileStat),
+}
+
+/// How a write or a rename ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Our bytes stand there, and this is what the system says about them.
+    Done(FileStat),
+    /// The file is not what the scan saw; it was left alone and waits for the next turn.
+    Moved,
+}
+
+/// How a removal ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// The file is gone.
+    Done,
+    /// The file is not what the scan saw; it was left alone and waits for the next turn.
+    Moved,
+}
+
+impl Vault {
+    /// Writes a whole file in one step, with its folders where they are missing.
+    ///
+    /// A file that is replaced keeps its mode; a new one gets the usual one.
+    ///
+    /// # Errors
+    /// See [`VaultError`]; the file that stood there is untouched.
+    pub fn write(
+        &self,
+        path: &VaultPath,
+        bytes: &[u8],
+        expect: Expect,
+    ) -> Result<Written, VaultError> {
+        let target = path.under(self.root());
+        let before = lstat(&target)?;
+        if !holds(&target, before.as_ref(), expect)? {
+            return Ok(Written::Moved);
+        }
+        let folder = self.make_parents(path)?;
+        let temp = fill_temp(&folder, bytes, before.as_ref())
+            .map_err(|error| VaultError::write(&target, error))?;
+        let ours = stat_of(temp.as_file(), &target)?;
+        // Once more, as late as can be: the user may have written while we did.
+        if !holds(&target, lstat(&target)?.as_ref(), expect)? {
+            return Ok(Written::Moved);
+        }
+        let file = match place(temp, &target, expect) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(Written::Moved),
+            Err(error) => return Err(VaultError::write(&target, error)),
+        };
+        sync_folder(&folder)?;
+        // The rename moved the ctime. If more than that moved, somebody writes into the file
+        // already: then the older answer makes the next scan look.
+        let now = stat_of(&file, &target)?;
+        Ok(Written::Done(if now.same_content(&ours) {
+            now
+        } else {
+            ours
+        }))
+    }
+
+    /// Removes a file, and the folders above it that became empty.
+    ///
+    /// # Errors
+    /// See [`VaultError`].
+    pub fn remove(&self, path: &VaultPath, expect: FileStat) -> Result<Removed, VaultError> {
+        let target = path.under(self.root());
+        self.check_parents(path)?;
+        if !holds(&target, lstat(&target)?.as_ref(), Expect::Is(expect))? {
+            return Ok(Removed::Moved);
+        }
+        match fs::remove_file(&target) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Removed::Moved),
+            Err(error) => return Err(VaultError::write(&target, error)),
+        }
+        self.prune(path)?;
+        Ok(Removed::Done)
+    }
+
+    /// Renames a file to a path where nothing stands.
+    ///
+    /// # Errors
+    /// See [`VaultError`].
+    pub fn rename(
+        &self,
+        from: &VaultPath,
+        to: &VaultPath,
+        expect: FileStat,
+    ) -> Result<Written, VaultError> {
+        let (source, target) = (from.under(self.root()), to.under(self.root()));
+        self.check_parents(from)?;
+        let before = lstat(&source)?;
+        if !holds(&source, before.as_ref(), Expect::Is(expect))? {
+            return Ok(Written::Moved);
+        }
+        let there = lstat(&target)?;
+        // On a disk that does not see case, the new name leads to the file itself.
+        let same_file = there.as_ref().is_some_and(|there| {
+            from.key() == to.key() && FileStat::of(there).inode == expect.inode
+        });
+        if !same_file && !holds(&target, there.as_ref(), Expect::Absent)? {
+            return Ok(Written::Moved);
+        }
+        let folder = self.make_parents(to)?;
+        let file = File::open(&source).map_err(|error| VaultError::write(&source, error))?;
+        let moved = if same_file {
+            fs::rename(&source, &target).map(|()| true)
+        } else {
+            rename_new(&source, &target)
+        };
+        if !moved.map_err(|error| VaultError::write(&target, error))? {
+            return Ok(Written::Moved);
+        }
+        sync_folder(&folder)?;
+        let now = stat_of(&file, &target)?;
+        self.prune(from)?;
+        Ok(Written::Done(if now.same_content(&expect) {
+            now
+        } else {
+            expect
+        }))
+    }
+
+    /// Removes temporary files that an interrupted write left, and tells how many there were.
+    ///
+    /// Only for the process that holds the vault's lock: it cannot tell another's from its own.
+    ///
+    /// # Errors
+    /// A file that cannot be removed. Folders that cannot be read are passed over.
+    pub fn clean_temps(&self) -> Result<usize, VaultError> {
+        let mut walk = WalkBuilder::new(self.root());
+        walk.standard_filters(false);
+        walk.filter_entry(|entry| !is_reserved(&entry.file_name().to_string_lossy()));
+        let mut removed = 0;
+        for entry in walk.build().flatten() {
+            let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+            if is_file && entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX) {
+                fs::remove_file(entry.path())
+                    .map_err(|error| VaultError::write(entry.path(), error))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Makes sure that no parent of a path is a symlink or a file; those that are missing stay so.
+    fn check_parents(&self, path: &VaultPath) -> Result<(), VaultError> {
+        for folder in self.parents(path) {
+            match lstat(&folder)? {
+                None => return Ok(()),
+                Some(found) => check_folder(&folder, &found)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the parents of a path, each in a real folder, and gives the last.
+    fn make_parents(&self, path: &VaultPath) -> Result<PathBuf, VaultError> {
+        let mut last = self.root().to_owned();
+        for folder in self.parents(path) {
+            if let Some(found) = lstat(&folder)? {
+                check_folder(&folder, &found)?;
+            } else {
+                match fs::create_dir(&folder) {
+                    Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                        return Err(VaultError::write(&folder, error));
+                    }
+                    _ => sync_folder(&last)?,
+                }
+                if let Some(found) = lstat(&folder)? {
+                    check_folder(&folder, &found)?;
+                }
+            }
+            last = folder;
+        }
+        Ok(last)
+    }
+
+    /// Gives the folders between the root and a file, the outermost first.
+    fn parents(&self, path: &VaultPath) -> Vec<PathBuf> {
+        let parts = path
+            .parent()
+            .into_iter()
+            .flat_map(|parent| parent.split('/'));
+        parts
+            .scan(self.root().to_owned(), |folder, part| {
+                folder.push(part);
+                Some(folder.clone())
+            })
+            .collect()
+    }
+
+    fn prune(&self, path: &VaultPath) -> Result<(), VaultError> {
+        for folder in self.parents(path).iter().rev() {
+            // It fails unless the folder is empty, which is the check.
+            if fs::remove_dir(folder).is_err() {
+                return sync_folder(folder);
+            }
+        }
+        sync_folder(self.root())
+    }
+}
+
+/// Asks about what stands at a path itself; `None` if nothing does.
+fn lstat(path: &Path) -> Result<Option<Metadata>, VaultError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(VaultError::write(path, error)),
+    }
+}
+
+/// Tells whether what stands at a path is what is expected.
+fn holds(path: &Path, found: Option<&Metadata>, expect: Expect) -> Result<bool, VaultError> {
+    match (found, expect) {
+        (Some(found), _) if found.is_dir() => Err(VaultError::NameTaken {
+            path: path.to_owned(),
+            taken: "a folder",
+        }),
+        (None, Expect::Absent) => Ok(true),
+        (Some(found), Expect::Is(stat)) => {
+            Ok(found.is_file() && FileStat::of(found).same_content(&stat))
+        }
+        _ => Ok(false),
+    }
+}
+
+fn check_folder(path: &Path, found: &Metadata) -> Result<(), VaultError> {
+    if found.is_symlink() {
+        return Err(VaultError::Symlink {
+            path: path.to_owned(),
+        });
+    }
+    if !found.is_dir() {
+        return Err(VaultError::NameTaken {
+            path: path.to_owned(),
+            taken: "a file",
+        });
+    }
+    Ok(())
+}
+
+fn stat_of(file: &File, path: &Path) -> Result<FileStat, VaultError> {
+    let metadata = file
+        .metadata()
+        .map_err(|error| VaultError::write(path, error))?;
+    Ok(FileStat::of(&metadata))
+}
+
+fn fill_temp(folder: &Path, bytes: &[u8], like: Option<&Metadata>) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMP_PREFIX);
+    // Without this it is 0600; the umask takes its part off.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut temp = builder.tempfile_in(folder)?;
+    if let Some(permissions) = like.map(Metadata::permissions) {
+        keep_mode(temp.as_file(), permissions)?;
+    }
+    temp.write_all(bytes)?;
+    temp.as_file().sync_all()?;
+    Ok(temp)
+}
+
+#[cfg(unix)]
+fn keep_mode(file: &File, permissions: Permissions) -> io::Result<()> {
+    file.set_permissions(permissions)
+}
+
+#[cfg(not(unix))]
+fn keep_mode(_: &File, _: Permissions) -> io::Result<()> {
+    Ok(())
+}
+
+/// Renames a finished temporary file into its place; `None` if something stands there that should
+/// not.
+fn place(temp: NamedTempFile, target: &Path, expect: Expect) -> io::Result<Option<File>> {
+    if matches!(expect, Expect::Is(_)) {
+        return temp
+            .persist(target)
+            .map(Some)
+            .map_err(|failed| failed.error);
+    }
+    match temp.persist_noclobber(target) {
+        Ok(file) => Ok(Some(file)),
+        Err(failed) if failed.error.kind() == ErrorKind::AlreadyExists => Ok(None),
+        // Some disks (FAT, network folders) know no rename that spares what is there.
+        Err(failed) if is_free(target) => failed
+            .file
+            .persist(target)
+            .map(Some)
+            .map_err(|failed| failed.error),
+        Err(failed) => Err(failed.error),
+    }
+}
+
+/// Renames a file to a name that is free; false if it is not.
+fn rename_new(source: &Path, target: &Path) -> io::Result<bool> {
+    let mut path = TempPath::try_from_path(source)?;
+    // The type is borrowed for its rename only: it must never delete the user's file.
+    path.disable_cleanup(true);
+    match path.persist_noclobber(target) {
+        Ok(()) => Ok(true),
+        Err(failed) if failed.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(_) if is_free(target) => fs::rename(source, target).map(|()| true),
+        Err(failed) => Err(failed.error),
+    }
+}
+
+fn is_free(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+/// Makes the names in a folder survive a loss of power.
+fn sync_folder(folder: &Path) -> Result<(), VaultError> {
+    #[cfg(unix)]
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Some network file systems cannot, and a folder may have been removed meanwhile.
+        Err(error)
+            if !matches!(
+                error.kind(),
+                ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::NotFound
+            ) =>
+        {
+            return Err(VaultError::write(folder, error));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
