@@ -1,8 +1,11 @@
 //! larder keeps a folder of records in step on all of a person's devices through storage they
 //! already have.
 
+pub mod clock;
 pub mod digest;
+pub mod engine;
 pub mod merge;
 pub mod model;
 pub mod remote;
 pub mod store;
+pub mod vault;

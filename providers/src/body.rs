@@ -36,13 +36,8 @@ pub(crate) async fn open(
     file: &Path,
     bytes: u64,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
-    let opened = File::open(file)
-        .await
-        .map_err(|error| unreadable(path, file, error))?;
-    let metadata = opened
-        .metadata()
-        .await
-        .map_err(|error| unreadable(path, file, error))?;
+    let opened = File::open(file).await.map_err(|error| unreadable(path, file, error))?;
+    let metadata = opened.metadata().await.map_err(|error| unreadable(path, file, error))?;
     if metadata.len() < bytes {
         return Err(too_short(path, bytes - metadata.len()));
     }
@@ -57,9 +52,7 @@ pub(crate) async fn stream_range(
     bytes: u64,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
     if start > 0 {
-        file.seek(SeekFrom::Start(start))
-            .await
-            .map_err(|error| broken("get", path, error))?;
+        file.seek(SeekFrom::Start(start)).await.map_err(|error| broken("get", path, error))?;
     }
     Ok(stream(path.clone(), "get", file, bytes))
 }
@@ -81,9 +74,7 @@ fn stream(
             if left == 0 {
                 return Ok(None);
             }
-            let room = usize::try_from(left)
-                .unwrap_or(CHUNK_BYTES)
-                .min(CHUNK_BYTES);
+            let room = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
             let mut chunk = BytesMut::with_capacity(room);
             let read = (&mut file)
                 .take(room as u64)
@@ -111,13 +102,8 @@ fn unreadable(path: &RemotePath, file: &Path, error: std::io::Error) -> Error {
 }
 
 fn broken(operation: &'static str, path: &RemotePath, error: std::io::Error) -> Error {
-    Error::new(
-        ErrorKind::Unreachable,
-        operation,
-        path,
-        "the file cannot be read on",
-    )
-    .with_source(error)
+    Error::new(ErrorKind::Unreachable, operation, path, "the file cannot be read on")
+        .with_source(error)
 }
 
 /// Which part of a file of `len` bytes a wanted range covers: clipped to the file, never reversed.

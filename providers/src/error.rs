@@ -43,10 +43,7 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// Whether the same call may succeed a little later.
     pub fn is_temporary(self) -> bool {
-        matches!(
-            self,
-            Self::Throttled { .. } | Self::Busy | Self::Unreachable | Self::Server
-        )
+        matches!(self, Self::Throttled { .. } | Self::Busy | Self::Unreachable | Self::Server)
     }
 }
 
@@ -68,13 +65,7 @@ impl Error {
         path: &RemotePath,
         detail: impl Into<String>,
     ) -> Self {
-        Self {
-            kind,
-            operation,
-            path: path.clone(),
-            detail: detail.into(),
-            source: None,
-        }
+        Self { kind, operation, path: path.clone(), detail: detail.into(), source: None }
     }
 
     /// The same error with its cause.

@@ -34,10 +34,7 @@ impl Memory {
 
     /// An empty storage that tells the time of `clock`.
     pub fn with_clock(clock: Clock) -> Self {
-        Self {
-            clock,
-            ..Self::default()
-        }
+        Self { clock, ..Self::default() }
     }
 
     /// The same files, counting what is done with them in `traffic`.
@@ -96,11 +93,7 @@ impl State {
     fn insert(&mut self, path: &RemotePath, bytes: Bytes, modified: DateTime<Utc>) -> Version {
         self.writes += 1;
         let version = Version(format!("v{}", self.writes));
-        let file = File {
-            bytes,
-            version: version.clone(),
-            modified,
-        };
+        let file = File { bytes, version: version.clone(), modified };
         self.files.insert(path.clone(), file);
         version
     }
@@ -125,9 +118,7 @@ impl Storage for Memory {
         if options.if_none_match.as_ref() == Some(&file.version) {
             return Ok(Get::NotModified);
         }
-        let range = options
-            .range
-            .map(|range| body::clip(&range, file.bytes.len() as u64));
+        let range = options.range.map(|range| body::clip(&range, file.bytes.len() as u64));
         let bytes = match &range {
             Some(range) => slice(&file.bytes, range),
             None => file.bytes,
@@ -144,8 +135,7 @@ impl Storage for Memory {
 
     async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> Result<Put> {
         let bytes = body::load(path, body).await?;
-        self.traffic
-            .request("put", path.as_str(), bytes.len() as u64);
+        self.traffic.request("put", path.as_str(), bytes.len() as u64);
         let mut state = lock(&self.state);
         if !state.holds(path, &mode) {
             return Ok(Put::Lost);
@@ -208,12 +198,7 @@ impl Storage for Memory {
 }
 
 fn missing(operation: &'static str, path: &RemotePath) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        operation,
-        path,
-        "there is no such file",
-    )
+    Error::new(ErrorKind::NotFound, operation, path, "there is no such file")
 }
 
 fn slice(bytes: &Bytes, range: &std::ops::Range<u64>) -> Bytes {
@@ -227,9 +212,7 @@ fn child_of(folder: &RemotePath, path: &RemotePath) -> Option<(RemotePath, bool)
     let below = if folder.is_root() {
         path.as_str()
     } else {
-        path.as_str()
-            .strip_prefix(folder.as_str())?
-            .strip_prefix('/')?
+        path.as_str().strip_prefix(folder.as_str())?.strip_prefix('/')?
     };
     let (name, is_folder) = match below.split_once('/') {
         Some((name, _)) => (name, true),
@@ -268,10 +251,7 @@ mod tests {
         memory.write(&meta, "two".into()).await.unwrap();
         memory.insert_raw(&path("x"), "raw");
         memory.restore(&snapshot);
-        assert_eq!(
-            memory.read(&meta, 10).await.unwrap(),
-            ("one".into(), Some(first))
-        );
+        assert_eq!(memory.read(&meta, 10).await.unwrap(), ("one".into(), Some(first)));
         assert_eq!(memory.files().len(), 1);
         assert_eq!(memory.remove_raw(&meta).unwrap(), "one");
         assert!(memory.read(&meta, 10).await.unwrap_err().is_not_found());

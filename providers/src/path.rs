@@ -40,11 +40,7 @@ impl RemotePath {
 
     /// This path with `name` below it.
     pub fn join(&self, name: &str) -> Result<Self, InvalidPath> {
-        if self.0.is_empty() {
-            Self::new(name)
-        } else {
-            Self::new(format!("{}/{name}", self.0))
-        }
+        if self.0.is_empty() { Self::new(name) } else { Self::new(format!("{}/{name}", self.0)) }
     }
 
     /// The path as text, without a leading slash.
@@ -62,11 +58,7 @@ impl RemotePath {
         if self.0.is_empty() {
             return None;
         }
-        Some(Self(
-            self.0
-                .rsplit_once('/')
-                .map_or(String::new(), |(parent, _)| parent.to_owned()),
-        ))
+        Some(Self(self.0.rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned())))
     }
 
     /// Whether this is the remote's root.
@@ -124,18 +116,7 @@ mod tests {
             assert_eq!(RemotePath::new(good).unwrap().as_str(), good);
         }
         let long = "x".repeat(NAME_BYTES_MAX + 1);
-        for bad in [
-            "/",
-            "a//b",
-            "../a",
-            ".git",
-            "A",
-            "a b",
-            "a\\b",
-            "ä",
-            "a/",
-            long.as_str(),
-        ] {
+        for bad in ["/", "a//b", "../a", ".git", "A", "a b", "a\\b", "ä", "a/", long.as_str()] {
             assert!(RemotePath::new(bad).is_err(), "{bad}");
         }
     }
@@ -143,10 +124,7 @@ mod tests {
     #[test]
     fn knows_its_parent_and_name() {
         let path = RemotePath::new("packs/1.zst").unwrap();
-        assert_eq!(
-            (path.parent().unwrap().as_str(), path.name()),
-            ("packs", "1.zst")
-        );
+        assert_eq!((path.parent().unwrap().as_str(), path.name()), ("packs", "1.zst"));
         assert!(path.parent().unwrap().parent().unwrap().is_root());
     }
 

@@ -253,10 +253,7 @@ pub trait StorageExt: Storage {
 
     /// Writes bytes whatever is there.
     async fn write(&self, path: &RemotePath, bytes: Bytes) -> Result<Option<Version>> {
-        match self
-            .put(path, Body::Bytes(bytes), PutMode::Overwrite)
-            .await?
-        {
+        match self.put(path, Body::Bytes(bytes), PutMode::Overwrite).await? {
             Put::Done(version) => Ok(version),
             Put::Lost => Err(Error::new(
                 ErrorKind::Protocol,
@@ -291,10 +288,7 @@ pub async fn collect(path: &RemotePath, object: Object, bytes_max: u64) -> Resul
     if let Some(bytes) = object.bytes
         && bytes != collected.len() as u64
     {
-        let detail = format!(
-            "the answer was cut: {} of {bytes} bytes came",
-            collected.len()
-        );
+        let detail = format!("the answer was cut: {} of {bytes} bytes came", collected.len());
         return Err(Error::new(ErrorKind::Unreachable, "get", path, detail));
     }
     Ok(collected.freeze())

@@ -97,10 +97,7 @@ mod tests {
         clone.sent(5);
         clone.received(7);
         let spent = traffic.snapshot().since(&before);
-        assert_eq!(
-            (spent.requests, spent.bytes_up, spent.bytes_down),
-            (1, 15, 7)
-        );
+        assert_eq!((spent.requests, spent.bytes_up, spent.bytes_down), (1, 15, 7));
         assert_eq!(spent.by_method, BTreeMap::from([("PUT", 1)]));
     }
 }

@@ -12,13 +12,8 @@ async fn probed(storage: &dyn Storage, traffic: &Traffic, depth: Depth) -> Probe
     let before = traffic.snapshot();
     let report = probe(storage, &scratch, depth).await.unwrap();
     let spent = traffic.snapshot().since(&before);
-    let bad = report
-        .checks
-        .iter()
-        .filter(|check| check.verdict != Verdict::Good);
-    let bad: Vec<_> = bad
-        .map(|check| format!("{}: {}", check.name, check.detail))
-        .collect();
+    let bad = report.checks.iter().filter(|check| check.verdict != Verdict::Good);
+    let bad: Vec<_> = bad.map(|check| format!("{}: {}", check.name, check.detail)).collect();
     println!("{depth:?} {} requests, {spent:?}, {bad:#?}", spent.requests);
     let allowed = if depth == Depth::Short { 12 } else { 300 };
     assert!(spent.requests <= allowed, "{spent:?}");
@@ -43,10 +38,7 @@ async fn every_server_carries_commits_by_moving() {
         let traffic = Traffic::new();
         let storage = server.storage().with_traffic(traffic.clone());
         let report = probed(&storage, &traffic, Depth::Short).await;
-        assert!(
-            report.rename_ok && !report.if_match_ok,
-            "{kind:?} {report:#?}"
-        );
+        assert!(report.rename_ok && !report.if_match_ok, "{kind:?} {report:#?}");
         let report = probed(&storage, &traffic, Depth::Full).await;
         assert!(report.rename_ok, "{kind:?} {report:#?}");
         if matches!(kind, Kind::Nginx | Kind::Rclone) {

@@ -77,7 +77,8 @@ impl Engine {
         };
         let size: usize = fields.values().map(|value| value.to_string().len()).sum();
         if size as u64 > TEXT_BYTES_MAX {
-            let text = format!("the record has {size} bytes; a record has at most {TEXT_BYTES_MAX}");
+            let text =
+                format!("the record has {size} bytes; a record has at most {TEXT_BYTES_MAX}");
             return Err(EngineError::Refused(text));
         }
         let record = self.store.record(&id)?;
@@ -123,7 +124,9 @@ impl Engine {
         let now = view(&record.state, &self.rules);
         let past = self.store.history(id)?;
         let wanted = self.earlier(&record.state, &now, &past, at).ok_or_else(|| {
-            EngineError::Refused(format!("the history of {id} has no such state; see `larder log {id}`"))
+            EngineError::Refused(format!(
+                "the history of {id} has no such state; see `larder log {id}`"
+            ))
         })?;
         let mut changes = Changes::new();
         for (field, content) in &wanted.fields {
@@ -155,7 +158,8 @@ impl Engine {
             }
             At::Time(time) => {
                 let states = std::iter::once(now).chain(past.iter().map(|past| &past.state));
-                let made = |state: &&Entity| state.last_modified().is_some_and(|(at, _)| at <= time);
+                let made =
+                    |state: &&Entity| state.last_modified().is_some_and(|(at, _)| at <= time);
                 states.filter(made).max_by_key(|state| state.last_modified()).map(view_of)
             }
         }
@@ -247,7 +251,9 @@ fn both(conflict: &Conflict) -> Option<Content> {
         [Value::String(a), Value::String(b), ..] if conflict.field == BODY => {
             Some(Content::new(crate::merge::text::merge2(a, b).text))
         }
-        [Value::String(a), Value::String(b), ..] if ![PATH, LAYOUT].contains(&conflict.field.as_str()) => {
+        [Value::String(a), Value::String(b), ..]
+            if ![PATH, LAYOUT].contains(&conflict.field.as_str()) =>
+        {
             Some(Content::new(format!("{a} / {b}")))
         }
         [Value::Array(a), Value::Array(b), ..] => {

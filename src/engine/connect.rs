@@ -1,9 +1,7 @@
 //! Connecting a vault to a remote: making it, or joining the one that is there.
 
 use bytes::Bytes;
-use larder_providers::{
-    Body, PutMode, RemotePath, SharedStorage, Storage, StorageExt, probe,
-};
+use larder_providers::{Body, PutMode, RemotePath, SharedStorage, Storage, StorageExt, probe};
 
 use super::{Brake, Engine, EngineError, Result, TurnOptions};
 use crate::{
@@ -115,7 +113,12 @@ impl Engine {
         let first = self.first_manifest(&id, mode)?;
         let remote = Remote::new(storage.clone(), id.clone(), mode);
         if mode == CommitMode::Rename {
-            let meta = Meta { format: FORMAT, min_reader: FORMAT, remote_id: id.clone(), commit_mode: mode };
+            let meta = Meta {
+                format: FORMAT,
+                min_reader: FORMAT,
+                remote_id: id.clone(),
+                commit_mode: mode,
+            };
             let text = serde_json::to_string_pretty(&meta).unwrap_or_default() + "\n";
             storage.put(&root_file(META)?, Body::Bytes(Bytes::from(text)), PutMode::Create).await?;
         }
@@ -168,7 +171,7 @@ impl Engine {
         if is_proven {
             return Ok(wanted);
         }
-        let failed = report.checks.iter().find(|check| !check.ok);
+        let failed = report.checks.iter().find(|check| check.verdict == probe::Verdict::Bad);
         let detail = failed.map_or_else(String::new, |check| check.detail.clone());
         Err(RemoteError::NoCommit { detail }.into())
     }

@@ -9,9 +9,7 @@ use super::{
 };
 use crate::{
     merge::{LocalEdit, join, view},
-    model::{
-        Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId, VaultPath,
-    },
+    model::{Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId, VaultPath},
     store::FileRow,
     vault::{
         Scan, ScannedFile,
@@ -77,10 +75,7 @@ impl Engine {
     }
 }
 
-fn touched_rows(
-    scan: &Scan,
-    books: &BTreeMap<VaultPath, (EntityId, KnownFile)>,
-) -> Vec<FileRow> {
+fn touched_rows(scan: &Scan, books: &BTreeMap<VaultPath, (EntityId, KnownFile)>) -> Vec<FileRow> {
     let row = |(path, stat): &(VaultPath, crate::model::FileStat)| {
         let (entity, known) = books.get(path)?;
         let known = KnownFile { stat: *stat, sha256: known.sha256.clone() };

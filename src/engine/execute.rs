@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Engine, EngineError, NoteKind, Progress, Report, Result, Stage, observe::Observed,
-};
+use super::{Engine, EngineError, NoteKind, Progress, Report, Result, Stage, observe::Observed};
 use crate::{
     digest::sha256_hex,
     merge::{FileAction, Plan},
     model::{EntityId, FileStat, KnownFile, VaultPath},
     store::{Decided, FileRow, Intent, Replica},
-    vault::{Expect, Vault, Written},
+    vault::{Expect, Removed, Vault, Written},
 };
 
 impl Engine {
@@ -30,11 +28,7 @@ impl Engine {
             counter: pen.counter,
             last_stamp: pen.last,
             knows: plan.knows.clone(),
-            attempted: if plan.send.is_empty() {
-                observed.replica.attempted
-            } else {
-                pen.counter
-            },
+            attempted: if plan.send.is_empty() { observed.replica.attempted } else { pen.counter },
             ..observed.replica.clone()
         };
         let is_idle = plan.updates.is_empty() && observed.local.gone.is_empty();
@@ -171,9 +165,9 @@ impl<'a> Hand<'a> {
     }
 
     fn remove(&mut self, path: &VaultPath) -> Result<bool> {
-        let is_done = match self.books.get(path) {
-            Some((_, known)) => self.vault.remove(path, Expect::Is(known.stat))?.is_done(),
-            None => true,
+        let is_done = match (self.books.get(path), self.vault.stat(path)?) {
+            (Some((_, known)), Some(_)) => self.vault.remove(path, known.stat)? == Removed::Done,
+            _ => true,
         };
         if is_done {
             self.removed.push(path.clone());
@@ -218,7 +212,7 @@ impl<'a> Hand<'a> {
             return Ok(true);
         }
         let Some((_, known)) = self.books.get(from) else { return Ok(true) };
-        Ok(self.vault.stat(from)?.is_none_or(|stat| same(&stat, &known.stat)))
+        Ok(self.vault.stat(from)?.is_none_or(|stat| stat.same_content(&known.stat)))
     }
 
     /// Takes the file away from the place it moved from, unless another record has taken that.
@@ -227,13 +221,9 @@ impl<'a> Hand<'a> {
             return Ok(());
         }
         if let Some((_, known)) = self.books.get(from) {
-            self.vault.remove(from, Expect::Is(known.stat))?;
+            self.vault.remove(from, known.stat)?;
         }
         self.removed.push(from.clone());
         Ok(())
     }
-}
-
-fn same(a: &FileStat, b: &FileStat) -> bool {
-    (a.size, a.mtime_ns, a.inode) == (b.size, b.mtime_ns, b.inode)
 }

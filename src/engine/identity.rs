@@ -44,7 +44,11 @@ impl Engine {
     }
 
     /// Takes a new id if the remote knows edits under this one that this replica never sent.
-    pub(super) fn check_identity(&mut self, manifest: &Manifest, report: &mut Report) -> Result<()> {
+    pub(super) fn check_identity(
+        &mut self,
+        manifest: &Manifest,
+        report: &mut Report,
+    ) -> Result<()> {
         let replica = self.replica()?;
         if manifest.knows.get(&replica.device) > replica.attempted {
             let body = replica.body.clone();

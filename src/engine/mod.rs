@@ -13,6 +13,8 @@ mod recover;
 mod report;
 mod rules;
 mod send;
+#[cfg(test)]
+mod tests;
 
 use larder_providers::{SharedStorage, Traffic};
 

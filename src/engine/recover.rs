@@ -7,7 +7,7 @@ use crate::{
     digest::sha256_hex,
     model::{EntityId, KnownFile},
     store::{FileRow, Intent},
-    vault::{Expect, Vault},
+    vault::Vault,
 };
 
 impl Engine {
@@ -32,7 +32,7 @@ impl Engine {
             // What still lies at a place that its record has left for another.
             let left = books.get(&intent.path).filter(|(owner, _)| there.contains(owner));
             if let Some((_, known)) = left.filter(|_| !is_written) {
-                vault.remove(&intent.path, Expect::Is(known.stat))?;
+                vault.remove(&intent.path, known.stat)?;
             }
             if vault.stat(&intent.path)?.is_none() {
                 removed.push(intent.path.clone());

@@ -94,7 +94,11 @@ impl Report {
         self.pushed = plan.send.len();
         self.plan.extend(lines(plan));
         for id in &plan.ahead {
-            self.note(NoteKind::ClockAhead, id, "was edited on a device whose clock is over a day ahead");
+            self.note(
+                NoteKind::ClockAhead,
+                id,
+                "was edited on a device whose clock is over a day ahead",
+            );
         }
         for update in plan.updates.iter().filter(|update| !update.view.is_deleted) {
             let Some(path) = update.view.path() else { continue };
@@ -119,7 +123,11 @@ fn lines(plan: &Plan) -> Vec<String> {
     for id in &plan.send {
         let update = plan.updates.iter().find(|update| update.state.id == *id);
         let name = update.and_then(|update| update.view.path()).unwrap_or(id.as_str());
-        let verb = if update.is_some_and(|update| update.view.is_deleted) { "send deletion of" } else { "send" };
+        let verb = if update.is_some_and(|update| update.view.is_deleted) {
+            "send deletion of"
+        } else {
+            "send"
+        };
         lines.push(format!("{verb} {name}"));
     }
     for update in &plan.updates {

@@ -24,7 +24,11 @@ impl Engine {
         match Rules::parse(&text) {
             Ok(rules) => self.rules = rules,
             Err(error) => {
-                report.note(NoteKind::Rules, RULES_FILE, format!("{error}; the rules before stay in force"));
+                report.note(
+                    NoteKind::Rules,
+                    RULES_FILE,
+                    format!("{error}; the rules before stay in force"),
+                );
                 let last = last.map(|last| last.text).unwrap_or_default();
                 self.rules = Rules::parse(&last).unwrap_or_default();
                 return Ok(());

@@ -60,7 +60,8 @@ impl Engine {
     fn cargo(&self, plan: &Plan, head: &HeadState, complete: bool) -> Result<Cargo> {
         let manifest = &head.manifest;
         let send: BTreeSet<EntityId> = plan.send.iter().cloned().collect();
-        let hot: BTreeSet<EntityId> = manifest.entity_versions.keys().chain(&send).cloned().collect();
+        let hot: BTreeSet<EntityId> =
+            manifest.entity_versions.keys().chain(&send).cloned().collect();
         let is_due = manifest.deltas.len() + 1 > DELTAS_MAX || hot.len() > HOT_ENTITIES_MAX;
         let replica_knows = &plan.knows;
         let may_fold = complete && replica_knows.includes(&manifest.knows) && !send.is_empty();
@@ -86,7 +87,11 @@ impl Engine {
             let Some(record) = self.store.record(id)? else { continue };
             let Some(state) = on_remote(record) else { continue };
             let view = view(&state, &self.rules);
-            outgoing.push(Outgoing { state, type_name: view.type_name, is_deleted: view.is_deleted });
+            outgoing.push(Outgoing {
+                state,
+                type_name: view.type_name,
+                is_deleted: view.is_deleted,
+            });
         }
         Ok(outgoing)
     }
@@ -139,7 +144,8 @@ impl Engine {
 
     /// The time by the server's clock where it tells it: ages of remote files are counted by it.
     pub(super) fn server_now(&self, server_time: Option<DateTime<Utc>>) -> Stamp {
-        server_time.map_or_else(|| self.clock.now(), |time| Stamp::from_millis(time.timestamp_millis()))
+        server_time
+            .map_or_else(|| self.clock.now(), |time| Stamp::from_millis(time.timestamp_millis()))
     }
 
     /// Keeps that remote and replica are in the same state.

@@ -5,8 +5,8 @@ use super::view::{covered_by, field_rule, is_deleted, newest, shown, type_name};
 use crate::{
     digest::sha256_hex,
     model::{
-        Conflict, ConflictKind, ConflictState, ConflictValue, Content, DeleteRule, Dot, Entity, Rule, Rules,
-        Sibling,
+        Conflict, ConflictKind, ConflictState, ConflictValue, Content, DeleteRule, Dot, Entity,
+        Rule, Rules, Sibling,
         entity::{DELETED, LAYOUT, PATH},
     },
 };
@@ -19,7 +19,8 @@ pub fn conflicts(entity: &Entity, rules: &Rules) -> Vec<Conflict> {
     let mut found: Vec<Conflict> =
         contested_deletion(entity, rules, &type_name, deleted).into_iter().collect();
     if !deleted {
-        let fields = entity.fields.iter().filter(|(field, _)| *field != DELETED && *field != LAYOUT);
+        let fields =
+            entity.fields.iter().filter(|(field, _)| *field != DELETED && *field != LAYOUT);
         found.extend(fields.filter_map(|(field, siblings)| {
             let rule = field_rule(rules, &type_name, field, siblings);
             field_conflict(entity, field, rule, siblings)
@@ -47,9 +48,9 @@ fn field_conflict(
     });
     let values: Vec<ConflictValue> = left.collect();
     let waits = siblings.iter().any(|sibling| !sibling.alternatives.is_empty());
-    let differ = siblings.windows(2).any(|pair| {
-        matches!(pair, [a, b] if a.content.value != b.content.value)
-    });
+    let differ = siblings
+        .windows(2)
+        .any(|pair| matches!(pair, [a, b] if a.content.value != b.content.value));
     if !waits && (!differ || matches!(rule, Rule::Union)) {
         return None;
     }

@@ -82,8 +82,7 @@ fn merge_values(
 }
 
 fn is_set(list: &[Value]) -> bool {
-    list.iter()
-        .all(|member| !member.is_object() && !member.is_array())
+    list.iter().all(|member| !member.is_object() && !member.is_array())
 }
 
 #[cfg(test)]
@@ -127,10 +126,7 @@ mod tests {
         let second = json!({"a/b": {"c~": 3}, "t": "x"});
         assert_eq!(
             merged(Some(&base), &first, &second),
-            (
-                second.clone(),
-                vec!["/a~1b/c~0".to_owned(), "/t".to_owned()]
-            )
+            (second.clone(), vec!["/a~1b/c~0".to_owned(), "/t".to_owned()])
         );
     }
 
@@ -147,24 +143,15 @@ mod tests {
     fn lists_of_scalars_are_sets() {
         let base = json!({"t": ["a", "b"]});
         let (first, second) = (json!({"t": ["a", "b", "c"]}), json!({"t": ["b", "d"]}));
-        assert_eq!(
-            merged(Some(&base), &first, &second),
-            (json!({"t": ["b", "c", "d"]}), vec![])
-        );
+        assert_eq!(merged(Some(&base), &first, &second), (json!({"t": ["b", "c", "d"]}), vec![]));
     }
 
     #[test]
     fn without_an_ancestor_all_keys_are_there() {
-        let (first, second) = (
-            json!({"a": 1, "o": {"x": 1}}),
-            json!({"a": 2, "o": {"y": 2}}),
-        );
+        let (first, second) = (json!({"a": 1, "o": {"x": 1}}), json!({"a": 2, "o": {"y": 2}}));
         assert_eq!(
             merged(None, &first, &second),
-            (
-                json!({"a": 2, "o": {"x": 1, "y": 2}}),
-                vec!["/a".to_owned()]
-            )
+            (json!({"a": 2, "o": {"x": 1, "y": 2}}), vec!["/a".to_owned()])
         );
     }
 

@@ -427,7 +427,8 @@ impl<'a> Planner<'a> {
             let to = places.remove(&update.state.id);
             let text = to.as_ref().map(|to| self.snapshot.vault.spell(to, &update.view));
             let is_behind = update.shown.is_some();
-            let is_read = self.read.get(&update.state.id).map(|read| Some(*read) == text.as_deref());
+            let is_read =
+                self.read.get(&update.state.id).map(|read| Some(*read) == text.as_deref());
             let is_right = is_read.unwrap_or(!is_behind && update.replaced.is_none());
             match (to, text) {
                 (Some(to), Some(_)) if update.file.as_ref() == Some(&to) && is_right => {

@@ -80,17 +80,17 @@ impl Sides<'_> {
         values(joined) > 1
             && self.local.siblings(field) != joined
             && self.remote.siblings(field) != joined
-            && joined.windows(2).any(|pair| matches!(pair, [a, b] if a.content.value != b.content.value))
+            && joined
+                .windows(2)
+                .any(|pair| matches!(pair, [a, b] if a.content.value != b.content.value))
     }
 
     fn merge_field(&self, field: &str, rule: Rule) -> Option<Change> {
         let local = Side::of(self.local.siblings(field), rule)?;
         let remote = Side::of(self.remote.siblings(field), rule)?;
-        let local_first = age_order(
-            (local.newest.at, &local.newest.dot),
-            (remote.newest.at, &remote.newest.dot),
-        )
-        .is_lt();
+        let local_first =
+            age_order((local.newest.at, &local.newest.dot), (remote.newest.at, &remote.newest.dot))
+                .is_lt();
         let (first, second) = if local_first { (local, remote) } else { (remote, local) };
         let base = self.base.and_then(|base| shown(rule, base.siblings(field)));
         let merged = merge_values(rule, base.as_ref(), &first.content, &second.content)?;

@@ -14,11 +14,7 @@ use serde_json::Value;
 /// A list may hold a value several times. Each value is then counted: a side adds or removes as
 /// many as its count differs by; if both add, or both remove, the larger change holds for both.
 pub fn merge3(base: Option<&[Value]>, first: &[Value], second: &[Value]) -> Vec<Value> {
-    let (old, first, second) = (
-        members(base.unwrap_or_default()),
-        members(first),
-        members(second),
-    );
+    let (old, first, second) = (members(base.unwrap_or_default()), members(first), members(second));
     let old_set: HashSet<Member<'_>> = old.iter().copied().collect();
     let kept = kept(&old, &first, &second);
     let moved = |side: &[Member<'_>]| {
@@ -26,11 +22,8 @@ pub fn merge3(base: Option<&[Value]>, first: &[Value], second: &[Value]) -> Vec<
         let before = old.iter().filter(|member| held.contains(member));
         !before.eq(side.iter().filter(|member| old_set.contains(member)))
     };
-    let (lead, other) = if moved(&second) && !moved(&first) {
-        (second, first)
-    } else {
-        (first, second)
-    };
+    let (lead, other) =
+        if moved(&second) && !moved(&first) { (second, first) } else { (first, second) };
     arrange(&lead, &other, &old_set)
         .into_iter()
         .filter(|(value, nth)| kept.get(value).is_some_and(|count| nth < count))
@@ -74,10 +67,7 @@ fn kept<'a>(
             (first + second).saturating_sub(old)
         }
     };
-    counts
-        .into_iter()
-        .map(|(value, counts)| (value, merged(counts)))
-        .collect()
+    counts.into_iter().map(|(value, counts)| (value, merged(counts))).collect()
 }
 
 /// All members of both sides: those of `lead` in their order, and each one that only `other` has
@@ -121,11 +111,7 @@ mod tests {
 
     /// Merges lists of one-letter members.
     fn merged(base: Option<&str>, first: &str, second: &str) -> String {
-        let list = |text: &str| {
-            text.chars()
-                .map(|c| json!(c.to_string()))
-                .collect::<Vec<_>>()
-        };
+        let list = |text: &str| text.chars().map(|c| json!(c.to_string())).collect::<Vec<_>>();
         merge3(base.map(list).as_deref(), &list(first), &list(second))
             .iter()
             .filter_map(Value::as_str)

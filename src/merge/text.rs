@@ -24,10 +24,7 @@ pub struct TextMerge {
 
 impl TextMerge {
     fn clean(text: &str) -> Self {
-        Self {
-            text: text.to_owned(),
-            overlaps: Vec::new(),
-        }
+        Self { text: text.to_owned(), overlaps: Vec::new() }
     }
 }
 
@@ -71,11 +68,7 @@ pub fn merge3(base: &str, first: &str, second: &str) -> TextMerge {
     let hunks = |side_ids: &[u32], side: &Lines<'_>| {
         refine(diff(base_ids, side_ids), &base.lines, &side.lines)
     };
-    let mut parts = chunks(
-        base.lines.len(),
-        &hunks(first_ids, first),
-        &hunks(second_ids, second),
-    );
+    let mut parts = chunks(base.lines.len(), &hunks(first_ids, first), &hunks(second_ids, second));
     drop_echoes(&mut parts, &first.lines, &second.lines, |lines| {
         lines.iter().any(|line| has_words(line.text))
     });
@@ -114,9 +107,7 @@ pub fn merge2(first: &str, second: &str) -> TextMerge {
     for (one, other) in pairs {
         let one = lines(&first, &one);
         out.lines.extend(one.iter().map(Written::copy));
-        let other = other
-            .map(|range| lines(&second, &range))
-            .unwrap_or_default();
+        let other = other.map(|range| lines(&second, &range)).unwrap_or_default();
         out.lines.extend(other.iter().map(Written::copy));
         if !one.is_empty() && !other.is_empty() {
             out.overlaps.push(Overlap {
@@ -135,27 +126,18 @@ fn differences(first: &[Line<'_>], second: &[Line<'_>]) -> Vec<Hunk> {
     let (first_texts, second_texts): (Vec<_>, Vec<_>) =
         (texts(first).collect(), texts(second).collect());
     let mut numbers = Numbers::default();
-    let (one, other) = (
-        numbers.of(first_texts.iter().copied()),
-        numbers.of(second_texts.iter().copied()),
-    );
+    let (one, other) =
+        (numbers.of(first_texts.iter().copied()), numbers.of(second_texts.iter().copied()));
     let hunks = if first_texts <= second_texts {
         diff(&one, &other)
     } else {
         let turned = diff(&other, &one).into_iter();
-        turned
-            .map(|hunk| Hunk {
-                old: hunk.new,
-                new: hunk.old,
-            })
-            .collect()
+        turned.map(|hunk| Hunk { old: hunk.new, new: hunk.old }).collect()
     };
     let mut out: Vec<Hunk> = Vec::with_capacity(hunks.len());
     for hunk in hunks {
         let related = |last: &Hunk| {
-            let between = first_texts
-                .get(last.old.end..hunk.old.start)
-                .unwrap_or_default();
+            let between = first_texts.get(last.old.end..hunk.old.start).unwrap_or_default();
             between.iter().any(|line| has_words(line))
         };
         match out.last_mut() {
@@ -173,11 +155,7 @@ fn lines<'a, 't>(text: &'a Lines<'t>, range: &std::ops::Range<usize>) -> &'a [Li
 }
 
 fn joined(lines: &[Line<'_>]) -> String {
-    lines
-        .iter()
-        .map(|line| line.text)
-        .collect::<Vec<_>>()
-        .join(LF)
+    lines.iter().map(|line| line.text).collect::<Vec<_>>().join(LF)
 }
 
 fn texts<'a, 't>(lines: &'a [Line<'t>]) -> impl Iterator<Item = &'t str> + use<'a, 't> {
@@ -193,10 +171,7 @@ struct Written {
 
 impl Written {
     fn copy(line: &Line<'_>) -> Self {
-        Self {
-            text: line.text.to_owned(),
-            end: line.end,
-        }
+        Self { text: line.text.to_owned(), end: line.end }
     }
 }
 
@@ -214,15 +189,8 @@ impl Output {
         match part.kind {
             Kind::Neither => {
                 for ((base, first), second) in base.iter().zip(first).zip(second) {
-                    let end = if first.end == base.end {
-                        second.end
-                    } else {
-                        first.end
-                    };
-                    self.lines.push(Written {
-                        text: base.text.to_owned(),
-                        end,
-                    });
+                    let end = if first.end == base.end { second.end } else { first.end };
+                    self.lines.push(Written { text: base.text.to_owned(), end });
                 }
             }
             Kind::First => self.copy(first),
@@ -241,10 +209,7 @@ impl Output {
             Kind::Both => {
                 let merged = words::merge(&joined(base), &joined(first), &joined(second));
                 let lines = merged.text.split('\n');
-                self.lines.extend(lines.map(|text| Written {
-                    text: text.to_owned(),
-                    end: "",
-                }));
+                self.lines.extend(lines.map(|text| Written { text: text.to_owned(), end: "" }));
                 self.overlaps.extend(merged.overlaps);
             }
         }
@@ -265,10 +230,8 @@ impl Output {
         }
         let head = shared(first.iter().zip(second));
         self.copy(first.get(..head).unwrap_or_default());
-        let (first, second) = (
-            first.get(head..).unwrap_or_default(),
-            second.get(head..).unwrap_or_default(),
-        );
+        let (first, second) =
+            (first.get(head..).unwrap_or_default(), second.get(head..).unwrap_or_default());
         let tail = shared(first.iter().rev().zip(second.iter().rev()));
         let (only_first, tail) = first.split_at(first.len() - tail);
         self.copy(only_first);
@@ -283,17 +246,10 @@ impl Output {
             text.push_str(&line.text);
             // An empty last line is only there if it has an end.
             if at < last || ends.closed || line.text.is_empty() {
-                text.push_str(if ends.all || line.end.is_empty() {
-                    ends.usual
-                } else {
-                    line.end
-                });
+                text.push_str(if ends.all || line.end.is_empty() { ends.usual } else { line.end });
             }
         }
-        TextMerge {
-            text,
-            overlaps: self.overlaps,
-        }
+        TextMerge { text, overlaps: self.overlaps }
     }
 }
 

@@ -58,4 +58,3 @@ pub struct ConflictValue {
     /// The value; nothing for a deletion, or for the whole record that a deletion beat.
     pub content: Option<Content>,
 }
-

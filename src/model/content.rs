@@ -21,17 +21,11 @@ pub struct Content {
 impl Content {
     /// A value in its canonical spelling.
     pub fn new(value: impl Into<Value>) -> Self {
-        Self {
-            value: value.into(),
-            source: None,
-        }
+        Self { value: value.into(), source: None }
     }
 
     /// A value in a spelling of its own.
     pub fn with_source(value: impl Into<Value>, source: impl Into<String>) -> Self {
-        Self {
-            value: value.into(),
-            source: Some(source.into()),
-        }
+        Self { value: value.into(), source: Some(source.into()) }
     }
 }

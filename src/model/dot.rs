@@ -34,14 +34,8 @@ impl FromStr for Dot {
     fn from_str(text: &str) -> Result<Self, InvalidDot> {
         let parsed = text.split_once(':').and_then(|(device, counter)| {
             let digits = !counter.starts_with('+');
-            let counter: u64 = counter
-                .parse()
-                .ok()
-                .filter(|&counter| counter > 0 && digits)?;
-            Some(Self {
-                device: DeviceId::new(device).ok()?,
-                counter,
-            })
+            let counter: u64 = counter.parse().ok().filter(|&counter| counter > 0 && digits)?;
+            Some(Self { device: DeviceId::new(device).ok()?, counter })
         });
         parsed.ok_or_else(|| InvalidDot(text.to_owned()))
     }
@@ -91,9 +85,7 @@ impl VersionVector {
 
     /// Whether every edit of `other` is in this set.
     pub fn includes(&self, other: &Self) -> bool {
-        other
-            .iter()
-            .all(|(device, counter)| self.get(device) >= counter)
+        other.iter().all(|(device, counter)| self.get(device) >= counter)
     }
 
     /// Adds the edits of `device` up to `counter`.
@@ -159,15 +151,7 @@ mod tests {
     fn a_dot_is_read_as_it_is_written() {
         let dot: Dot = "k3v9x2:41".parse().unwrap();
         assert_eq!(dot, Dot::new(device("k3v9x2"), 41));
-        for bad in [
-            "",
-            "k3v9x2",
-            "k3v9x2:0",
-            "k3v9x2:-1",
-            "k3v9x2:+1",
-            "K3V9X2:1",
-            ":1",
-        ] {
+        for bad in ["", "k3v9x2", "k3v9x2:0", "k3v9x2:-1", "k3v9x2:+1", "K3V9X2:1", ":1"] {
             assert!(bad.parse::<Dot>().is_err(), "{bad}");
         }
     }

@@ -107,11 +107,7 @@ pub type Changes = BTreeMap<String, Change>;
 impl Entity {
     /// An entity nobody has edited yet.
     pub fn new(id: EntityId) -> Self {
-        Self {
-            id,
-            clock: Clock::new(),
-            fields: BTreeMap::new(),
-        }
+        Self { id, clock: Clock::new(), fields: BTreeMap::new() }
     }
 
     /// Applies one edit: each changed field gets the edit's dot and loses every value seen here.
@@ -120,12 +116,7 @@ impl Entity {
         for (field, change) in changes {
             match change {
                 Change::Set(content, alternatives) => {
-                    let sibling = Sibling {
-                        dot: dot.clone(),
-                        at,
-                        content,
-                        alternatives,
-                    };
+                    let sibling = Sibling { dot: dot.clone(), at, content, alternatives };
                     self.fields.insert(field, vec![sibling]);
                 }
                 Change::Remove => {
@@ -134,43 +125,29 @@ impl Entity {
             }
         }
         let edits = self.clock.get(&dot.device).map_or(0, |last| last.edits);
-        let last = LastEdit {
-            counter: dot.counter,
-            edits: edits + 1,
-            at,
-        };
+        let last = LastEdit { counter: dot.counter, edits: edits + 1, at };
         self.clock.insert(dot.device.clone(), last);
     }
 
     /// Whether the edit is reflected in this state.
     pub fn covers(&self, dot: &Dot) -> bool {
-        self.clock
-            .get(&dot.device)
-            .is_some_and(|last| last.counter >= dot.counter)
+        self.clock.get(&dot.device).is_some_and(|last| last.counter >= dot.counter)
     }
 
     /// The edits reflected in this state, as a version vector.
     pub fn seen(&self) -> VersionVector {
-        self.clock
-            .iter()
-            .map(|(device, last)| (device.clone(), last.counter))
-            .collect()
+        self.clock.iter().map(|(device, last)| (device.clone(), last.counter)).collect()
     }
 
     /// How many edits were ever made to this record, as far as known here: it rises with each, and
     /// two devices that each edit version 5 once meet at 7.
     pub fn version(&self) -> u64 {
-        self.clock
-            .values()
-            .fold(0, |sum, last| sum.saturating_add(last.edits))
+        self.clock.values().fold(0, |sum, last| sum.saturating_add(last.edits))
     }
 
     /// The time and the maker of the latest edit.
     pub fn last_modified(&self) -> Option<(Stamp, &DeviceId)> {
-        self.clock
-            .iter()
-            .map(|(device, last)| (last.at, device))
-            .max()
+        self.clock.iter().map(|(device, last)| (last.at, device)).max()
     }
 
     /// The concurrent values of a field; none if it is not there.

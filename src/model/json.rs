@@ -60,15 +60,11 @@ fn check_integer(number: &str) -> Result<(), InvalidJson> {
     if digits.len() <= 15 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Ok(());
     }
-    let held = number
-        .parse::<f64>()
-        .is_ok_and(|double| format!("{double:.0}") == number);
+    let held = number.parse::<f64>().is_ok_and(|double| format!("{double:.0}") == number);
     if held {
         return Ok(());
     }
-    Err(InvalidJson(format!(
-        "the number {number} is larger than a double can hold; quote it"
-    )))
+    Err(InvalidJson(format!("the number {number} is larger than a double can hold; quote it")))
 }
 
 /// Reads a value while it counts how deep it is.
@@ -79,13 +75,9 @@ struct Strict {
 impl Strict {
     fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
         if self.depth >= NESTING_MAX {
-            return Err(E::custom(format!(
-                "nested deeper than {NESTING_MAX} levels"
-            )));
+            return Err(E::custom(format!("nested deeper than {NESTING_MAX} levels")));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-        })
+        Ok(Self { depth: self.depth + 1 })
     }
 }
 
@@ -117,9 +109,7 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("not a finite number"))
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -181,14 +171,8 @@ mod tests {
 
     #[test]
     fn takes_the_rest() {
-        for text in [
-            r#"{"a":"9007199254740993"}"#,
-            "9007199254740992",
-            "-5",
-            "1.5e3",
-            "[]",
-            "null",
-        ] {
+        for text in [r#"{"a":"9007199254740993"}"#, "9007199254740992", "-5", "1.5e3", "[]", "null"]
+        {
             assert!(parse(text).is_ok(), "{text}");
         }
     }

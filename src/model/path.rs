@@ -1,5 +1,6 @@
 //! Paths of vault files, checked before anything is done with them.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 /// The folder of larder's own files in a vault.
 pub const CONTROL_DIR: &str = ".larder";
 /// What the names of larder's temporary files start with.
-pub(super) const TEMP_PREFIX: &str = ".larder-tmp-";
+pub(crate) const TEMP_PREFIX: &str = ".larder-tmp-";
 /// The most bytes of one part of a path.
 pub const MAX_PART_BYTES: usize = 255;
 /// The most bytes of a path.
@@ -131,7 +132,8 @@ impl VaultPath {
         let room = MAX_PART_BYTES.min(MAX_PATH_BYTES.saturating_sub(parent.len()));
         let room = room.checked_sub(suffix.len()).ok_or(BadPath::TooLong)?;
         let end = (0..=room.min(stem.len())).rev().find(|at| stem.is_char_boundary(*at));
-        let stem = end.and_then(|end| stem.get(..end)).unwrap_or_default();
+        let cut = end.and_then(|end| stem.get(..end)).filter(|cut| !cut.is_empty());
+        let stem = cut.ok_or(BadPath::TooLong)?;
         Self::new(&format!("{parent}{stem}{suffix}"))
     }
 }
@@ -173,10 +175,8 @@ pub(super) fn check_part(part: &str) -> Result<(), BadPath> {
 
 /// Tells whether a file system may take a name for `.larder` or `.git`: whatever its case, with
 /// characters in it that HFS+ ignores, or in the short form of NTFS.
-pub(super) fn is_reserved(part: &str) -> bool {
-    let ignored = |c: &char| {
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
-    };
+pub(crate) fn is_reserved(part: &str) -> bool {
+    let ignored = |c: &char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
     let plain: String = part.chars().filter(|c| !ignored(c)).flat_map(char::to_lowercase).collect();
     matches!(plain.as_str(), CONTROL_DIR | ".git" | "git~1" | "larder~1")
 }
@@ -199,6 +199,13 @@ impl fmt::Display for VaultPath {
 
 impl AsRef<str> for VaultPath {
     fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Text and path are equal, ordered and hashed alike, so maps can be asked with a text.
+impl Borrow<str> for VaultPath {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -262,8 +269,21 @@ mod tests {
             assert!(serde_json::from_value::<VaultPath>(path.into()).is_err());
         }
         for path in [
-            "a.md", "a/b c/d.md", ".hidden", "é.md", "com10", "console.md", "common/x", "a..b", ".gitignore",
-            ".larderignore", "what?.md", "a:b.md", "😀", "..a", " a",
+            "a.md",
+            "a/b c/d.md",
+            ".hidden",
+            "é.md",
+            "com10",
+            "console.md",
+            "common/x",
+            "a..b",
+            ".gitignore",
+            ".larderignore",
+            "what?.md",
+            "ab:c.md",
+            "😀",
+            "..a",
+            " a",
         ] {
             assert!(VaultPath::new(path).is_ok(), "{path:?}");
         }
@@ -288,6 +308,6 @@ mod tests {
         let long = format!("{}.md", "é".repeat(126));
         assert_eq!(with(&long), format!("{} (2).md", "é".repeat(124)));
         let deep = format!("{}{}", "abcd/".repeat(204), "abcd");
-        assert_eq!(VaultPath::new(&deep).unwrap().with_number(2).unwrap_err(), BadPath::EmptyPart);
+        assert_eq!(VaultPath::new(&deep).unwrap().with_number(2).unwrap_err(), BadPath::TooLong);
     }
 }

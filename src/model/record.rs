@@ -70,4 +70,3 @@ pub struct Update {
     /// Where its file lies now, if it has one.
     pub file: Option<VaultPath>,
 }
-

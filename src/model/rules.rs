@@ -148,18 +148,12 @@ impl Rules {
                 globs.push((matcher, index));
             }
         }
-        Ok(Self {
-            types: file.types,
-            globs,
-        })
+        Ok(Self { types: file.types, globs })
     }
 
     /// The type of a record: what it says itself, else by the first glob that matches its path.
     pub fn type_name(&self, own: Option<&Value>, path: Option<&str>) -> String {
-        if let Some(name) = own
-            .and_then(Value::as_str)
-            .filter(|name| is_type_name(name))
-        {
+        if let Some(name) = own.and_then(Value::as_str).filter(|name| is_type_name(name)) {
             return name.to_owned();
         }
         let by_path = path.and_then(|path| {
@@ -187,20 +181,13 @@ impl Rules {
 
     /// What happens to a record of this type that was edited on both sides.
     pub fn strategy(&self, type_name: &str) -> Strategy {
-        self.of(type_name)
-            .map_or(Strategy::Merge, |rules| rules.conflict)
+        self.of(type_name).map_or(Strategy::Merge, |rules| rules.conflict)
     }
 
     /// What a deletion does to an unseen edit of a record of this type.
     pub fn delete(&self, type_name: &str, is_file: bool) -> DeleteRule {
-        let default = if is_file {
-            DeleteRule::EditWins
-        } else {
-            DeleteRule::DeleteWins
-        };
-        self.of(type_name)
-            .and_then(|rules| rules.delete)
-            .unwrap_or(default)
+        let default = if is_file { DeleteRule::EditWins } else { DeleteRule::DeleteWins };
+        self.of(type_name).and_then(|rules| rules.delete).unwrap_or(default)
     }
 
     /// Whether records of this type leave this device.
@@ -233,9 +220,7 @@ fn by_shape<'a>(values: impl IntoIterator<Item = &'a Value>) -> Rule {
 
 fn is_type_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 #[cfg(test)]
@@ -263,14 +248,8 @@ mod tests {
     fn the_record_names_its_type_before_the_globs() {
         let rules = Rules::parse(RULES).unwrap();
         assert_eq!(rules.type_name(None, Some("tasks/a/b.md")), "task");
-        assert_eq!(
-            rules.type_name(Some(&json!("contact")), Some("tasks/a.md")),
-            "contact"
-        );
-        assert_eq!(
-            rules.type_name(Some(&json!("bad type")), Some("a.md")),
-            "note"
-        );
+        assert_eq!(rules.type_name(Some(&json!("contact")), Some("tasks/a.md")), "contact");
+        assert_eq!(rules.type_name(Some(&json!("bad type")), Some("a.md")), "note");
         assert!(!rules.syncs("secret") && rules.syncs("note"));
         assert_eq!(rules.delete("task", true), DeleteRule::DeleteWins);
         assert_eq!(rules.delete("note", true), DeleteRule::EditWins);
@@ -279,18 +258,9 @@ mod tests {
     #[test]
     fn a_field_without_a_rule_goes_by_its_shape() {
         let rules = Rules::parse(RULES).unwrap();
-        assert_eq!(
-            rules.field("task", "status", [&json!("open")]),
-            Rule::DoneWins
-        );
-        assert_eq!(
-            rules.field("note", "tags", [&json!([1]), &json!([])]),
-            Rule::Union
-        );
-        assert_eq!(
-            rules.field("note", "tags", [&json!([1]), &json!("a")]),
-            Rule::Newest
-        );
+        assert_eq!(rules.field("task", "status", [&json!("open")]), Rule::DoneWins);
+        assert_eq!(rules.field("note", "tags", [&json!([1]), &json!([])]), Rule::Union);
+        assert_eq!(rules.field("note", "tags", [&json!([1]), &json!("a")]), Rule::Newest);
         assert_eq!(rules.field("note", "geo", [&json!({})]), Rule::Nested);
         assert_eq!(rules.field("note", "body", [&json!("x")]), Rule::Text);
     }

@@ -38,11 +38,7 @@ impl Stamp {
 
     /// The stamp for a new edit: `now`, or one millisecond after `last` if `now` is not later.
     pub fn next(now: Self, last: Self) -> Self {
-        if now > last {
-            now
-        } else {
-            Self::from_millis(last.0 + 1)
-        }
+        if now > last { now } else { Self::from_millis(last.0 + 1) }
     }
 
     /// Parses an RFC 3339 time.
@@ -91,10 +87,7 @@ mod tests {
         let stamp = Stamp::from_millis(1_763_635_800_123);
         assert_eq!(stamp.to_string(), "2025-11-20T10:50:00.123Z");
         assert_eq!(Stamp::parse(&stamp.to_string()), Ok(stamp));
-        assert_eq!(
-            Stamp::from_millis(i64::MAX).to_string(),
-            "9999-12-31T23:59:59.999Z"
-        );
+        assert_eq!(Stamp::from_millis(i64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
         assert!(Stamp::parse("yesterday").is_err());
     }
 }

@@ -7,9 +7,7 @@ use serde_json::Value;
 
 use crate::model::{
     Clock, Entity, EntityId, Sibling, Stamp, json,
-    limits::{
-        DEVICES_MAX, ENTITY_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, SIBLINGS_MAX,
-    },
+    limits::{DEVICES_MAX, ENTITY_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, SIBLINGS_MAX},
 };
 
 /// An entity with what can be derived of it, for readers that do not want to derive it.
@@ -95,7 +93,10 @@ fn check(entity: &Entity) -> Result<(), String> {
     }
     for (device, last) in &entity.clock {
         if last.counter == 0 || last.edits == 0 || last.edits > last.counter {
-            return Err(format!("the clock of {device} counts {} edits up to {}", last.edits, last.counter));
+            return Err(format!(
+                "the clock of {device} counts {} edits up to {}",
+                last.edits, last.counter
+            ));
         }
     }
     Ok(())
@@ -126,9 +127,16 @@ mod tests {
         assert!(refused("\"a1\"", "\"../a\"").contains("is not a valid id"));
         assert!(refused("\"fields\":{", "\"fields\":{\"x\":[],").contains("0 values in the field"));
         let many: String = (0..1001)
-            .map(|n| format!(r#""f{n}":[{{"dot":"p0aa71:17","at":"2026-11-19T08:00:00.000Z","value":1}}],"#))
+            .map(|n| {
+                format!(
+                    r#""f{n}":[{{"dot":"p0aa71:17","at":"2026-11-19T08:00:00.000Z","value":1}}],"#
+                )
+            })
             .collect();
-        assert!(refused("\"fields\":{", &format!("\"fields\":{{{many}")).contains("1003 fields, over 1000"));
+        assert!(
+            refused("\"fields\":{", &format!("\"fields\":{{{many}"))
+                .contains("1003 fields, over 1000")
+        );
         let long = "n".repeat(257);
         assert!(refused("\"zip\"", &format!("\"{long}\"")).contains("a field name of 257 bytes"));
         assert!(refused("\"id\":\"a1\",", "\"id\":\"a1\",\"id\":\"a2\",").contains("stands twice"));

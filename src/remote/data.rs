@@ -55,7 +55,10 @@ pub fn pack_up(outgoing: &[Outgoing], generation: u64, device: &DeviceId) -> Res
             let bytes = text.into_bytes();
             let sha = sha256_hex(&bytes);
             let file = layout::entity_file(&single.type_name, &single.state.id, generation, &sha)?;
-            Ok(vec![Batch { file, sha256: sha, bytes, text_bytes: None }.seal(outgoing, generation, false)])
+            Ok(vec![
+                Batch { file, sha256: sha, bytes, text_bytes: None }
+                    .seal(outgoing, generation, false),
+            ])
         }
         some if some.len() <= DELTA_ENTITIES_MAX => {
             let (bytes, text_bytes) = compress(some)?;
@@ -77,10 +80,10 @@ pub fn pack_all(outgoing: &[Outgoing], generation: u64) -> Result<Vec<Parcel>> {
         let is_last = index + 1 == outgoing.len();
         if text_bytes >= PACK_TEXT_BYTES || is_last {
             let some = outgoing.get(start..=index).unwrap_or_default();
-            let (bytes, text_bytes) = compress(some)?;
+            let (bytes, length) = compress(some)?;
             let sha256 = sha256_hex(&bytes);
             let file = layout::pack_file(generation, &sha256)?;
-            let batch = Batch { file, sha256, bytes, text_bytes: Some(text_bytes) };
+            let batch = Batch { file, sha256, bytes, text_bytes: Some(length) };
             parcels.push(batch.seal(some, generation, true));
             (start, text_bytes) = (index + 1, 0);
         }
@@ -161,11 +164,14 @@ pub fn decode(data: &DataFile, bytes: &[u8]) -> Result<Vec<Entity>> {
     let text = String::from_utf8(text).map_err(|error| RemoteError::damaged(name, error))?;
     let mut entities = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
-        let entity = codec::decode(line).map_err(|error| {
-            RemoteError::damaged(name, format!("line {}: {error}", index + 1))
-        })?;
+        let entity = codec::decode(line)
+            .map_err(|error| RemoteError::damaged(name, format!("line {}: {error}", index + 1)))?;
         if !data.holds.includes(&entity.seen()) {
-            let detail = format!("line {}: edits of {} that the manifest does not name", index + 1, entity.id);
+            let detail = format!(
+                "line {}: edits of {} that the manifest does not name",
+                index + 1,
+                entity.id
+            );
             return Err(RemoteError::damaged(name, detail));
         }
         entities.push(entity);
@@ -180,7 +186,8 @@ pub fn decode(data: &DataFile, bytes: &[u8]) -> Result<Vec<Entity>> {
 /// Decompresses, but never more than the manifest declares.
 fn inflate(name: &str, bytes: &[u8], text_bytes: u64) -> Result<Vec<u8>> {
     if text_bytes > DATA_TEXT_BYTES_MAX {
-        let detail = format!("it declares {text_bytes} bytes of content, over {DATA_TEXT_BYTES_MAX}");
+        let detail =
+            format!("it declares {text_bytes} bytes of content, over {DATA_TEXT_BYTES_MAX}");
         return Err(RemoteError::damaged(name, detail));
     }
     let damaged = |error: std::io::Error| RemoteError::damaged(name, error);

@@ -204,8 +204,10 @@ impl Manifest {
     pub fn join(&mut self, other: &Self) {
         let known: BTreeSet<RemotePath> = self.data().map(|data| data.file.clone()).collect();
         let new = |data: &&DataFile| !known.contains(&data.file);
-        let (packs, deltas): (Vec<_>, Vec<_>) =
-            (other.packs.iter().filter(new).cloned().collect(), other.deltas.iter().filter(new).cloned().collect());
+        let (packs, deltas): (Vec<_>, Vec<_>) = (
+            other.packs.iter().filter(new).cloned().collect(),
+            other.deltas.iter().filter(new).cloned().collect(),
+        );
         self.packs.extend(packs);
         self.deltas.extend(deltas);
         self.knows.join(&other.knows);

@@ -66,7 +66,9 @@ pub enum RemoteError {
         detail: String,
     },
     /// The folder belongs to another remote.
-    #[error("the folder holds another remote ({found}) than the one this vault belongs to ({expected})")]
+    #[error(
+        "the folder holds another remote ({found}) than the one this vault belongs to ({expected})"
+    )]
     Foreign {
         /// The one the vault belongs to.
         expected: RemoteId,

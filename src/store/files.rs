@@ -45,7 +45,8 @@ impl Store {
 
     /// How many files of the vault are known.
     pub fn file_count(&self) -> Result<usize> {
-        let count: i64 = self.connection.query_row("SELECT count(*) FROM file", [], |row| row.get(0))?;
+        let count: i64 =
+            self.connection.query_row("SELECT count(*) FROM file", [], |row| row.get(0))?;
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
@@ -92,9 +93,7 @@ impl Store {
 
     /// Brings the books of files that only moved in time up to date.
     pub fn touch_files(&mut self, touched: &[FileRow]) -> Result<()> {
-        self.transact(|connection| {
-            touched.iter().try_for_each(|file| remember(connection, file))
-        })
+        self.transact(|connection| touched.iter().try_for_each(|file| remember(connection, file)))
     }
 }
 

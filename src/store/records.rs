@@ -121,14 +121,16 @@ impl Store {
 
     /// The records that lie or lay at this path, the deleted included.
     pub fn ids_of_path(&self, path: &str) -> Result<BTreeSet<EntityId>> {
-        let mut statement = self.connection.prepare_cached("SELECT id FROM entity WHERE path = ?1")?;
+        let mut statement =
+            self.connection.prepare_cached("SELECT id FROM entity WHERE path = ?1")?;
         let ids = statement.query_map([path], |row| row.get::<_, String>(0))?;
         ids.map(|id| entity_id(id?)).collect()
     }
 
     /// The record whose file lies at this path.
     pub fn id_of_file(&self, path: &VaultPath) -> Result<Option<EntityId>> {
-        let mut statement = self.connection.prepare_cached("SELECT entity FROM file WHERE path = ?1")?;
+        let mut statement =
+            self.connection.prepare_cached("SELECT entity FROM file WHERE path = ?1")?;
         let id = statement.query_row([path.as_str()], |row| row.get(0)).optional()?;
         id.map(entity_id).transpose()
     }
@@ -273,8 +275,9 @@ fn write_record(connection: &Connection, update: &Update, pending: bool) -> Resu
             signed(state.version()),
             update.view.is_deleted,
         ])?;
-    let mut edit = connection
-        .prepare_cached("INSERT OR REPLACE INTO edit (entity, device, counter) VALUES (?1, ?2, ?3)")?;
+    let mut edit = connection.prepare_cached(
+        "INSERT OR REPLACE INTO edit (entity, device, counter) VALUES (?1, ?2, ?3)",
+    )?;
     for (device, last) in &state.clock {
         edit.execute(params![state.id.as_str(), device.as_str(), signed(last.counter)])?;
     }

@@ -33,6 +33,7 @@ CREATE TABLE entity (
     version INTEGER NOT NULL,
     deleted INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX entity_by_own_path ON entity (path);
 CREATE INDEX entity_by_path ON entity (path_key) WHERE path_key IS NOT NULL;
 CREATE INDEX entity_unsettled ON entity (id) WHERE agreed <> 1;
 CREATE INDEX entity_pending ON entity (id) WHERE pending = 1;
@@ -102,7 +103,11 @@ fn run(connection: &mut Connection, file: Option<&Path>, migrations: &[&str]) ->
         }
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "user_version", u32::try_from(step + 1).unwrap_or(u32::MAX))?;
+        transaction.pragma_update(
+            None,
+            "user_version",
+            u32::try_from(step + 1).unwrap_or(u32::MAX),
+        )?;
         transaction.commit()?;
     }
     Ok(())
@@ -128,7 +133,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("replica.db");
         let mut connection = Connection::open(&file).unwrap();
-        run(&mut connection, Some(&file), &["CREATE TABLE a (x); INSERT INTO a VALUES (7)"]).unwrap();
+        run(&mut connection, Some(&file), &["CREATE TABLE a (x); INSERT INTO a VALUES (7)"])
+            .unwrap();
         let later = ["CREATE TABLE a (x); INSERT INTO a VALUES (7)", "DROP TABLE a"];
         run(&mut connection, Some(&file), &later).unwrap();
         assert!(connection.prepare("SELECT x FROM a").is_err());

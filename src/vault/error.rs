@@ -69,14 +69,8 @@ impl VaultError {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 Self::Permission { path, source }
             }
-            ErrorKind::IsADirectory => Self::NameTaken {
-                path,
-                taken: "a folder",
-            },
-            ErrorKind::NotADirectory => Self::NameTaken {
-                path,
-                taken: "a file",
-            },
+            ErrorKind::IsADirectory => Self::NameTaken { path, taken: "a folder" },
+            ErrorKind::NotADirectory => Self::NameTaken { path, taken: "a file" },
             _ => Self::Io { path, source },
         }
     }

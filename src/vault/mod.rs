@@ -5,20 +5,18 @@
 
 pub mod document;
 mod error;
-mod path;
 mod scan;
 mod stat;
 mod write;
 
+use crate::model::path::CONTROL_DIR;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use error::VaultError;
-pub use path::{BadPath, CONTROL_DIR, MAX_PART_BYTES, MAX_PATH_BYTES, VaultPath};
 pub use scan::{
-    Brake, IGNORE_FILE, KnownFile, MAX_TEXT_BYTES, Renamed, Scan, ScannedFile, SkipReason, Skipped,
+    Brake, IGNORE_FILE, MAX_TEXT_BYTES, Renamed, Scan, ScannedFile, SkipReason, Skipped,
 };
-pub use stat::FileStat;
 pub use write::{Expect, Removed, Written};
 
 /// A folder of the user's files.
@@ -35,18 +33,14 @@ impl Vault {
     pub fn open(root: &Path) -> Result<Self, VaultError> {
         let found = fs::canonicalize(root).map_err(|error| VaultError::root(root, error))?;
         if !found.is_dir() {
-            return Err(VaultError::NoFolder {
-                path: root.to_owned(),
-            });
+            return Err(VaultError::NoFolder { path: root.to_owned() });
         }
         Ok(Self { root: found })
     }
 
     /// Finds the vault that a folder lies in: the nearest one, upwards, that has a control folder.
     pub fn discover(from: &Path) -> Option<PathBuf> {
-        from.ancestors()
-            .find(|folder| folder.join(CONTROL_DIR).is_dir())
-            .map(Path::to_owned)
+        from.ancestors().find(|folder| folder.join(CONTROL_DIR).is_dir()).map(Path::to_owned)
     }
 
     /// Gives the vault's folder, as an absolute path without symlinks.
@@ -85,9 +79,6 @@ mod tests {
         let gone = Vault::open(&dir.path().join("gone")).unwrap_err();
         assert!(matches!(gone, VaultError::NoFolder { .. }), "{gone}");
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(matches!(
-            Vault::open(file.path()),
-            Err(VaultError::NoFolder { .. })
-        ));
+        assert!(matches!(Vault::open(file.path()), Err(VaultError::NoFolder { .. })));
     }
 }

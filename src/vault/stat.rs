@@ -3,49 +3,13 @@
 use std::fs::Metadata;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use crate::model::FileStat;
 
-/// What tells whether a file was touched since it was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FileStat {
-    /// Bytes.
-    pub size: u64,
-    /// When the content changed, in ns since 1970.
-    pub mtime_ns: i64,
-    /// When anything about the file changed, in ns since 1970; 0 where the system does not tell.
-    pub ctime_ns: i64,
-    /// The number of the file in its file system; 0 where the system does not tell.
-    pub inode: u64,
-}
-
-impl FileStat {
-    /// Takes what matters from the system's answer.
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        let (ctime_ns, inode) = identity(metadata);
-        let mtime_ns = metadata.modified().map_or(0, nanoseconds);
-        Self {
-            size: metadata.len(),
-            mtime_ns,
-            ctime_ns,
-            inode,
-        }
-    }
-
-    /// Tells whether two answers speak of the same content of the same file. The ctime is left out:
-    /// a rename or a chmod moves it too.
-    pub fn same_content(&self, other: &Self) -> bool {
-        self.size == other.size && self.mtime_ns == other.mtime_ns && self.inode == other.inode
-    }
-
-    /// Tells when the file changed last, as far as programs cannot set it back.
-    pub(super) fn changed_ns(&self) -> i64 {
-        if self.ctime_ns == 0 {
-            self.mtime_ns
-        } else {
-            self.ctime_ns
-        }
-    }
+/// Takes what matters from the system's answer.
+pub(super) fn file_stat(metadata: &Metadata) -> FileStat {
+    let (ctime_ns, inode) = identity(metadata);
+    let mtime_ns = metadata.modified().map_or(0, nanoseconds);
+    FileStat { size: metadata.len(), mtime_ns, ctime_ns, inode }
 }
 
 /// Tells when a file was made, in ns since 1970, where the system knows.

@@ -5,6 +5,7 @@
 //! symlink between the check and the rename is not noticed; nothing that comes from a remote can do
 //! that.
 
+use crate::vault::stat::file_stat;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,9 @@ use std::path::{Path, PathBuf};
 use ignore::WalkBuilder;
 use tempfile::{NamedTempFile, TempPath};
 
-use super::path::{TEMP_PREFIX, is_reserved};
-use super::{FileStat, Vault, VaultError, VaultPath};
+use super::{Vault, VaultError};
+use crate::model::path::{TEMP_PREFIX, is_reserved};
+use crate::model::{FileStat, VaultPath};
 
 /// What must stand at a path for a write to go ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,30 @@ pub enum Removed {
 }
 
 impl Vault {
+    /// Reads a file whole, with what the system said of it before and after; nothing if there is no
+    /// file of that name, or something else.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that is changed while it is read.
+    pub fn read(&self, path: &VaultPath) -> Result<Option<(FileStat, Vec<u8>)>, VaultError> {
+        let target = path.under(self.root());
+        let Some(before) = self.stat(path)? else { return Ok(None) };
+        let bytes = fs::read(&target).map_err(|error| VaultError::write(&target, error))?;
+        match self.stat(path)? {
+            Some(after) if after == before => Ok(Some((before, bytes))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Asks the system about a file; nothing if there is no file of that name, or something else.
+    ///
+    /// # Errors
+    /// A file that the system does not tell about.
+    pub fn stat(&self, path: &VaultPath) -> Result<Option<FileStat>, VaultError> {
+        let found = lstat(&path.under(self.root()))?;
+        Ok(found.filter(Metadata::is_file).map(|found| file_stat(&found)))
+    }
+
     /// Writes a whole file in one step, with its folders where they are missing.
     ///
     /// A file that is replaced keeps its mode; a new one gets the usual one.
@@ -77,11 +103,7 @@ impl Vault {
         // The rename moved the ctime. If more than that moved, somebody writes into the file
         // already: then the older answer makes the next scan look.
         let now = stat_of(&file, &target)?;
-        Ok(Written::Done(if now.same_content(&ours) {
-            now
-        } else {
-            ours
-        }))
+        Ok(Written::Done(if now.same_content(&ours) { now } else { ours }))
     }
 
     /// Removes a file, and the folders above it that became empty.
@@ -121,9 +143,9 @@ impl Vault {
         }
         let there = lstat(&target)?;
         // On a disk that does not see case, the new name leads to the file itself.
-        let same_file = there.as_ref().is_some_and(|there| {
-            from.key() == to.key() && FileStat::of(there).inode == expect.inode
-        });
+        let same_file = there
+            .as_ref()
+            .is_some_and(|there| from.key() == to.key() && file_stat(there).inode == expect.inode);
         if !same_file && !holds(&target, there.as_ref(), Expect::Absent)? {
             return Ok(Written::Moved);
         }
@@ -140,11 +162,7 @@ impl Vault {
         sync_folder(&folder)?;
         let now = stat_of(&file, &target)?;
         self.prune(from)?;
-        Ok(Written::Done(if now.same_content(&expect) {
-            now
-        } else {
-            expect
-        }))
+        Ok(Written::Done(if now.same_content(&expect) { now } else { expect }))
     }
 
     /// Removes temporary files that an interrupted write left, and tells how many there were.
@@ -204,10 +222,7 @@ impl Vault {
 
     /// Gives the folders between the root and a file, the outermost first.
     fn parents(&self, path: &VaultPath) -> Vec<PathBuf> {
-        let parts = path
-            .parent()
-            .into_iter()
-            .flat_map(|parent| parent.split('/'));
+        let parts = path.parent().into_iter().flat_map(|parent| parent.split('/'));
         parts
             .scan(self.root().to_owned(), |folder, part| {
                 folder.push(part);
@@ -241,13 +256,12 @@ fn lstat(path: &Path) -> Result<Option<Metadata>, VaultError> {
 /// Tells whether what stands at a path is what is expected.
 fn holds(path: &Path, found: Option<&Metadata>, expect: Expect) -> Result<bool, VaultError> {
     match (found, expect) {
-        (Some(found), _) if found.is_dir() => Err(VaultError::NameTaken {
-            path: path.to_owned(),
-            taken: "a folder",
-        }),
+        (Some(found), _) if found.is_dir() => {
+            Err(VaultError::NameTaken { path: path.to_owned(), taken: "a folder" })
+        }
         (None, Expect::Absent) => Ok(true),
         (Some(found), Expect::Is(stat)) => {
-            Ok(found.is_file() && FileStat::of(found).same_content(&stat))
+            Ok(found.is_file() && file_stat(found).same_content(&stat))
         }
         _ => Ok(false),
     }
@@ -255,24 +269,17 @@ fn holds(path: &Path, found: Option<&Metadata>, expect: Expect) -> Result<bool, 
 
 fn check_folder(path: &Path, found: &Metadata) -> Result<(), VaultError> {
     if found.is_symlink() {
-        return Err(VaultError::Symlink {
-            path: path.to_owned(),
-        });
+        return Err(VaultError::Symlink { path: path.to_owned() });
     }
     if !found.is_dir() {
-        return Err(VaultError::NameTaken {
-            path: path.to_owned(),
-            taken: "a file",
-        });
+        return Err(VaultError::NameTaken { path: path.to_owned(), taken: "a file" });
     }
     Ok(())
 }
 
 fn stat_of(file: &File, path: &Path) -> Result<FileStat, VaultError> {
-    let metadata = file
-        .metadata()
-        .map_err(|error| VaultError::write(path, error))?;
-    Ok(FileStat::of(&metadata))
+    let metadata = file.metadata().map_err(|error| VaultError::write(path, error))?;
+    Ok(file_stat(&metadata))
 }
 
 fn fill_temp(folder: &Path, bytes: &[u8], like: Option<&Metadata>) -> io::Result<NamedTempFile> {
@@ -304,20 +311,15 @@ fn keep_mode(_: &File, _: Permissions) -> io::Result<()> {
 /// not.
 fn place(temp: NamedTempFile, target: &Path, expect: Expect) -> io::Result<Option<File>> {
     if matches!(expect, Expect::Is(_)) {
-        return temp
-            .persist(target)
-            .map(Some)
-            .map_err(|failed| failed.error);
+        return temp.persist(target).map(Some).map_err(|failed| failed.error);
     }
     match temp.persist_noclobber(target) {
         Ok(file) => Ok(Some(file)),
         Err(failed) if failed.error.kind() == ErrorKind::AlreadyExists => Ok(None),
         // Some disks (FAT, network folders) know no rename that spares what is there.
-        Err(failed) if is_free(target) => failed
-            .file
-            .persist(target)
-            .map(Some)
-            .map_err(|failed| failed.error),
+        Err(failed) if is_free(target) => {
+            failed.file.persist(target).map(Some).map_err(|failed| failed.error)
+        }
         Err(failed) => Err(failed.error),
     }
 }

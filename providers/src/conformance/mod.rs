@@ -52,10 +52,7 @@ impl Bench {
         let name = check.rsplit(':').next().unwrap_or_default();
         let name = format!("{}-{:08x}", name.trim(), fastrand::u32(..));
         let folder = RemotePath::new(name).expect("a good name");
-        storage
-            .make_folder(&folder)
-            .await
-            .expect("a folder below the root can be made");
+        storage.make_folder(&folder).await.expect("a folder below the root can be made");
         Self { storage, folder }
     }
 
@@ -98,10 +95,7 @@ impl Bench {
 
     async fn assert_missing(&self, path: &RemotePath) {
         let error = self.storage.get(path, GetOptions::default()).await;
-        assert_eq!(
-            error.expect_err("there is nothing").kind(),
-            ErrorKind::NotFound
-        );
+        assert_eq!(error.expect_err("there is nothing").kind(), ErrorKind::NotFound);
     }
 
     /// The version of a file. A server of unknown make may need a while before it has one: Apache
@@ -130,12 +124,7 @@ fn unwrap_object(got: Get) -> Object {
 async fn keeps_what_it_is_given(bench: &Bench) {
     let path = bench.path("file");
     let every_byte = Bytes::from_iter(0..=255);
-    for bytes in [
-        every_byte,
-        Bytes::new(),
-        Bytes::from_static(b"shorter"),
-        Bytes::new(),
-    ] {
+    for bytes in [every_byte, Bytes::new(), Bytes::from_static(b"shorter"), Bytes::new()] {
         bench.write(&path, &bytes).await;
         assert_eq!(bench.read(&path).await, bytes);
         let object = unwrap_object(bench.open(&path, GetOptions::default()).await);
@@ -144,11 +133,7 @@ async fn keeps_what_it_is_given(bench: &Bench) {
         assert!(object.server_time.is_some(), "no clock");
     }
     bench.write(&path, &Bytes::from_static(b"abc")).await;
-    let refused = bench
-        .storage
-        .read(&path, 2)
-        .await
-        .expect_err("three bytes do not fit into two");
+    let refused = bench.storage.read(&path, 2).await.expect_err("three bytes do not fit into two");
     assert_eq!(refused.kind(), ErrorKind::TooLarge);
 }
 
@@ -162,11 +147,7 @@ async fn makes_the_folders_above(bench: &Bench) {
             made.unwrap_or_else(|error| panic!("making {folder}: {error}"));
         }
     }
-    assert_eq!(
-        bench.read(&path).await,
-        "deep",
-        "making a folder again must not empty it"
-    );
+    assert_eq!(bench.read(&path).await, "deep", "making a folder again must not empty it");
 }
 
 async fn tells_what_is_missing(bench: &Bench) {
@@ -190,17 +171,11 @@ async fn tells_what_is_missing(bench: &Bench) {
 async fn lists_a_folder(bench: &Bench) {
     assert_eq!(bench.list().await.entries, [], "a new folder is empty");
     for name in ["b", "a.json", "c-1_2", "sub/inner"] {
-        bench
-            .write(&bench.path(name), &Bytes::from_static(b"12345"))
-            .await;
+        bench.write(&bench.path(name), &Bytes::from_static(b"12345")).await;
     }
     let listing = bench.list().await;
     assert!(listing.server_time.is_some(), "no clock");
-    let names: Vec<_> = listing
-        .entries
-        .iter()
-        .map(|entry| entry.path.name())
-        .collect();
+    let names: Vec<_> = listing.entries.iter().map(|entry| entry.path.name()).collect();
     assert_eq!(names, ["a.json", "b", "c-1_2", "sub"]);
     for entry in &listing.entries {
         assert_eq!(entry.path.parent().as_ref(), Some(&bench.folder));
@@ -212,10 +187,7 @@ async fn lists_a_folder(bench: &Bench) {
     }
     let root = bench.storage.list(&RemotePath::root()).await;
     let root = root.unwrap_or_else(|error| panic!("{error}")).entries;
-    assert!(
-        root.iter()
-            .any(|entry| entry.path == bench.folder && entry.is_folder)
-    );
+    assert!(root.iter().any(|entry| entry.path == bench.folder && entry.is_folder));
 }
 
 async fn takes_long_names(bench: &Bench) {
@@ -225,14 +197,7 @@ async fn takes_long_names(bench: &Bench) {
         bench.write(&path, &Bytes::from_static(b"x")).await;
         assert_eq!(bench.read(&path).await, "x", "{name}");
     }
-    assert!(
-        bench
-            .list()
-            .await
-            .entries
-            .iter()
-            .any(|entry| entry.path.name() == long)
-    );
+    assert!(bench.list().await.entries.iter().any(|entry| entry.path.name() == long));
 }
 
 async fn moves_a_file(bench: &Bench) {
@@ -247,18 +212,12 @@ async fn moves_a_file(bench: &Bench) {
     assert_eq!(bench.read(&to).await, "moved");
     bench.write(&other, &Bytes::from_static(b"other")).await;
     let refused = bench.storage.move_exclusive(&other, &to).await;
-    assert!(
-        refused.is_err(),
-        "a move onto a file that is there: {refused:?}"
-    );
+    assert!(refused.is_err(), "a move onto a file that is there: {refused:?}");
     assert_eq!(bench.read(&to).await, "moved");
     assert_eq!(bench.read(&other).await, "other");
     let empty = bench.path("empty");
     bench.write(&empty, &Bytes::new()).await;
-    let moved = bench
-        .storage
-        .move_exclusive(&empty, &bench.path("head/1-a"))
-        .await;
+    let moved = bench.storage.move_exclusive(&empty, &bench.path("head/1-a")).await;
     assert_eq!(moved.unwrap_or_else(|error| panic!("{error}")), Move::Done);
 }
 
@@ -296,15 +255,10 @@ async fn reads_ranges(bench: &Bench) {
     let path = bench.path("file");
     bench.write(&path, &Bytes::from_static(b"0123456789")).await;
     let read = async |range: Range<u64>| {
-        let options = GetOptions {
-            range: Some(range),
-            if_none_match: None,
-        };
+        let options = GetOptions { range: Some(range), if_none_match: None };
         let object = unwrap_object(bench.open(&path, options).await);
         let covered = object.range.clone().expect("the range is told");
-        let bytes = collect(&path, object, 100)
-            .await
-            .unwrap_or_else(|error| panic!("{error}"));
+        let bytes = collect(&path, object, 100).await.unwrap_or_else(|error| panic!("{error}"));
         (covered, bytes)
     };
     for (asked, covered, bytes) in [
@@ -314,10 +268,7 @@ async fn reads_ranges(bench: &Bench) {
         (8..100, 8..10, "89"),
         (4..4, 4..4, ""),
     ] {
-        assert_eq!(
-            read(asked).await,
-            (covered, Bytes::from_static(bytes.as_bytes()))
-        );
+        assert_eq!(read(asked).await, (covered, Bytes::from_static(bytes.as_bytes())));
     }
     assert_eq!(read(20..30).await.1, "", "past the end there is nothing");
 }
@@ -329,51 +280,30 @@ async fn knows_what_has_not_changed(bench: &Bench) {
     let path = bench.path("file");
     bench.write(&path, &Bytes::from_static(b"one")).await;
     let version = bench.version(&path).await;
-    let options = GetOptions {
-        range: None,
-        if_none_match: Some(version),
-    };
-    assert!(matches!(
-        bench.open(&path, options.clone()).await,
-        Get::NotModified
-    ));
+    let options = GetOptions { range: None, if_none_match: Some(version) };
+    assert!(matches!(bench.open(&path, options.clone()).await, Get::NotModified));
     // Another length: tags that are made of seconds and lengths are common.
     bench.write(&path, &Bytes::from_static(b"another")).await;
     let object = unwrap_object(bench.open(&path, options).await);
-    assert_eq!(
-        collect(&path, object, 100).await.expect("it is read"),
-        "another"
-    );
+    assert_eq!(collect(&path, object, 100).await.expect("it is read"), "another");
 }
 
 async fn streams_big_files(bench: &Bench) {
     const BYTES: usize = 16 << 20;
     let mut rng = fastrand::Rng::with_seed(7);
-    let block: Vec<u8> = std::iter::repeat_with(|| rng.u8(..))
-        .take(1 << 20)
-        .collect();
+    let block: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(1 << 20).collect();
     let dir = tempfile::tempdir().expect("a folder for the file");
     let file = dir.path().join("big");
     let written = tokio::fs::write(&file, block.repeat(BYTES >> 20)).await;
     written.expect("the file is written");
     let path = bench.path("big");
-    let body = Body::File {
-        path: file,
-        bytes: BYTES as u64,
-    };
+    let body = Body::File { path: file, bytes: BYTES as u64 };
     let put = bench.storage.put(&path, body, PutMode::Overwrite).await;
-    assert!(matches!(
-        put.unwrap_or_else(|error| panic!("{error}")),
-        Put::Done(_)
-    ));
+    assert!(matches!(put.unwrap_or_else(|error| panic!("{error}")), Put::Done(_)));
     let object = unwrap_object(bench.open(&path, GetOptions::default()).await);
     let mut body = object.body;
     let (mut read, mut chunks) = (0, 0);
-    while let Some(chunk) = body
-        .try_next()
-        .await
-        .unwrap_or_else(|error| panic!("{error}"))
-    {
+    while let Some(chunk) = body.try_next().await.unwrap_or_else(|error| panic!("{error}")) {
         let expected = chunk
             .iter()
             .enumerate()

@@ -38,20 +38,10 @@ pub(super) async fn one_of_many_moves_it_away(bench: &Bench) {
         let winners = winners(bench, &moved, |moved| *moved == Move::Done);
         assert_eq!(winners.len(), 1, "round {round}: {moved:?}");
         let prefix = format!("{round}-to-");
-        let targets = bench
-            .list()
-            .await
-            .entries
-            .into_iter()
-            .map(|entry| entry.path);
-        let targets: BTreeSet<RemotePath> = targets
-            .filter(|path| path.name().starts_with(&prefix))
-            .collect();
-        assert_eq!(
-            targets,
-            winners.into_iter().map(to).collect(),
-            "round {round}"
-        );
+        let targets = bench.list().await.entries.into_iter().map(|entry| entry.path);
+        let targets: BTreeSet<RemotePath> =
+            targets.filter(|path| path.name().starts_with(&prefix)).collect();
+        assert_eq!(targets, winners.into_iter().map(to).collect(), "round {round}");
     }
 }
 
@@ -88,10 +78,7 @@ async fn one_of_many_writes(bench: &Bench, path: &RemotePath, mode: &PutMode) {
     let winners = winners(bench, &put, |put| matches!(put, Put::Done(_)));
     assert_eq!(winners.len(), 1, "{path}: {put:?}");
     let expected = winners.first().copied().map(text).unwrap_or_default();
-    assert!(
-        bench.read(path).await == expected,
-        "{path} holds somebody else's bytes"
-    );
+    assert!(bench.read(path).await == expected, "{path} holds somebody else's bytes");
 }
 
 pub(super) async fn readers_see_whole_files(bench: &Bench) {
@@ -99,12 +86,8 @@ pub(super) async fn readers_see_whole_files(bench: &Bench) {
         return;
     }
     let path = bench.path("file");
-    let content = |i: usize| {
-        Bytes::from(vec![
-            b'0' + u8::try_from(i % 10).unwrap_or(0);
-            1000 * (i + 1)
-        ])
-    };
+    let content =
+        |i: usize| Bytes::from(vec![b'0' + u8::try_from(i % 10).unwrap_or(0); 1000 * (i + 1)]);
     bench.write(&path, &content(0)).await;
     let write = async {
         for i in 1..60 {
@@ -140,11 +123,7 @@ where
         })
     });
     let tasks: Vec<_> = tasks.collect();
-    join_all(tasks)
-        .await
-        .into_iter()
-        .map(|joined| joined.expect("no rival panics"))
-        .collect()
+    join_all(tasks).await.into_iter().map(|joined| joined.expect("no rival panics")).collect()
 }
 
 /// Who won. Losers of a storage that can be trusted are told so; others may get a passing error.

@@ -209,11 +209,7 @@ impl<S: Storage> Storage for Fault<S> {
     async fn get(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
         let mut dice = self.dice("get", path);
         let (stale, torn) = (dice.falls(self.plan.stale), dice.falls(self.plan.torn));
-        let past = if stale {
-            self.stale_file(path, &options)
-        } else {
-            None
-        };
+        let past = if stale { self.stale_file(path, &options) } else { None };
         let got = self
             .run("get", path, &mut dice, async || match past {
                 Some(past) => Ok(past),
@@ -245,17 +241,13 @@ impl<S: Storage> Storage for Fault<S> {
     async fn delete(&self, path: &RemotePath) -> Result<()> {
         let mut dice = self.dice("delete", path);
         self.remember(path).await;
-        self.run("delete", path, &mut dice, || self.inner.delete(path))
-            .await
+        self.run("delete", path, &mut dice, || self.inner.delete(path)).await
     }
 
     async fn list(&self, folder: &RemotePath) -> Result<Listing> {
         let mut dice = self.dice("list", folder);
         let stale = dice.falls(self.plan.stale);
-        let past = lock(&self.past_lists)
-            .get(folder)
-            .filter(|_| stale)
-            .cloned();
+        let past = lock(&self.past_lists).get(folder).filter(|_| stale).cloned();
         self.run("list", folder, &mut dice, async || match past {
             Some(past) => Ok(past),
             None => self.inner.list(folder).await,
@@ -279,10 +271,7 @@ impl<S: Storage> Storage for Fault<S> {
     fn capabilities(&self) -> Capabilities {
         let torn = self.plan.torn > 0.0;
         let capabilities = self.inner.capabilities();
-        Capabilities {
-            atomic_put: capabilities.atomic_put && !torn,
-            ..capabilities
-        }
+        Capabilities { atomic_put: capabilities.atomic_put && !torn, ..capabilities }
     }
 }
 
@@ -304,28 +293,16 @@ impl Dice {
     }
 
     fn error(&mut self, operation: &'static str, path: &RemotePath, when: &str) -> Error {
-        let kinds = [
-            ErrorKind::Unreachable,
-            ErrorKind::Server,
-            ErrorKind::Unreachable,
-        ];
+        let kinds = [ErrorKind::Unreachable, ErrorKind::Server, ErrorKind::Unreachable];
         let kind = self.rng.choice(kinds).unwrap_or(ErrorKind::Unreachable);
-        Error::new(
-            kind,
-            operation,
-            path,
-            format!("failed on order, {when} it took effect"),
-        )
+        Error::new(kind, operation, path, format!("failed on order, {when} it took effect"))
     }
 }
 
 /// Cuts a body: with an error, with a length that lies, or with nothing to tell it by.
 async fn tear(path: &RemotePath, object: Object, dice: &mut Dice) -> Result<Object> {
-    let (version, range, server_time) = (
-        object.version.clone(),
-        object.range.clone(),
-        object.server_time,
-    );
+    let (version, range, server_time) =
+        (object.version.clone(), object.range.clone(), object.server_time);
     let whole = crate::collect(path, object, u64::MAX).await?;
     let part = head(&whole, dice.part());
     let told = match dice.rng.u8(0..3) {
@@ -350,9 +327,7 @@ async fn tear(path: &RemotePath, object: Object, dice: &mut Dice) -> Result<Obje
 
 /// The first `part` of `whole`, at least one byte less than all of it.
 fn head(whole: &Bytes, part: f64) -> Bytes {
-    let per_mille = Duration::from_millis(1000)
-        .mul_f64(part.clamp(0.0, 0.999))
-        .as_millis();
+    let per_mille = Duration::from_millis(1000).mul_f64(part.clamp(0.0, 0.999)).as_millis();
     let per_mille = usize::try_from(per_mille).unwrap_or_default();
     whole.slice(..whole.len() * per_mille / 1000)
 }
@@ -381,15 +356,9 @@ mod tests {
         let mut story = Vec::new();
         for i in 0..60 {
             let file = path(&format!("f{}", i % 5));
-            let written = fault
-                .write(&file, format!("{i}").repeat(50).into())
-                .await
-                .is_ok();
+            let written = fault.write(&file, format!("{i}").repeat(50).into()).await.is_ok();
             let read = fault.read(&file, 1000).await.map(|(bytes, _)| bytes);
-            let listed = fault
-                .list(&RemotePath::root())
-                .await
-                .map(|list| list.entries.len());
+            let listed = fault.list(&RemotePath::root()).await.map(|list| list.entries.len());
             story.push(format!("{written} {:?} {:?}", read.ok(), listed.ok()));
         }
         story
@@ -419,18 +388,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_answer_is_not_a_lost_write() {
-        let always = FaultPlan {
-            fail_after: 1.0,
-            ..FaultPlan::default()
-        };
+        let always = FaultPlan { fail_after: 1.0, ..FaultPlan::default() };
         let fault = Fault::new(Memory::new(), always);
-        assert!(
-            fault
-                .write(&path("a"), "x".into())
-                .await
-                .unwrap_err()
-                .is_temporary()
-        );
+        assert!(fault.write(&path("a"), "x".into()).await.unwrap_err().is_temporary());
         fault.set_calm(true);
         assert_eq!(fault.read(&path("a"), 9).await.unwrap().0, "x");
     }
@@ -453,18 +413,12 @@ mod tests {
 
     #[tokio::test]
     async fn stale_answers_are_those_of_before() {
-        let always = FaultPlan {
-            stale: 1.0,
-            ..FaultPlan::default()
-        };
+        let always = FaultPlan { stale: 1.0, ..FaultPlan::default() };
         let fault = Fault::new(Memory::new(), always);
         fault.write(&path("a"), "old".into()).await.unwrap();
         fault.write(&path("a"), "new".into()).await.unwrap();
         assert_eq!(fault.read(&path("a"), 9).await.unwrap().0, "old");
         fault.delete(&path("a")).await.unwrap();
-        assert_eq!(
-            fault.list(&RemotePath::root()).await.unwrap().entries.len(),
-            1
-        );
+        assert_eq!(fault.list(&RemotePath::root()).await.unwrap().entries.len(), 1);
     }
 }

@@ -60,15 +60,10 @@ impl<S: Storage> Retry<S> {
 
     /// Wraps `inner`, waiting as `policy` says.
     pub fn with_policy(inner: S, policy: RetryPolicy) -> Self {
-        let rng = policy
-            .seed
-            .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        let rng = policy.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         Self {
             inner: Arc::new(inner),
-            patience: Arc::new(Patience {
-                policy,
-                rng: Mutex::new(rng),
-            }),
+            patience: Arc::new(Patience { policy, rng: Mutex::new(rng) }),
         }
     }
 
@@ -121,23 +116,19 @@ impl<S: Storage + 'static> Storage for Retry<S> {
     }
 
     async fn delete(&self, path: &RemotePath) -> Result<()> {
-        self.patiently(ErrorKind::is_temporary, || self.inner.delete(path))
-            .await
+        self.patiently(ErrorKind::is_temporary, || self.inner.delete(path)).await
     }
 
     async fn list(&self, folder: &RemotePath) -> Result<Listing> {
-        self.patiently(ErrorKind::is_temporary, || self.inner.list(folder))
-            .await
+        self.patiently(ErrorKind::is_temporary, || self.inner.list(folder)).await
     }
 
     async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
-        self.patiently(had_no_effect, || self.inner.move_exclusive(from, to))
-            .await
+        self.patiently(had_no_effect, || self.inner.move_exclusive(from, to)).await
     }
 
     async fn make_folder(&self, folder: &RemotePath) -> Result<()> {
-        self.patiently(ErrorKind::is_temporary, || self.inner.make_folder(folder))
-            .await
+        self.patiently(ErrorKind::is_temporary, || self.inner.make_folder(folder)).await
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -164,10 +155,7 @@ impl Patience {
         };
         let random = lock(&self.rng).f64() * 2.0 - 1.0;
         let mut wait = planned.mul_f64((1.0 + self.policy.jitter * random).max(0.0));
-        if let ErrorKind::Throttled {
-            retry_after: Some(asked),
-        } = error.kind()
-        {
+        if let ErrorKind::Throttled { retry_after: Some(asked) } = error.kind() {
             if asked > self.policy.retry_after_max {
                 return false;
             }
@@ -187,11 +175,9 @@ fn resumable(
     path: &RemotePath,
     object: Object,
 ) -> Object {
-    let (Some(version), Some(bytes), true) = (
-        object.version.clone(),
-        object.bytes,
-        inner.capabilities().range,
-    ) else {
+    let (Some(version), Some(bytes), true) =
+        (object.version.clone(), object.bytes, inner.capabilities().range)
+    else {
         return object;
     };
     let at = object.range.as_ref().map_or(0, |range| range.start);
@@ -209,10 +195,7 @@ fn resumable(
         let chunk = reading.next().await?;
         Ok(chunk.map(|chunk| (chunk, reading)))
     });
-    Object {
-        body: body.boxed(),
-        ..object
-    }
+    Object { body: body.boxed(), ..object }
 }
 
 /// A body being read.
@@ -251,10 +234,7 @@ impl Reading {
         let mut cause = broken;
         while cause.is_temporary() && self.patience.waited(self.tries, &cause).await {
             self.tries += 1;
-            let options = GetOptions {
-                range: Some(self.at..self.end),
-                if_none_match: None,
-            };
+            let options = GetOptions { range: Some(self.at..self.end), if_none_match: None };
             match self.inner.get(&self.path, options).await {
                 Ok(Get::Object(rest)) if self.goes_on(&rest) => {
                     self.body = rest.body;

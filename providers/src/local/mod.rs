@@ -41,11 +41,7 @@ pub struct Local {
 impl Local {
     /// A storage in the folder `root`, which may not be there yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self {
-            root: root.into().into(),
-            clock: Clock::default(),
-            traffic: Traffic::default(),
-        }
+        Self { root: root.into().into(), clock: Clock::default(), traffic: Traffic::default() }
     }
 
     /// The same folder, counting what is done with it in `traffic`.
@@ -67,11 +63,7 @@ impl Local {
         path: &RemotePath,
         work: impl FnOnce(Place) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let place = Place {
-            root: Arc::clone(&self.root),
-            operation,
-            path: path.clone(),
-        };
+        let place = Place { root: Arc::clone(&self.root), operation, path: path.clone() };
         match tokio::task::spawn_blocking(move || work(place)).await {
             Ok(result) => result,
             Err(error) => Err(Error::new(
@@ -90,9 +82,8 @@ impl Storage for Local {
     async fn get(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
         self.traffic.request("get", path.as_str(), 0);
         let hashed = options.range.is_none() || options.if_none_match.is_some();
-        let (file, len, version) = self
-            .blocking("get", path, move |place| place.open(hashed))
-            .await?;
+        let (file, len, version) =
+            self.blocking("get", path, move |place| place.open(hashed)).await?;
         if version.is_some() && version == options.if_none_match {
             return Ok(Get::NotModified);
         }
@@ -112,8 +103,7 @@ impl Storage for Local {
 
     async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> Result<Put> {
         self.traffic.request("put", path.as_str(), body.len());
-        self.blocking("put", path, move |place| place.put(&body, &mode))
-            .await
+        self.blocking("put", path, move |place| place.put(&body, &mode)).await
     }
 
     async fn delete(&self, path: &RemotePath) -> Result<()> {
@@ -124,9 +114,8 @@ impl Storage for Local {
     async fn list(&self, folder: &RemotePath) -> Result<Listing> {
         self.traffic.request("list", folder.as_str(), 0);
         let now = self.clock.now();
-        let mut listing = self
-            .blocking("list", folder, move |place| place.list(now.into()))
-            .await?;
+        let mut listing =
+            self.blocking("list", folder, move |place| place.list(now.into())).await?;
         listing.server_time = Some(now);
         Ok(listing)
     }
@@ -134,14 +123,12 @@ impl Storage for Local {
     async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
         self.traffic.request("move", from.as_str(), 0);
         let to = to.clone();
-        self.blocking("move", from, move |place| place.move_to(&to))
-            .await
+        self.blocking("move", from, move |place| place.move_to(&to)).await
     }
 
     async fn make_folder(&self, folder: &RemotePath) -> Result<()> {
         self.traffic.request("make_folder", folder.as_str(), 0);
-        self.blocking("make_folder", folder, |place| place.make_folder())
-            .await
+        self.blocking("make_folder", folder, |place| place.make_folder()).await
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -198,8 +185,7 @@ impl Place {
         let mut version = None;
         if hashed {
             version = Some(hash(&mut file).map_err(|error| self.failed(error))?);
-            file.seek(SeekFrom::Start(0))
-                .map_err(|error| self.failed(error))?;
+            file.seek(SeekFrom::Start(0)).map_err(|error| self.failed(error))?;
         }
         Ok((file, metadata.len(), version))
     }
@@ -251,13 +237,9 @@ impl Place {
                 (ErrorKind::Busy, "somebody else is using it")
             }
             io::ErrorKind::Unsupported => (ErrorKind::Unsupported, "the file system cannot do it"),
-            _ => (
-                ErrorKind::Unreachable,
-                "the file system answered with an error",
-            ),
+            _ => (ErrorKind::Unreachable, "the file system answered with an error"),
         };
-        self.error(kind, &format!("{detail} ({error})"))
-            .with_source(error)
+        self.error(kind, &format!("{detail} ({error})")).with_source(error)
     }
 
     fn error(&self, kind: ErrorKind, detail: &str) -> Error {
@@ -267,10 +249,7 @@ impl Place {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn entry(path: RemotePath, metadata: &fs::Metadata) -> Entry {

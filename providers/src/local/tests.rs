@@ -8,11 +8,7 @@ fn path(text: &str) -> RemotePath {
 }
 
 fn names(listing: &Listing) -> Vec<&str> {
-    listing
-        .entries
-        .iter()
-        .map(|entry| entry.path.name())
-        .collect()
+    listing.entries.iter().map(|entry| entry.path.name()).collect()
 }
 
 #[tokio::test]
@@ -20,31 +16,15 @@ async fn keeps_bytes_and_shows_no_files_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let local = Local::new(dir.path());
     let version = local.write(&path("a/b/x"), "hello".into()).await.unwrap();
-    assert_eq!(
-        local.read(&path("a/b/x"), 10).await.unwrap(),
-        ("hello".into(), version.clone())
-    );
+    assert_eq!(local.read(&path("a/b/x"), 10).await.unwrap(), ("hello".into(), version.clone()));
     let stale = local
-        .put(
-            &path("a/b/x"),
-            "two".into(),
-            PutMode::Update(Version("no".into())),
-        )
+        .put(&path("a/b/x"), "two".into(), PutMode::Update(Version("no".into())))
         .await
         .unwrap();
     assert_eq!(stale, Put::Lost);
-    let fresh = local
-        .put(
-            &path("a/b/x"),
-            "two".into(),
-            PutMode::Update(version.unwrap()),
-        )
-        .await;
+    let fresh = local.put(&path("a/b/x"), "two".into(), PutMode::Update(version.unwrap())).await;
     assert!(matches!(fresh.unwrap(), Put::Done(Some(_))));
-    assert_eq!(
-        names(&local.list(&RemotePath::root()).await.unwrap()),
-        ["a"]
-    );
+    assert_eq!(names(&local.list(&RemotePath::root()).await.unwrap()), ["a"]);
     assert_eq!(names(&local.list(&path("a/b")).await.unwrap()), ["x"]);
 }
 
@@ -54,13 +34,7 @@ async fn a_root_that_is_not_there_is_made_by_make_folder_only() {
     let local = Local::new(dir.path().join("drive"));
     let error = local.write(&path("a"), "x".into()).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
-    assert!(
-        local
-            .list(&RemotePath::root())
-            .await
-            .unwrap_err()
-            .is_not_found()
-    );
+    assert!(local.list(&RemotePath::root()).await.unwrap_err().is_not_found());
     local.make_folder(&RemotePath::root()).await.unwrap();
     local.make_folder(&RemotePath::root()).await.unwrap();
     local.write(&path("a"), "x".into()).await.unwrap();
@@ -72,15 +46,9 @@ async fn foreign_names_are_told_and_left_alone() {
     for name in [".stfolder", "Meta (conflicted copy).json", "ok.json"] {
         std::fs::File::create(dir.path().join(name)).unwrap();
     }
-    let listing = Local::new(dir.path())
-        .list(&RemotePath::root())
-        .await
-        .unwrap();
+    let listing = Local::new(dir.path()).list(&RemotePath::root()).await.unwrap();
     assert_eq!(names(&listing), ["ok.json"]);
-    assert_eq!(
-        listing.foreign,
-        [".stfolder", "Meta (conflicted copy).json"]
-    );
+    assert_eq!(listing.foreign, [".stfolder", "Meta (conflicted copy).json"]);
 }
 
 #[cfg(unix)]
@@ -96,18 +64,12 @@ async fn a_symbolic_link_is_never_followed() {
         local.write(&path("out/new"), "x".into()).await.unwrap_err(),
         local.delete(&path("out/secret")).await.unwrap_err(),
         local.list(&path("out")).await.unwrap_err(),
-        local
-            .move_exclusive(&path("out/secret"), &path("here"))
-            .await
-            .unwrap_err(),
+        local.move_exclusive(&path("out/secret"), &path("here")).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Forbidden);
     }
     assert!(outside.path().join("secret").exists());
-    assert_eq!(
-        local.list(&RemotePath::root()).await.unwrap().foreign,
-        ["out"]
-    );
+    assert_eq!(local.list(&RemotePath::root()).await.unwrap().foreign, ["out"]);
 }
 
 #[tokio::test]
@@ -118,14 +80,7 @@ async fn temporary_files_of_a_crash_go_away_after_a_day() {
     std::fs::File::create(&new).unwrap();
     let two_days_ago = SystemTime::from(Clock::default().now()) - 2 * STALE_AFTER;
     old.set_modified(two_days_ago).unwrap();
-    assert_eq!(
-        Local::new(dir.path())
-            .list(&RemotePath::root())
-            .await
-            .unwrap()
-            .entries,
-        []
-    );
+    assert_eq!(Local::new(dir.path()).list(&RemotePath::root()).await.unwrap().entries, []);
     assert!(!dir.path().join(".larder-tmp-old").exists());
     assert!(new.exists());
 }
@@ -136,14 +91,8 @@ async fn a_body_that_became_shorter_is_refused_and_leaves_nothing() {
     let source = dir.path().join("source");
     std::fs::File::create(&source).unwrap();
     let local = Local::new(dir.path());
-    let body = Body::File {
-        path: source,
-        bytes: 10,
-    };
-    let error = local
-        .put(&path("x"), body, PutMode::Overwrite)
-        .await
-        .unwrap_err();
+    let body = Body::File { path: source, bytes: 10 };
+    let error = local.put(&path("x"), body, PutMode::Overwrite).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
     assert!(local.read(&path("x"), 10).await.unwrap_err().is_not_found());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -155,11 +104,7 @@ async fn a_full_disk_says_so() {
     if !full.exists() {
         return;
     }
-    let place = Place {
-        root: Path::new("/").into(),
-        operation: "put",
-        path: path("x"),
-    };
+    let place = Place { root: Path::new("/").into(), operation: "put", path: path("x") };
     let mut file = std::fs::File::options().write(true).open(full).unwrap();
     let error = io::Write::write_all(&mut file, b"x").unwrap_err();
     assert_eq!(place.failed(error).kind(), ErrorKind::Full);

@@ -33,9 +33,7 @@ impl Place {
         let (temporary, version) = self.write_temporary(&folder, body)?;
         let done = match mode {
             PutMode::Overwrite => {
-                temporary
-                    .persist(&target)
-                    .map_err(|error| self.failed(error.error))?;
+                temporary.persist(&target).map_err(|error| self.failed(error.error))?;
                 true
             }
             PutMode::Create => self.create(temporary, &target)?,
@@ -53,11 +51,7 @@ impl Place {
         let target = self.locate(to)?;
         let folder = self.make_parents(to)?;
         if let Err(error) = fs::symlink_metadata(&source) {
-            return if is_absent(&error) {
-                Ok(Move::Lost)
-            } else {
-                Err(self.failed(error))
-            };
+            return if is_absent(&error) { Ok(Move::Lost) } else { Err(self.failed(error)) };
         }
         if fs::symlink_metadata(&target).is_ok() {
             let detail = format!("there is a file {to} already");
@@ -85,17 +79,14 @@ impl Place {
             }
             Err(error) => return Err(self.failed(error)),
         }
-        folder
-            .parent()
-            .map_or(Ok(()), |parent| self.make_last(parent))
+        folder.parent().map_or(Ok(()), |parent| self.make_last(parent))
     }
 
     /// Makes the folders above `path`, but never the root: one that is missing is a drive that is
     /// not there.
     fn make_parents(&self, path: &RemotePath) -> Result<std::path::PathBuf> {
-        let parent = path
-            .parent()
-            .ok_or_else(|| self.error(ErrorKind::Config, "the root is no file"))?;
+        let parent =
+            path.parent().ok_or_else(|| self.error(ErrorKind::Config, "the root is no file"))?;
         let folder = self.locate(&parent)?;
         if folder.is_dir() {
             return Ok(folder);
@@ -120,30 +111,19 @@ impl Place {
         let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666);
         #[cfg(unix)]
         builder.permissions(mode);
-        let mut temporary = builder
-            .tempfile_in(folder)
-            .map_err(|error| self.failed(error))?;
+        let mut temporary = builder.tempfile_in(folder).map_err(|error| self.failed(error))?;
         let mut source = reader(body).map_err(|error| {
             let detail = "the file to send cannot be read";
             Error::new(ErrorKind::Config, "put", &self.path, detail).with_source(error)
         })?;
-        let mut target = Hashing {
-            file: temporary.as_file_mut(),
-            hasher: Sha256::new(),
-        };
+        let mut target = Hashing { file: temporary.as_file_mut(), hasher: Sha256::new() };
         let copied = io::copy(&mut source, &mut target).map_err(|error| self.failed(error))?;
         let version = version_of(target.hasher);
         if copied != body.len() {
-            let detail = format!(
-                "the file to send has become shorter: {copied} of {}",
-                body.len()
-            );
+            let detail = format!("the file to send has become shorter: {copied} of {}", body.len());
             return Err(self.error(ErrorKind::Protocol, &detail));
         }
-        temporary
-            .as_file()
-            .sync_all()
-            .map_err(|error| self.failed(error))?;
+        temporary.as_file().sync_all().map_err(|error| self.failed(error))?;
         Ok((temporary, version))
     }
 
@@ -154,10 +134,7 @@ impl Place {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             // A file system without links: the lock alone has to do.
             Err(error) if target.try_exists().is_ok_and(|there| !there) => {
-                error
-                    .file
-                    .persist(target)
-                    .map_err(|error| self.failed(error.error))?;
+                error.file.persist(target).map_err(|error| self.failed(error.error))?;
                 Ok(true)
             }
             Err(error) => Err(self.failed(error.error)),
@@ -174,9 +151,7 @@ impl Place {
         if present != *seen {
             return Ok(false);
         }
-        temporary
-            .persist(target)
-            .map_err(|error| self.failed(error.error))?;
+        temporary.persist(target).map_err(|error| self.failed(error.error))?;
         Ok(true)
     }
 
@@ -218,10 +193,7 @@ impl Place {
 /// Removes a temporary file that a crash left behind; a failure to do so is of no interest.
 pub(super) fn clean_stale(path: &Path, name: &str, metadata: &fs::Metadata, now: SystemTime) {
     debug_assert!(name.starts_with(OWN_PREFIX));
-    let age = metadata
-        .modified()
-        .ok()
-        .and_then(|time| now.duration_since(time).ok());
+    let age = metadata.modified().ok().and_then(|time| now.duration_since(time).ok());
     if name.starts_with(TEMPORARY_PREFIX) && age.is_some_and(|age| age > STALE_AFTER) {
         let _ = fs::remove_file(path);
     }

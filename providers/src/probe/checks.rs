@@ -28,9 +28,9 @@ impl Probe<'_> {
             }
             (Move::Done, Ok(Move::Done)) => bad("a file could be moved away twice"),
             (Move::Done, Err(error)) if super::ends_the_probe(&error) => return Err(error),
-            (Move::Done, Err(error)) => bad(&format!(
-                "the second move away did not find the file gone: {error}"
-            )),
+            (Move::Done, Err(error)) => {
+                bad(&format!("the second move away did not find the file gone: {error}"))
+            }
             (Move::Lost, _) => bad("a file that was just written could not be moved away"),
         })
     }
@@ -53,10 +53,7 @@ impl Probe<'_> {
         let path = self.file("wrong")?;
         self.storage.write(&path, "kept".into()).await?;
         let wrong = Version("\"larder-no-such-version\"".to_owned());
-        let put = self
-            .storage
-            .put(&path, "clobbered".into(), PutMode::Update(wrong))
-            .await;
+        let put = self.storage.put(&path, "clobbered".into(), PutMode::Update(wrong)).await;
         let read = self.read(&path).await?;
         Ok(match put {
             Ok(Put::Done(_)) => bad("a write with a wrong version was accepted"),
@@ -73,10 +70,7 @@ impl Probe<'_> {
             return Ok(unknown("files come without versions"));
         };
         let mode = PutMode::Update(version.clone());
-        let put = self
-            .storage
-            .put(&path, "after".into(), mode.clone())
-            .await?;
+        let put = self.storage.put(&path, "after".into(), mode.clone()).await?;
         let again = self.storage.put(&path, "again".into(), mode).await?;
         let read = self.read(&path).await?;
         Ok(match (put, again) {
@@ -92,14 +86,8 @@ impl Probe<'_> {
 
     pub(super) async fn create_on_existing(&mut self) -> Result<Seen> {
         let path = self.file("create")?;
-        let first = self
-            .storage
-            .put(&path, "first".into(), PutMode::Create)
-            .await?;
-        let second = self
-            .storage
-            .put(&path, "second".into(), PutMode::Create)
-            .await?;
+        let first = self.storage.put(&path, "first".into(), PutMode::Create).await?;
+        let second = self.storage.put(&path, "second".into(), PutMode::Create).await?;
         let read = self.read(&path).await?;
         Ok(match (first, second) {
             (Put::Lost, _) => bad("a new file could not be created"),
@@ -130,12 +118,7 @@ impl Probe<'_> {
         let path = self.file("read")?;
         for content in ["one", "three", "", "seventeen"] {
             self.storage.write(&path, content.into()).await?;
-            if self
-                .storage
-                .read(&path, READ_BYTES_MAX)
-                .await
-                .is_ok_and(|read| read.0 == content)
-            {
+            if self.storage.read(&path, READ_BYTES_MAX).await.is_ok_and(|read| read.0 == content) {
                 continue;
             }
             // A file being replaced in place may be torn or shown with its old length for a moment.
@@ -165,10 +148,7 @@ impl Probe<'_> {
     pub(super) async fn range(&mut self) -> Result<Seen> {
         let path = self.file("range")?;
         self.storage.write(&path, "0123456789".into()).await?;
-        let options = GetOptions {
-            range: Some(3..6),
-            if_none_match: None,
-        };
+        let options = GetOptions { range: Some(3..6), if_none_match: None };
         let Get::Object(object) = self.storage.get(&path, options).await? else {
             return Ok(bad("the server says 'not modified' without being asked"));
         };
@@ -214,11 +194,7 @@ impl Probe<'_> {
 
     pub(super) async fn names(&self) -> Result<Vec<RemotePath>> {
         let listing = self.storage.list(self.scratch).await?;
-        Ok(listing
-            .entries
-            .into_iter()
-            .map(|entry| entry.path)
-            .collect())
+        Ok(listing.entries.into_iter().map(|entry| entry.path).collect())
     }
 }
 

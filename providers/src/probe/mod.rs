@@ -43,9 +43,7 @@ pub async fn probe_at(
     let cleaned = probe.clean(depth).await;
     done?;
     cleaned?;
-    probe
-        .report
-        .conclude(storage.capabilities().compare_and_swap);
+    probe.report.conclude(storage.capabilities().compare_and_swap);
     Ok(probe.report)
 }
 
@@ -120,13 +118,8 @@ const IF_MATCH_RESTS_ON: [&str; 8] = [
 ];
 
 /// What commits by moving rest on.
-const RENAME_RESTS_ON: [&str; 5] = [
-    "moveAway",
-    "moveRace",
-    "moveOntoExisting",
-    "readAfterWrite",
-    "listAfterWrite",
-];
+const RENAME_RESTS_ON: [&str; 5] =
+    ["moveAway", "moveRace", "moveOntoExisting", "readAfterWrite", "listAfterWrite"];
 
 impl ProbeReport {
     /// The check of that name, if it was made.
@@ -135,10 +128,8 @@ impl ProbeReport {
     }
 
     fn conclude(&mut self, claims_compare_and_swap: bool) {
-        let is_good = |name: &str| {
-            self.check(name)
-                .is_some_and(|check| check.verdict == Verdict::Good)
-        };
+        let is_good =
+            |name: &str| self.check(name).is_some_and(|check| check.verdict == Verdict::Good);
         let none_is_bad = |names: &[&str]| {
             let made = names.iter().filter_map(|name| self.check(name));
             made.fold(true, |good, check| good && check.verdict == Verdict::Good)
@@ -211,11 +202,7 @@ impl Probe<'_> {
             Err(error) => (Verdict::Bad, format!("it failed: {error}")),
         };
         tracing::debug!(name, %verdict, detail, "probed");
-        self.report.checks.push(Check {
-            name,
-            verdict,
-            detail,
-        });
+        self.report.checks.push(Check { name, verdict, detail });
         Ok(())
     }
 
@@ -227,12 +214,10 @@ impl Probe<'_> {
     }
 
     fn name(&self, name: &str) -> Result<RemotePath> {
-        self.scratch
-            .join(&format!("{}-{name}", self.nonce))
-            .map_err(|error| {
-                let detail = format!("no good folder for a probe: {error}");
-                Error::new(ErrorKind::Config, "probe", self.scratch, detail)
-            })
+        self.scratch.join(&format!("{}-{name}", self.nonce)).map_err(|error| {
+            let detail = format!("no good folder for a probe: {error}");
+            Error::new(ErrorKind::Config, "probe", self.scratch, detail)
+        })
     }
 
     async fn clean(&mut self, depth: Depth) -> Result<()> {

@@ -24,41 +24,29 @@ impl Probe<'_> {
             self.storage.write(&from, "race".into()).await?;
             let targets = (0..RIVALS).map(|rival| self.name(&format!("race-{round}-{rival}")));
             let targets = targets.collect::<Result<Vec<_>>>()?;
-            let moves = targets
-                .iter()
-                .map(|to| self.storage.move_exclusive(&from, to));
+            let moves = targets.iter().map(|to| self.storage.move_exclusive(&from, to));
             let won = count(join_all(moves).await, |moved| moved == Move::Done)?;
             let names = self.names().await?;
             let arrived = targets.iter().filter(|to| names.contains(to)).count();
             if arrived != 1 {
-                return Ok(bad(&format!(
-                    "{arrived} of {RIVALS} rivals moved one file away"
-                )));
+                return Ok(bad(&format!("{arrived} of {RIVALS} rivals moved one file away")));
             }
             if won != 1 {
-                return Ok(bad(&format!(
-                    "{won} of {RIVALS} rivals were told that they won"
-                )));
+                return Ok(bad(&format!("{won} of {RIVALS} rivals were told that they won")));
             }
         }
-        Ok(good(&format!(
-            "one of {RIVALS} rivals moves a file away, {ROUNDS} times of {ROUNDS}"
-        )))
+        Ok(good(&format!("one of {RIVALS} rivals moves a file away, {ROUNDS} times of {ROUNDS}")))
     }
 
     pub(super) async fn create_race(&mut self) -> Result<Seen> {
         for round in 0..ROUNDS {
             let path = self.file(&format!("create-{round}"))?;
-            let won = self
-                .write_race(&path, RIVALS, &PutMode::Create, 100)
-                .await?;
+            let won = self.write_race(&path, RIVALS, &PutMode::Create, 100).await?;
             if won != 1 {
                 return Ok(bad(&format!("{won} of {RIVALS} rivals created one file")));
             }
         }
-        Ok(good(&format!(
-            "one of {RIVALS} rivals creates a file, {ROUNDS} times of {ROUNDS}"
-        )))
+        Ok(good(&format!("one of {RIVALS} rivals creates a file, {ROUNDS} times of {ROUNDS}")))
     }
 
     pub(super) async fn update_race(&mut self) -> Result<Seen> {
@@ -77,18 +65,12 @@ impl Probe<'_> {
             let Some((version, _)) = self.version(&path).await? else {
                 return Ok(unknown("files come without versions"));
             };
-            let won = self
-                .write_race(&path, rivals, &PutMode::Update(version), bytes)
-                .await?;
+            let won = self.write_race(&path, rivals, &PutMode::Update(version), bytes).await?;
             if won != 1 {
-                return Ok(bad(&format!(
-                    "{won} of {rivals} rivals replaced one version"
-                )));
+                return Ok(bad(&format!("{won} of {rivals} rivals replaced one version")));
             }
         }
-        Ok(good(&format!(
-            "one of {rivals} rivals replaces a version, {ROUNDS} times of {ROUNDS}"
-        )))
+        Ok(good(&format!("one of {rivals} rivals replaces a version, {ROUNDS} times of {ROUNDS}")))
     }
 
     /// How many of `rivals` win a conditional write. The bodies are all different, also from those

@@ -26,11 +26,7 @@ struct Liar {
 
 impl Liar {
     fn new(lie: Lie) -> Self {
-        Self {
-            inner: Memory::new(),
-            lie,
-            calls: AtomicU64::new(0),
-        }
+        Self { inner: Memory::new(), lie, calls: AtomicU64::new(0) }
     }
 
     fn count(&self) {
@@ -88,10 +84,7 @@ impl Storage for Liar {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            compare_and_swap: self.lie != Lie::ClaimsLess,
-            ..self.inner.capabilities()
-        }
+        Capabilities { compare_and_swap: self.lie != Lie::ClaimsLess, ..self.inner.capabilities() }
     }
 }
 
@@ -99,26 +92,16 @@ async fn probed(lie: Lie, depth: Depth) -> (ProbeReport, u64) {
     let liar = Liar::new(lie);
     let scratch = RemotePath::new("probe").unwrap();
     let report = probe(&liar, &scratch, depth).await.unwrap();
-    assert!(
-        liar.inner.files().is_empty(),
-        "{lie:?} leaves {:?}",
-        liar.inner.files()
-    );
+    assert!(liar.inner.files().is_empty(), "{lie:?} leaves {:?}", liar.inner.files());
     (report, liar.calls.into_inner())
 }
 
 #[tokio::test]
 async fn the_short_form_asks_for_little() {
     let (report, calls) = probed(Lie::ClaimsLess, Depth::Short).await;
-    assert_eq!(
-        (report.rename_ok, report.if_match_ok, calls),
-        (true, false, 4)
-    );
+    assert_eq!((report.rename_ok, report.if_match_ok, calls), (true, false, 4));
     let (report, calls) = probed(Lie::None, Depth::Short).await;
-    assert_eq!(
-        (report.rename_ok, report.if_match_ok, calls),
-        (true, true, 8)
-    );
+    assert_eq!((report.rename_ok, report.if_match_ok, calls), (true, true, 8));
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,11 +115,7 @@ async fn lies_are_found_out_in_either_form() {
         ] {
             let (report, _) = probed(lie, depth).await;
             let found = (report.rename_ok, report.if_match_ok);
-            assert_eq!(
-                found,
-                (rename_ok, if_match_ok),
-                "{lie:?} {depth:?} {report:#?}"
-            );
+            assert_eq!(found, (rename_ok, if_match_ok), "{lie:?} {depth:?} {report:#?}");
         }
     }
 }
@@ -145,10 +124,7 @@ async fn lies_are_found_out_in_either_form() {
 async fn the_full_form_notices_versions_that_say_nothing() {
     let (report, calls) = probed(Lie::OneVersionForAll, Depth::Full).await;
     assert!(!report.if_match_ok && report.rename_ok);
-    assert_eq!(
-        report.check("sameSecondVersions").unwrap().verdict,
-        Verdict::Bad
-    );
+    assert_eq!(report.check("sameSecondVersions").unwrap().verdict, Verdict::Bad);
     assert!(calls <= 300, "{calls}");
 }
 
@@ -167,18 +143,9 @@ async fn a_clock_that_is_off_is_told() {
     let memory = Memory::new().with_traffic(traffic.clone());
     let slow = Clock::new(|| Clock::default().now() - chrono::TimeDelta::minutes(10));
     let scratch = RemotePath::new("probe").unwrap();
-    let report = probe_at(&memory, &scratch, Depth::Full, &slow)
-        .await
-        .unwrap();
+    let report = probe_at(&memory, &scratch, Depth::Full, &slow).await.unwrap();
     assert_eq!(report.check("clock").unwrap().verdict, Verdict::Bad);
     assert!(report.clock_offset_ms.unwrap() >= 599_000);
-    assert!(
-        report.rename_ok && report.if_match_ok,
-        "a wrong clock rules nothing out"
-    );
-    assert!(
-        traffic.snapshot().requests < 300,
-        "{:?}",
-        traffic.snapshot()
-    );
+    assert!(report.rename_ok && report.if_match_ok, "a wrong clock rules nothing out");
+    assert!(traffic.snapshot().requests < 300, "{:?}", traffic.snapshot());
 }

@@ -23,10 +23,8 @@ pub(super) fn serve(
         .filesystem(LocalFs::new(dir, true, false, false))
         .locksystem(FakeLs::new())
         .build_handler();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let turn = one_at_a_time.then(|| Arc::new(Mutex::new(())));
     thread::spawn(move || {

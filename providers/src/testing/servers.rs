@@ -110,40 +110,23 @@ impl Server {
     }
 
     fn try_start(kind: Kind) -> io::Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("larder-server-")
-            .tempdir()?;
+        let dir = tempfile::Builder::new().prefix("larder-server-").tempdir()?;
         let data = dir.path().join("data");
         fs::create_dir(&data)?;
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
         if matches!(kind, Kind::DavServer | Kind::DavServerBare) {
             let stop = in_process::serve(listener, &data, kind == Kind::DavServer)?;
-            return Ok(Self {
-                kind,
-                port,
-                dir,
-                child: None,
-                _stop: Some(stop),
-            });
+            return Ok(Self { kind, port, dir, child: None, _stop: Some(stop) });
         }
         drop(listener);
         open_to_all(dir.path(), &data)?;
         let log = fs::File::create(dir.path().join("log"))?;
         let mut command = kind.command(dir.path(), port)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut server = Self {
-            kind,
-            port,
-            dir,
-            child: Some(command.spawn()?),
-            _stop: None,
-        };
+        let mut server = Self { kind, port, dir, child: Some(command.spawn()?), _stop: None };
         server.wait_until_up()?;
         Ok(server)
     }
@@ -151,10 +134,7 @@ impl Server {
     fn wait_until_up(&mut self) -> io::Result<()> {
         let asked = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            let child = self
-                .child
-                .as_mut()
-                .and_then(|child| child.try_wait().transpose());
+            let child = self.child.as_mut().and_then(|child| child.try_wait().transpose());
             if child.is_some() || asked.elapsed() > START_MAX {
                 let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
                 return Err(io::Error::other(format!("it did not come up: {log}")));
@@ -172,10 +152,7 @@ impl Drop for Server {
         for signal in ["-TERM", "-KILL"] {
             let group = format!("-{}", child.id());
             let mut kill = Command::new("kill");
-            let _ = kill
-                .args([signal, "--", &group])
-                .stderr(Stdio::null())
-                .status();
+            let _ = kill.args([signal, "--", &group]).stderr(Stdio::null()).status();
             let asked = Instant::now();
             while asked.elapsed() < Duration::from_secs(3) {
                 if matches!(child.try_wait(), Ok(Some(_))) {
@@ -221,10 +198,7 @@ impl Kind {
             _ => {
                 let digest = "ann:larder:829a1d865cd6c8803ec8a238a130f103\n";
                 save(&dir.join("digest"), digest)?;
-                save(
-                    &dir.join("basic"),
-                    "ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n",
-                )?;
+                save(&dir.join("basic"), "ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n")?;
                 command.arg("-DFOREGROUND").arg("-f").arg(conf)
             }
         };
@@ -239,11 +213,7 @@ fn apache(kind: Kind, dir: &Path, port: u16) -> String {
     let load =
         |name: &str| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n");
     let modules: String = modules.split(' ').map(load).collect();
-    let user = if is_root() {
-        "User www-data\nGroup www-data\n"
-    } else {
-        ""
-    };
+    let user = if is_root() { "User www-data\nGroup www-data\n" } else { "" };
     let access = match kind {
         Kind::ApacheBasic => format!(
             "AuthType Basic\nAuthName larder\nAuthUserFile {dir}/basic\nRequire valid-user\n"

@@ -32,13 +32,8 @@ pub(super) struct Auth {
 
 #[derive(Debug)]
 enum Scheme {
-    Basic {
-        proven: bool,
-    },
-    Digest {
-        prompt: Box<WwwAuthenticateHeader>,
-        proven: Instant,
-    },
+    Basic { proven: bool },
+    Digest { prompt: Box<WwwAuthenticateHeader>, proven: Instant },
 }
 
 impl Auth {
@@ -102,14 +97,10 @@ impl Auth {
             return false;
         }
         let values = headers.get_all(WWW_AUTHENTICATE).iter();
-        let challenges: Vec<_> = values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(challenges)
-            .collect();
+        let challenges: Vec<_> =
+            values.filter_map(|value| value.to_str().ok()).flat_map(challenges).collect();
         let mut scheme = lock(&self.scheme);
-        let basic_too = challenges
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("basic"));
+        let basic_too = challenges.iter().any(|(name, _)| name.eq_ignore_ascii_case("basic"));
         if matches!(*scheme, Scheme::Basic { .. }) && basic_too {
             return false;
         }
@@ -118,10 +109,7 @@ impl Auth {
             .filter(|(name, _)| name.eq_ignore_ascii_case("digest"))
             .find_map(|(_, parameters)| WwwAuthenticateHeader::parse(parameters).ok());
         let Some(prompt) = prompt else { return false };
-        *scheme = Scheme::Digest {
-            prompt: Box::new(prompt),
-            proven: Instant::now(),
-        };
+        *scheme = Scheme::Digest { prompt: Box::new(prompt), proven: Instant::now() };
         true
     }
 }
@@ -180,10 +168,7 @@ mod tests {
         assert_eq!(found[0], ("Basic".into(), r#"realm="a, \"b""#.into()));
         assert_eq!(
             found[1],
-            (
-                "Digest".into(),
-                r#"realm="c", nonce="n=", qop="auth, auth-int""#.into()
-            )
+            ("Digest".into(), r#"realm="c", nonce="n=", qop="auth, auth-int""#.into())
         );
         assert_eq!(found[2], ("Negotiate".into(), String::new()));
     }
@@ -197,10 +182,7 @@ mod tests {
         let auth = auth();
         assert!(auth.learn(&asked(&[digest])));
         assert!(matches!(*lock(&auth.scheme), Scheme::Digest { .. }));
-        assert!(
-            auth.learn(&asked(&[digest])),
-            "a new nonce is worth another try"
-        );
+        assert!(auth.learn(&asked(&[digest])), "a new nonce is worth another try");
     }
 
     #[test]

@@ -52,9 +52,7 @@ impl Client {
             |detail: &str| Error::new(ErrorKind::Config, "connect", &RemotePath::root(), detail);
         let base = config.checked_url()?;
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            return Err(wrong(
-                "this program has not chosen its cryptography (rustls provider)",
-            ));
+            return Err(wrong("this program has not chosen its cryptography (rustls provider)"));
         }
         let agent = reqwest::Client::builder()
             .redirect(Policy::none())
@@ -91,10 +89,7 @@ impl Client {
 
     /// Makes `call`; any answer but a refused account, a redirect elsewhere, and silence comes back.
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Response> {
-        if self
-            .auth
-            .wants_priming(call.body.as_ref().map_or(0, Body::len))
-        {
+        if self.auth.wants_priming(call.body.as_ref().map_or(0, Body::len)) {
             self.prime(call).await?;
         }
         self.exchange(call).await
@@ -144,10 +139,8 @@ impl Client {
     }
 
     async fn send_once(&self, call: &Call<'_>, url: &Url) -> Result<Response> {
-        let method = Method::from_bytes(call.method.as_bytes()).map_err(|error| {
-            call.error(ErrorKind::Config, "no method")
-                .with_source(error)
-        })?;
+        let method = Method::from_bytes(call.method.as_bytes())
+            .map_err(|error| call.error(ErrorKind::Config, "no method").with_source(error))?;
         let mut request = self
             .dav
             .start_request(method, url.path())
@@ -164,10 +157,9 @@ impl Client {
             request = request.header(CONTENT_LENGTH, body.len());
             request = request.body(self.outgoing(call.path, body).await?);
         }
-        let request = request.build().map_err(|error| {
-            call.error(ErrorKind::Config, "no request")
-                .with_source(error)
-        })?;
+        let request = request
+            .build()
+            .map_err(|error| call.error(ErrorKind::Config, "no request").with_source(error))?;
         let line = (call.method.len() + url.path().len() + 12) as u64;
         let in_memory = match &call.body {
             Some(Body::Bytes(bytes)) => bytes.len() as u64,
@@ -180,8 +172,7 @@ impl Client {
             Ok(Err(error)) => return Err(broken(call.operation, call.path, error)),
             Err(_) => return Err(silent(call.operation, call.path)),
         };
-        self.traffic
-            .received(17 + status::header_bytes(response.headers()));
+        self.traffic.received(17 + status::header_bytes(response.headers()));
         tracing::debug!(method = call.method, path = %call.path, status = %response.status(), "answer");
         Ok(response)
     }
@@ -267,19 +258,17 @@ impl Client {
                 let words = format!("{host} refused the account \"{user}\" or its password");
                 (ErrorKind::Unauthorized, words)
             }
-            (StatusCode::UNAUTHORIZED, None) => (
-                ErrorKind::Unauthorized,
-                format!("{host} wants an account and a password"),
-            ),
+            (StatusCode::UNAUTHORIZED, None) => {
+                (ErrorKind::Unauthorized, format!("{host} wants an account and a password"))
+            }
             (StatusCode::FORBIDDEN, Some(user)) => {
                 let words = format!("the account \"{user}\" may not do this at {host}");
                 (ErrorKind::Forbidden, words)
             }
             // Nobody writes here, so there is no conflict: a folder above it is missing.
-            (StatusCode::CONFLICT, _) if matches!(operation, "get" | "list") => (
-                ErrorKind::NotFound,
-                "the folder above it is not there (status 409)".to_owned(),
-            ),
+            (StatusCode::CONFLICT, _) if matches!(operation, "get" | "list") => {
+                (ErrorKind::NotFound, "the folder above it is not there (status 409)".to_owned())
+            }
             (status, _) => status::meaning(status, response.headers()),
         };
         Error::new(kind, operation, path, words)
@@ -296,18 +285,11 @@ impl Call<'_> {
 /// another folder, or with a slash at its end. Anything else gets neither account nor data.
 fn follow(call: &Call<'_>, from: &Url, response: &Response) -> Result<Url> {
     let location = status::text(response.headers(), LOCATION).unwrap_or_default();
-    let mut to = from.join(location).map_err(|error| {
-        call.error(ErrorKind::Protocol, "a broken redirect")
-            .with_source(error)
-    })?;
+    let mut to = from
+        .join(location)
+        .map_err(|error| call.error(ErrorKind::Protocol, "a broken redirect").with_source(error))?;
     forget_account(&mut to);
-    let last = |url: &Url| {
-        url.path()
-            .trim_end_matches('/')
-            .rsplit('/')
-            .next()
-            .map(str::to_owned)
-    };
+    let last = |url: &Url| url.path().trim_end_matches('/').rsplit('/').next().map(str::to_owned);
     if to.origin() == from.origin() && last(&to) == last(from) && to.query().is_none() {
         return Ok(to);
     }
@@ -318,12 +300,7 @@ fn follow(call: &Call<'_>, from: &Url, response: &Response) -> Result<Url> {
 }
 
 fn silent(operation: &'static str, path: &RemotePath) -> Error {
-    Error::new(
-        ErrorKind::Unreachable,
-        operation,
-        path,
-        "the server has not answered in time",
-    )
+    Error::new(ErrorKind::Unreachable, operation, path, "the server has not answered in time")
 }
 
 fn broken(operation: &'static str, path: &RemotePath, error: reqwest::Error) -> Error {
@@ -348,9 +325,7 @@ fn own_cause(error: &reqwest::Error) -> Option<ErrorKind> {
 
 fn is_certificate(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| {
-        let inner = cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
     })
 }

@@ -29,9 +29,7 @@ impl WebDavConfig {
     pub fn new(mut url: Url) -> Self {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let user = (!url.username().is_empty()).then(|| decoded(url.username()));
-        let password = url
-            .password()
-            .map(|password| Password::new(decoded(password)));
+        let password = url.password().map(|password| Password::new(decoded(password)));
         forget_account(&mut url);
         Self {
             url,
@@ -57,12 +55,7 @@ impl WebDavConfig {
         forget_account(&mut url);
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             let detail = format!("{url} is not the address of a WebDAV folder");
-            return Err(Error::new(
-                ErrorKind::Config,
-                "connect",
-                &RemotePath::root(),
-                detail,
-            ));
+            return Err(Error::new(ErrorKind::Config, "connect", &RemotePath::root(), detail));
         }
         url.set_query(None);
         url.set_fragment(None);

@@ -88,10 +88,7 @@ fn propfind<'a>(
         folder,
         headers: vec![
             (header("depth"), depth.to_owned()),
-            (
-                header("content-type"),
-                "application/xml; charset=utf-8".to_owned(),
-            ),
+            (header("content-type"), "application/xml; charset=utf-8".to_owned()),
         ],
         body: Some(Body::from(WANTED.as_bytes())),
     }
@@ -126,16 +123,10 @@ fn listing(url: &Url, folder: &RemotePath, resources: Vec<Resource>) -> Result<L
         }
     }
     if let Some(href) = elsewhere.filter(|_| !about_us) {
-        return Err(format!(
-            "the server lists other addresses than asked for, such as {href}"
-        ));
+        return Err(format!("the server lists other addresses than asked for, such as {href}"));
     }
     foreign.sort();
-    Ok(Listing {
-        entries: entries.into_values().collect(),
-        foreign,
-        server_time: None,
-    })
+    Ok(Listing { entries: entries.into_values().collect(), foreign, server_time: None })
 }
 
 fn entry(path: RemotePath, resource: Resource) -> Entry {
@@ -174,17 +165,10 @@ mod tests {
 
     fn listed(hrefs: &[&str]) -> Result<(Vec<String>, Vec<String>), String> {
         let url = Url::parse("https://host/my%20dav/notes/head/").unwrap();
-        let resource = |href: &&str| Resource {
-            href: (*href).to_owned(),
-            ..Resource::default()
-        };
+        let resource = |href: &&str| Resource { href: (*href).to_owned(), ..Resource::default() };
         let resources = hrefs.iter().map(resource).collect();
         let listing = listing(&url, &RemotePath::new("head").unwrap(), resources)?;
-        let paths = listing
-            .entries
-            .iter()
-            .map(|entry| entry.path.to_string())
-            .collect();
+        let paths = listing.entries.iter().map(|entry| entry.path.to_string()).collect();
         Ok((paths, listing.foreign))
     }
 
@@ -206,10 +190,7 @@ mod tests {
             "",
         ])
         .unwrap();
-        assert_eq!(
-            entries,
-            ["head/a", "head/b", "head/c", "head/d", "head/e", "head/f"]
-        );
+        assert_eq!(entries, ["head/a", "head/b", "head/c", "head/d", "head/e", "head/f"]);
         assert_eq!(foreign, ["Meta (1).json", "g/h"]);
     }
 

@@ -44,9 +44,7 @@ pub(super) fn parse(xml: &[u8]) -> Result<Vec<Resource>, String> {
     let mut state = State::default();
     let mut seen = false;
     loop {
-        let (namespace, event) = reader
-            .read_resolved_event()
-            .map_err(|error| error.to_string())?;
+        let (namespace, event) = reader.read_resolved_event().map_err(|error| error.to_string())?;
         match event {
             Event::Start(start) => {
                 let element = Element::of(&namespace, start.local_name().as_ref());
@@ -175,10 +173,7 @@ impl State {
     /// Takes over the properties of a propstat, unless it says that they are not there.
     fn keep_found(&mut self) {
         let found = std::mem::take(&mut self.found);
-        if found
-            .status
-            .is_some_and(|status| !(200..300).contains(&status))
-        {
+        if found.status.is_some_and(|status| !(200..300).contains(&status)) {
             return;
         }
         let resource = &mut self.resource;
@@ -191,15 +186,11 @@ impl State {
 
 /// The number in `HTTP/1.1 200 OK`.
 fn status_of(line: &str) -> Option<u16> {
-    line.split_ascii_whitespace()
-        .find_map(|word| word.parse().ok())
+    line.split_ascii_whitespace().find_map(|word| word.parse().ok())
 }
 
 fn resolve(reference: &BytesRef<'_>) -> Result<char, String> {
-    if let Some(character) = reference
-        .resolve_char_ref()
-        .map_err(|error| error.to_string())?
-    {
+    if let Some(character) = reference.resolve_char_ref().map_err(|error| error.to_string())? {
         return Ok(character);
     }
     match reference.as_ref() {

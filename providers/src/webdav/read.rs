@@ -26,14 +26,8 @@ impl Client {
         if let Some(version) = options.if_none_match {
             headers.push((IF_NONE_MATCH, version.0));
         }
-        let call = Call {
-            operation: "get",
-            path,
-            method: "GET",
-            folder: false,
-            headers,
-            body: None,
-        };
+        let call =
+            Call { operation: "get", path, method: "GET", folder: false, headers, body: None };
         let response = self.send(&call).await?;
         match (response.status(), wanted) {
             (StatusCode::NOT_MODIFIED, _) => {
@@ -66,20 +60,14 @@ impl Client {
             range.start == wanted.start && range.end <= wanted.end.max(wanted.start + 1)
         };
         let Some(range) = covered.filter(fits) else {
-            return Err(call.error(
-                ErrorKind::Protocol,
-                "the server answered with another range",
-            ));
+            return Err(call.error(ErrorKind::Protocol, "the server answered with another range"));
         };
         if wanted.is_empty() {
             return Ok(Get::Object(nothing(&response, wanted.start)));
         }
         let bytes = range.end - range.start;
         if length(&response).is_some_and(|length| length != bytes) {
-            return Err(call.error(
-                ErrorKind::Protocol,
-                "the range has another length than told",
-            ));
+            return Err(call.error(ErrorKind::Protocol, "the range has another length than told"));
         }
         self.object(call, response, Some(bytes), Some(range))
     }
@@ -122,19 +110,12 @@ fn nothing(response: &Response, start: u64) -> Object {
 }
 
 fn length(response: &Response) -> Option<u64> {
-    status::text(response.headers(), CONTENT_LENGTH)?
-        .trim()
-        .parse()
-        .ok()
+    status::text(response.headers(), CONTENT_LENGTH)?.trim().parse().ok()
 }
 
 /// The bytes that `bytes 0-4/10` stands for.
 fn content_range(field: &str) -> Option<Range<u64>> {
-    let (range, _) = field
-        .trim()
-        .strip_prefix("bytes")?
-        .trim_start()
-        .split_once('/')?;
+    let (range, _) = field.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last) = (first.trim().parse().ok()?, last.trim().parse::<u64>().ok()?);
     let end = last.checked_add(1)?;
@@ -150,13 +131,7 @@ mod tests {
         assert_eq!(content_range("bytes 0-4/10"), Some(0..5));
         assert_eq!(content_range("bytes 7-7/*"), Some(7..8));
         let last = format!("bytes 0-{}/*", u64::MAX);
-        for broken in [
-            "",
-            "bytes */10",
-            "bytes 4-3/10",
-            "lines 0-4/10",
-            last.as_str(),
-        ] {
+        for broken in ["", "bytes */10", "bytes 4-3/10", "lines 0-4/10", last.as_str()] {
             assert_eq!(content_range(broken), None, "{broken}");
         }
     }

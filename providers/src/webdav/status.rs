@@ -19,33 +19,18 @@ pub(super) fn meaning(status: StatusCode, headers: &HeaderMap) -> (ErrorKind, St
         401 => (ErrorKind::Unauthorized, "the account was refused"),
         403 => (ErrorKind::Forbidden, "the account may not do this"),
         404 | 410 => (ErrorKind::NotFound, "there is no such file or folder"),
-        405 | 501 => (
-            ErrorKind::Unsupported,
-            "the server does not offer this: is it WebDAV?",
-        ),
-        408 => (
-            ErrorKind::Unreachable,
-            "the server gave up waiting for the request",
-        ),
+        405 | 501 => (ErrorKind::Unsupported, "the server does not offer this: is it WebDAV?"),
+        408 => (ErrorKind::Unreachable, "the server gave up waiting for the request"),
         409 | 423 | 425 => (ErrorKind::Busy, "the file is locked or in use"),
-        413 => (
-            ErrorKind::Unsupported,
-            "the server takes no file of this size",
-        ),
+        413 => (ErrorKind::Unsupported, "the server takes no file of this size"),
         429 | 503 | 509 => {
             let retry_after = retry_after(headers);
-            (
-                ErrorKind::Throttled { retry_after },
-                "the server asks for patience",
-            )
+            (ErrorKind::Throttled { retry_after }, "the server asks for patience")
         }
         507 => (ErrorKind::Full, "the storage is full"),
         207 => (ErrorKind::Server, "the server could not do all of it"),
         500..=599 => (ErrorKind::Server, "the server has a fault"),
-        _ => (
-            ErrorKind::Protocol,
-            "the server gave an answer that makes no sense here",
-        ),
+        _ => (ErrorKind::Protocol, "the server gave an answer that makes no sense here"),
     };
     (kind, format!("{words} (status {status})"))
 }
@@ -92,10 +77,7 @@ pub(super) fn tag(text: &str) -> Option<Version> {
     if text.starts_with("W/") || text.starts_with("w/") {
         return None;
     }
-    let bare = text
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'))
-        .unwrap_or(text);
+    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let fits = |c: char| c.is_ascii_graphic() && c != '"' || c == ' ';
     (!bare.is_empty() && bare.chars().all(fits)).then(|| Version(format!("\"{bare}\"")))
 }
@@ -132,10 +114,7 @@ mod tests {
         for (given, wanted) in [
             ("\"a-1\"", Some("\"a-1\"")),
             ("a-1", Some("\"a-1\"")),
-            (
-                " \"324667177e9bc31:4cfe\" ",
-                Some("\"324667177e9bc31:4cfe\""),
-            ),
+            (" \"324667177e9bc31:4cfe\" ", Some("\"324667177e9bc31:4cfe\"")),
             ("W/\"a\"", None),
             ("", None),
             ("\"\"", None),
@@ -151,16 +130,12 @@ mod tests {
         let wait = |after: &'static str| {
             let headers = HeaderMap::from_iter([
                 (RETRY_AFTER, HeaderValue::from_static(after)),
-                (
-                    DATE,
-                    HeaderValue::from_static("Fri, 20 Nov 2026 10:00:00 GMT"),
-                ),
+                (DATE, HeaderValue::from_static("Fri, 20 Nov 2026 10:00:00 GMT")),
             ]);
             meaning(StatusCode::SERVICE_UNAVAILABLE, &headers).0
         };
-        let throttled = |seconds| ErrorKind::Throttled {
-            retry_after: Some(Duration::from_secs(seconds)),
-        };
+        let throttled =
+            |seconds| ErrorKind::Throttled { retry_after: Some(Duration::from_secs(seconds)) };
         assert_eq!(wait("7"), throttled(7));
         assert_eq!(wait("Fri, 20 Nov 2026 10:01:00 GMT"), throttled(60));
         assert_eq!(wait("Fri, 20 Nov 2026 09:01:00 GMT"), throttled(0));

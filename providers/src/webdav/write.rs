@@ -181,12 +181,5 @@ fn plain<'a>(
     method: &'static str,
     folder: bool,
 ) -> Call<'a> {
-    Call {
-        operation,
-        path,
-        method,
-        folder,
-        headers: Vec::new(),
-        body: None,
-    }
+    Call { operation, path, method, folder, headers: Vec::new(), body: None }
 }

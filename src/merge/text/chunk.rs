@@ -76,10 +76,7 @@ fn unchanged(base: Range<usize>, first: &Side<'_>, second: &Side<'_>) -> Chunk {
 
 fn earlier(first: Option<Range<usize>>, second: Option<Range<usize>>) -> Option<Range<usize>> {
     // An insertion goes before an edit of the element that it stands before.
-    first
-        .into_iter()
-        .chain(second)
-        .min_by_key(|range| (range.start, range.end))
+    first.into_iter().chain(second).min_by_key(|range| (range.start, range.end))
 }
 
 /// The hunks of one side that are still to come, and where the last one ended.
@@ -91,11 +88,7 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn new(hunks: &'a [Hunk]) -> Self {
-        Self {
-            next: hunks.iter(),
-            old_end: 0,
-            new_end: 0,
-        }
+        Self { next: hunks.iter(), old_end: 0, new_end: 0 }
     }
 
     fn next_range(&self) -> Option<Range<usize>> {
@@ -162,9 +155,7 @@ pub(super) fn is_within<T: PartialEq>(
     longer: impl IntoIterator<Item = T>,
 ) -> bool {
     let mut longer = longer.into_iter();
-    shorter
-        .into_iter()
-        .all(|wanted| longer.any(|found| found == wanted))
+    shorter.into_iter().all(|wanted| longer.any(|found| found == wanted))
 }
 
 #[cfg(test)]
@@ -174,12 +165,7 @@ mod tests {
     fn kinds(base: &[u32], first: &[u32], second: &[u32]) -> Vec<(Kind, [usize; 3])> {
         chunks(base.len(), &diff(base, first), &diff(base, second))
             .into_iter()
-            .map(|chunk| {
-                (
-                    chunk.kind,
-                    [chunk.base.len(), chunk.first.len(), chunk.second.len()],
-                )
-            })
+            .map(|chunk| (chunk.kind, [chunk.base.len(), chunk.first.len(), chunk.second.len()]))
             .collect()
     }
 
@@ -187,19 +173,11 @@ mod tests {
     fn neighbours_stay_apart() {
         assert_eq!(
             kinds(&[1, 2, 3], &[1, 20, 3], &[1, 2, 30]),
-            [
-                (Kind::Neither, [1; 3]),
-                (Kind::First, [1; 3]),
-                (Kind::Second, [1; 3])
-            ]
+            [(Kind::Neither, [1; 3]), (Kind::First, [1; 3]), (Kind::Second, [1; 3])]
         );
         assert_eq!(
             kinds(&[1, 2], &[1, 5, 2], &[1, 20]),
-            [
-                (Kind::Neither, [1; 3]),
-                (Kind::First, [0, 1, 0]),
-                (Kind::Second, [1; 3])
-            ]
+            [(Kind::Neither, [1; 3]), (Kind::First, [0, 1, 0]), (Kind::Second, [1; 3])]
         );
     }
 
@@ -208,11 +186,7 @@ mod tests {
         assert_eq!(kinds(&[], &[1], &[2]), [(Kind::Both, [0, 1, 1])]);
         assert_eq!(
             kinds(&[1, 2, 3, 4, 5], &[1, 9, 4, 5], &[1, 2, 8, 7, 5]),
-            [
-                (Kind::Neither, [1; 3]),
-                (Kind::Both, [3, 2, 3]),
-                (Kind::Neither, [1; 3])
-            ]
+            [(Kind::Neither, [1; 3]), (Kind::Both, [3, 2, 3]), (Kind::Neither, [1; 3])]
         );
     }
 
@@ -221,9 +195,6 @@ mod tests {
         let (base, first, second) = ([1], [10, 2], [1, 2]);
         let mut both = chunks(1, &diff(&base, &first), &diff(&base, &second));
         drop_echoes(&mut both, &first, &second, |_| true);
-        assert_eq!(
-            both.iter().map(|c| c.kind).collect::<Vec<_>>(),
-            [Kind::First, Kind::Neither]
-        );
+        assert_eq!(both.iter().map(|c| c.kind).collect::<Vec<_>>(), [Kind::First, Kind::Neither]);
     }
 }

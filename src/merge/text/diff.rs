@@ -18,12 +18,7 @@ pub(super) struct Hunk {
 
 /// Finds what changed between two sequences, in order; no two hunks touch.
 pub(super) fn diff(old: &[u32], new: &[u32]) -> Vec<Hunk> {
-    let mut search = Search {
-        old,
-        new,
-        pairs: Vec::new(),
-        budget: budget(old.len() + new.len()),
-    };
+    let mut search = Search { old, new, pairs: Vec::new(), budget: budget(old.len() + new.len()) };
     search.run();
     search.pairs.sort_unstable();
     let mut hunks = hunks_between(&search.pairs, old.len(), new.len());
@@ -39,9 +34,7 @@ const ANCHORS_FROM: usize = 24;
 const STEPS_IN_ONE_STRETCH: usize = 2_000_000;
 
 fn budget(elements: usize) -> usize {
-    elements
-        .saturating_mul(STEPS_PER_ELEMENT)
-        .saturating_add(STEPS_AT_LEAST)
+    elements.saturating_mul(STEPS_PER_ELEMENT).saturating_add(STEPS_AT_LEAST)
 }
 
 struct Search<'a> {
@@ -109,11 +102,7 @@ impl Search<'_> {
         for (side, (all, range)) in [(self.old, old), (self.new, new)].into_iter().enumerate() {
             for (at, id) in all.iter().enumerate().take(range.end).skip(range.start) {
                 if let Some(entry) = seen.entry(*id).or_default().get_mut(side) {
-                    *entry = if *entry == Seen::Never {
-                        Seen::Once(at)
-                    } else {
-                        Seen::Often
-                    };
+                    *entry = if *entry == Seen::Never { Seen::Once(at) } else { Seen::Often };
                 }
             }
         }
@@ -133,9 +122,7 @@ impl Search<'_> {
     /// Pairs the elements of a shortest edit script, if one is found within the stretch's share of
     /// the budget.
     fn myers(&mut self, old: &Range<usize>, new: &Range<usize>) {
-        let share = (old.len() + new.len())
-            .saturating_mul(16)
-            .saturating_add(8_192);
+        let share = (old.len() + new.len()).saturating_mul(16).saturating_add(8_192);
         let mut steps = share.min(STEPS_IN_ONE_STRETCH).min(self.budget);
         let before = steps;
         let mut rounds: Vec<Round> = Vec::new();
@@ -188,9 +175,7 @@ struct Round {
 impl Round {
     fn after(last: Option<&Self>, mut run: impl FnMut(usize, usize) -> usize) -> Self {
         let Some(last) = last else {
-            return Self {
-                reach: vec![run(0, 0)],
-            };
+            return Self { reach: vec![run(0, 0)] };
         };
         let edits = last.reach.len();
         let reach = (0..=edits)
@@ -208,9 +193,7 @@ impl Round {
     /// Where the next round enters its diagonal `i`, and from which diagonal of this round. Of two
     /// ways that get equally far an insertion is taken last, so removals come first.
     fn enter(&self, i: usize) -> (usize, usize) {
-        let by_removal = i
-            .checked_sub(1)
-            .and_then(|left| Some((self.reach.get(left)? + 1, left)));
+        let by_removal = i.checked_sub(1).and_then(|left| Some((self.reach.get(left)? + 1, left)));
         let by_insertion = self.reach.get(i).map(|x| (*x, i));
         match (by_removal, by_insertion) {
             (Some(removal), Some(insertion)) if removal.0 > insertion.0 => removal,
@@ -235,13 +218,7 @@ fn trace_back(rounds: &[Round], old_len: usize, new_len: usize) -> Vec<(usize, u
     let (mut x, mut y) = (old_len, new_len);
     // The last round only says that the end was reached; each one before it says how.
     let earlier = rounds.len().saturating_sub(1);
-    for (edits, last) in rounds
-        .iter()
-        .take(earlier)
-        .enumerate()
-        .rev()
-        .map(|(d, r)| (d + 1, r))
-    {
+    for (edits, last) in rounds.iter().take(earlier).enumerate().rev().map(|(d, r)| (d + 1, r)) {
         let diagonal = (x + edits - y) / 2;
         let (entered, from) = last.enter(diagonal);
         while x > entered {
@@ -270,11 +247,7 @@ fn longest_rising(pairs: &[(usize, usize)]) -> Vec<(usize, usize)> {
     let second = |at: &usize| pairs.get(*at).map(|pair| pair.1);
     for (at, pair) in pairs.iter().enumerate() {
         let length = ends.partition_point(|end| second(end) < Some(pair.1));
-        before.push(
-            length
-                .checked_sub(1)
-                .and_then(|shorter| ends.get(shorter).copied()),
-        );
+        before.push(length.checked_sub(1).and_then(|shorter| ends.get(shorter).copied()));
         match ends.get_mut(length) {
             Some(end) => *end = at,
             None => ends.push(at),
@@ -295,10 +268,7 @@ fn hunks_between(pairs: &[(usize, usize)], old_len: usize, new_len: usize) -> Ve
     let (mut from_old, mut from_new) = (0, 0);
     for (at_old, at_new) in pairs.iter().copied().chain([(old_len, new_len)]) {
         if from_old < at_old || from_new < at_new {
-            hunks.push(Hunk {
-                old: from_old..at_old,
-                new: from_new..at_new,
-            });
+            hunks.push(Hunk { old: from_old..at_old, new: from_new..at_new });
         }
         (from_old, from_new) = (at_old + 1, at_new + 1);
     }
@@ -312,11 +282,8 @@ fn slide(old: &[u32], new: &[u32], hunks: &mut Vec<Hunk>) {
     let mut limit = (old.len(), new.len());
     while let Some(mut hunk) = hunks.pop() {
         if hunk.old.is_empty() || hunk.new.is_empty() {
-            let (all, moving) = if hunk.old.is_empty() {
-                (new, &hunk.new)
-            } else {
-                (old, &hunk.old)
-            };
+            let (all, moving) =
+                if hunk.old.is_empty() { (new, &hunk.new) } else { (old, &hunk.old) };
             let room = (limit.0 - hunk.old.end).min(limit.1 - hunk.new.end);
             let by = all
                 .iter()
@@ -363,10 +330,7 @@ mod tests {
     #[test]
     fn finds_the_shortest_script_without_anchors() {
         let edited = |hunks: Vec<Hunk>| -> usize {
-            hunks
-                .iter()
-                .map(|hunk| hunk.old.len() + hunk.new.len())
-                .sum()
+            hunks.iter().map(|hunk| hunk.old.len() + hunk.new.len()).sum()
         };
         // The example of Myers' paper: ABCABBA to CBABAC takes five edits.
         assert_eq!(edited(diff(&[1, 2, 3, 1, 2, 2, 1], &[3, 2, 1, 2, 1, 3])), 5);
@@ -377,20 +341,8 @@ mod tests {
     #[test]
     fn an_insertion_lies_as_late_as_it_can() {
         let hunks = diff(&[1, 7, 2, 7, 3], &[1, 7, 2, 7, 9, 7, 3]);
-        assert_eq!(
-            hunks,
-            [Hunk {
-                old: 4..4,
-                new: 4..6
-            }]
-        );
-        assert_eq!(
-            diff(&[5, 5, 5], &[5, 5]),
-            [Hunk {
-                old: 2..3,
-                new: 2..2
-            }]
-        );
+        assert_eq!(hunks, [Hunk { old: 4..4, new: 4..6 }]);
+        assert_eq!(diff(&[5, 5, 5], &[5, 5]), [Hunk { old: 2..3, new: 2..2 }]);
     }
 
     proptest! {

@@ -21,29 +21,11 @@ pub(super) fn refine(hunks: Vec<Hunk>, old: &[Line<'_>], new: &[Line<'_>]) -> Ve
         let (mut from_old, mut from_new) = (hunk.old.start, hunk.new.start);
         for (at_old, at_new) in pairs {
             let (at_old, at_new) = (hunk.old.start + at_old, hunk.new.start + at_new);
-            push(
-                &mut out,
-                Hunk {
-                    old: from_old..at_old,
-                    new: from_new..at_new,
-                },
-            );
+            push(&mut out, Hunk { old: from_old..at_old, new: from_new..at_new });
             (from_old, from_new) = (at_old + 1, at_new + 1);
-            push(
-                &mut out,
-                Hunk {
-                    old: at_old..from_old,
-                    new: at_new..from_new,
-                },
-            );
+            push(&mut out, Hunk { old: at_old..from_old, new: at_new..from_new });
         }
-        push(
-            &mut out,
-            Hunk {
-                old: from_old..hunk.old.end,
-                new: from_new..hunk.new.end,
-            },
-        );
+        push(&mut out, Hunk { old: from_old..hunk.old.end, new: from_new..hunk.new.end });
     }
     out
 }
@@ -54,10 +36,7 @@ fn push(out: &mut Vec<Hunk>, hunk: Hunk) {
         return;
     }
     let at = hunk.new.start;
-    out.extend(hunk.old.map(|line| Hunk {
-        old: line..line + 1,
-        new: at..at,
-    }));
+    out.extend(hunk.old.map(|line| Hunk { old: line..line + 1, new: at..at }));
 }
 
 /// More pairs than this are not compared: the hunk stays as it is.
@@ -79,10 +58,8 @@ fn alike(old: &[Line<'_>], new: &[Line<'_>]) -> Vec<(usize, usize)> {
     if words(&old) * new.len() + words(&new) * old.len() > WORDS_MAX {
         return Vec::new();
     }
-    let likeness: Vec<Vec<u32>> = old
-        .iter()
-        .map(|a| new.iter().map(|b| likeness(a, b)).collect())
-        .collect();
+    let likeness: Vec<Vec<u32>> =
+        old.iter().map(|a| new.iter().map(|b| likeness(a, b)).collect()).collect();
     best_path(&likeness, new.len())
 }
 
@@ -116,31 +93,19 @@ fn likeness(a: &[&str], b: &[&str]) -> u32 {
         }
     }
     let share = (2_000 * common).checked_div(a.len() + b.len()).unwrap_or(0);
-    if share < 500 {
-        0
-    } else {
-        u32::try_from(share).unwrap_or(0)
-    }
+    if share < 500 { 0 } else { u32::try_from(share).unwrap_or(0) }
 }
 
 fn best_path(likeness: &[Vec<u32>], width: usize) -> Vec<(usize, usize)> {
     // best[i][j]: the greatest sum of pairs among the lines from (i, j) on.
     let mut best = vec![vec![0_u32; width + 1]; likeness.len() + 1];
     let get = |table: &[Vec<u32>], i: usize, j: usize| {
-        table
-            .get(i)
-            .and_then(|row| row.get(j))
-            .copied()
-            .unwrap_or(0)
+        table.get(i).and_then(|row| row.get(j)).copied().unwrap_or(0)
     };
     for i in (0..likeness.len()).rev() {
         for j in (0..width).rev() {
             let pair = get(likeness, i, j);
-            let paired = if pair == 0 {
-                0
-            } else {
-                pair + get(&best, i + 1, j + 1)
-            };
+            let paired = if pair == 0 { 0 } else { pair + get(&best, i + 1, j + 1) };
             let sum = paired.max(get(&best, i + 1, j)).max(get(&best, i, j + 1));
             if let Some(cell) = best.get_mut(i).and_then(|row| row.get_mut(j)) {
                 *cell = sum;
@@ -168,66 +133,22 @@ mod tests {
 
     #[test]
     fn an_edited_line_with_a_new_neighbour_becomes_two_hunks() {
-        let (old, new) = (
-            Lines::of("buy two eggs\n"),
-            Lines::of("call mum\nbuy six eggs\n"),
-        );
-        let hunks = refine(
-            vec![Hunk {
-                old: 0..1,
-                new: 0..2,
-            }],
-            &old.lines,
-            &new.lines,
-        );
-        assert_eq!(
-            hunks,
-            [
-                Hunk {
-                    old: 0..0,
-                    new: 0..1
-                },
-                Hunk {
-                    old: 0..1,
-                    new: 1..2
-                }
-            ]
-        );
+        let (old, new) = (Lines::of("buy two eggs\n"), Lines::of("call mum\nbuy six eggs\n"));
+        let hunks = refine(vec![Hunk { old: 0..1, new: 0..2 }], &old.lines, &new.lines);
+        assert_eq!(hunks, [Hunk { old: 0..0, new: 0..1 }, Hunk { old: 0..1, new: 1..2 }]);
     }
 
     #[test]
     fn lines_that_have_little_in_common_stay_together() {
         let (old, new) = (Lines::of("a b c\nd\n"), Lines::of("a x y\nz\n"));
-        let hunk = vec![Hunk {
-            old: 0..2,
-            new: 0..2,
-        }];
+        let hunk = vec![Hunk { old: 0..2, new: 0..2 }];
         assert_eq!(refine(hunk.clone(), &old.lines, &new.lines), hunk);
     }
 
     #[test]
     fn a_removal_is_one_hunk_per_line() {
         let old = Lines::of("a\nb\n");
-        let hunks = refine(
-            vec![Hunk {
-                old: 0..2,
-                new: 0..0,
-            }],
-            &old.lines,
-            &[],
-        );
-        assert_eq!(
-            hunks,
-            [
-                Hunk {
-                    old: 0..1,
-                    new: 0..0
-                },
-                Hunk {
-                    old: 1..2,
-                    new: 0..0
-                }
-            ]
-        );
+        let hunks = refine(vec![Hunk { old: 0..2, new: 0..0 }], &old.lines, &[]);
+        assert_eq!(hunks, [Hunk { old: 0..1, new: 0..0 }, Hunk { old: 1..2, new: 0..0 }]);
     }
 }

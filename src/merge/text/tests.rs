@@ -13,10 +13,7 @@ fn clean(base: &str, first: &str, second: &str) -> String {
 /// The text, and of each overlap both versions.
 fn clash(base: &str, first: &str, second: &str) -> (String, Vec<(String, String)>) {
     let merged = merge3(base, first, second);
-    let pairs = merged
-        .overlaps
-        .into_iter()
-        .map(|overlap| (overlap.first, overlap.second));
+    let pairs = merged.overlaps.into_iter().map(|overlap| (overlap.first, overlap.second));
     (merged.text, pairs.collect())
 }
 
@@ -39,22 +36,12 @@ fn edits_of_different_lines_both_apply() {
 #[test]
 fn edits_of_different_words_in_one_line_both_apply() {
     assert_eq!(
-        clean(
-            "Buy milk and bread\n",
-            "Buy oat milk and bread\n",
-            "Buy milk and rye bread\n"
-        ),
+        clean("Buy milk and bread\n", "Buy oat milk and bread\n", "Buy milk and rye bread\n"),
         "Buy oat milk and rye bread\n"
     );
-    assert_eq!(
-        clean("- [ ] call Ann", "- [x] call Ann", "- [ ] call Bob"),
-        "- [x] call Bob"
-    );
+    assert_eq!(clean("- [ ] call Ann", "- [x] call Ann", "- [ ] call Bob"), "- [x] call Bob");
     assert_eq!(clean("a b c\n", "a c\n", "a b d\n"), "a d\n");
-    assert_eq!(
-        clean("買う牛乳", "買う牛乳パン", "今買う牛乳"),
-        "今買う牛乳パン"
-    );
+    assert_eq!(clean("買う牛乳", "買う牛乳パン", "今買う牛乳"), "今買う牛乳パン");
 }
 
 #[test]
@@ -73,10 +60,7 @@ fn words_that_both_rewrote_are_kept_as_two_lines() {
     // The last line has no end: still two lines, and still no end.
     assert_eq!(clash("a", "b", "c"), ("b\nc".into(), vec![pair("b", "c")]));
     // Half of one number and half of another would be neither.
-    assert_eq!(
-        clash("at 10:30\n", "at 11:30\n", "at 10:45\n").0,
-        "at 11:30\nat 10:45\n"
-    );
+    assert_eq!(clash("at 10:30\n", "at 11:30\n", "at 10:45\n").0, "at 11:30\nat 10:45\n");
 }
 
 #[test]
@@ -120,16 +104,10 @@ fn what_both_added_is_there_once() {
 
 #[test]
 fn words_added_at_one_place_are_all_kept() {
-    assert_eq!(
-        clean("buy milk\n", "buy milk eggs\n", "buy milk bread\n"),
-        "buy milk bread eggs\n"
-    );
+    assert_eq!(clean("buy milk\n", "buy milk eggs\n", "buy milk bread\n"), "buy milk bread eggs\n");
     assert_eq!(clash("b \n", "b a,\n", "b c,\n").0, "b a,\nb c,\n");
     // Two words never become one: what stands in the same empty place gets a line each.
-    assert_eq!(
-        clean("- [ ] \n", "- [ ] tea\n", "- [ ] rum\n"),
-        "- [ ] tea\n- [ ] rum\n"
-    );
+    assert_eq!(clean("- [ ] \n", "- [ ] tea\n", "- [ ] rum\n"), "- [ ] tea\n- [ ] rum\n");
 }
 
 #[test]
@@ -138,10 +116,7 @@ fn an_edit_wins_over_a_removal() {
         clash("a\nb c\nd\n", "a\nd\n", "a\nb x\nd\n"),
         ("a\nb x\nd\n".into(), vec![pair("", "b x")])
     );
-    assert_eq!(
-        clash("b c\n", "b x\n", ""),
-        ("b x\n".into(), vec![pair("b x", "")])
-    );
+    assert_eq!(clash("b c\n", "b x\n", ""), ("b x\n".into(), vec![pair("b x", "")]));
     // Of a removed passage only the edited line comes back.
     assert_eq!(
         clash("a\nb\nc\nd\n", "a\n", "a\nb\nC\nd\n"),
@@ -152,22 +127,13 @@ fn an_edit_wins_over_a_removal() {
 
 #[test]
 fn line_ends_stay_what_they_are() {
-    assert_eq!(
-        clean("a\r\nb\r\n", "a\r\nb\r\nx\r\n", "A\r\nb\r\n"),
-        "A\r\nb\r\nx\r\n"
-    );
+    assert_eq!(clean("a\r\nb\r\n", "a\r\nb\r\nx\r\n", "A\r\nb\r\n"), "A\r\nb\r\nx\r\n");
     assert_eq!(clash("a\r\n", "b\r\n", "c\r\n").0, "b\r\nc\r\n");
-    assert_eq!(
-        clean("a\r\nb", "a\r\nb\r\nx", "a\r\nb\r\ny"),
-        "a\r\nb\r\nx\r\ny"
-    );
+    assert_eq!(clean("a\r\nb", "a\r\nb\r\nx", "a\r\nb\r\ny"), "a\r\nb\r\nx\r\ny");
     // One side changed all line ends, the other a word.
     assert_eq!(clean("a\r\nb\r\n", "a\nb\n", "a\r\nc\r\n"), "a\nc\n");
     // A stray end in a text of the other kind stays where it is.
-    assert_eq!(
-        clean("a\r\nb\nc\r\n", "A\r\nb\nc\r\n", "a\r\nb\nC\r\n"),
-        "A\r\nb\nC\r\n"
-    );
+    assert_eq!(clean("a\r\nb\nc\r\n", "A\r\nb\nc\r\n", "a\r\nb\nC\r\n"), "A\r\nb\nC\r\n");
     // The end of the last line is a change like any other.
     assert_eq!(clean("a\nb", "a\nb\n", "A\nb"), "A\nb\n");
     assert_eq!(clean("a\nb\n", "a\nb", "A\nb\n"), "A\nb");
@@ -181,11 +147,7 @@ fn without_an_ancestor_the_common_lines_are_there_once() {
     assert_eq!(merged.text, "# list\nmilk\neggs\nrum\nend\n");
     assert_eq!(
         merged.overlaps,
-        [Overlap {
-            first: "eggs".into(),
-            second: "rum".into(),
-            ..Overlap::default()
-        }]
+        [Overlap { first: "eggs".into(), second: "rum".into(), ..Overlap::default() }]
     );
     assert_eq!(merge2("a\n", "a\nb\n"), TextMerge::clean("a\nb\n"));
     assert_eq!(merge2("a\nb", "a"), TextMerge::clean("a\nb"));
@@ -200,19 +162,14 @@ fn without_an_ancestor_the_common_lines_are_there_once() {
 fn noise(seed: u64, bytes: usize, words: u64, words_per_line: u64) -> String {
     let mut state = seed;
     let mut next = move || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state >> 33
     };
     let mut out = String::new();
     while out.len() < bytes {
         out.push_str(&format!("w{}", next() % words));
-        out.push(if next() % words_per_line == 0 {
-            '\n'
-        } else {
-            ' '
-        });
+        out.push(if next() % words_per_line == 0 { '\n' } else { ' ' });
     }
     out
 }
@@ -238,10 +195,7 @@ fn large_texts_without_likeness_take_a_bounded_time() {
         merge2(first, second);
         let took = start.elapsed();
         println!("{words} words, {per_line} a line: {took:?}");
-        assert!(
-            took.as_secs() < 10,
-            "{words} words, {per_line} a line: {took:?}"
-        );
+        assert!(took.as_secs() < 10, "{words} words, {per_line} a line: {took:?}");
     }
 }
 
@@ -254,10 +208,7 @@ fn text() -> impl Strategy<Value = String> {
         1 => Just("é".to_owned()),
         1 => Just("語".to_owned()),
     ];
-    let line = (
-        prop::collection::vec(word, 0..5),
-        prop_oneof![4 => Just(" "), 1 => Just("")],
-    )
+    let line = (prop::collection::vec(word, 0..5), prop_oneof![4 => Just(" "), 1 => Just("")])
         .prop_map(|(words, blank)| words.join(blank));
     (prop::collection::vec(line, 0..7), any::<bool>()).prop_map(|(lines, closed)| {
         let mut text = lines.join("\n");
@@ -270,12 +221,8 @@ fn text() -> impl Strategy<Value = String> {
 
 /// A text and two that come from it by a few edits of lines and words.
 fn family() -> impl Strategy<Value = [String; 3]> {
-    let edits = || {
-        prop::collection::vec(
-            (any::<prop::sample::Index>(), 0_u8..5, "[abxyz]{1,2}"),
-            0..4,
-        )
-    };
+    let edits =
+        || prop::collection::vec((any::<prop::sample::Index>(), 0_u8..5, "[abxyz]{1,2}"), 0..4);
     prop_oneof![
         [text(), text(), text()],
         (text(), edits(), edits()).prop_map(|(base, first, second)| {
@@ -307,11 +254,7 @@ fn sorted_lines(text: &str) -> Vec<&str> {
 }
 
 fn words_of(text: &str) -> BTreeSet<&str> {
-    tokens(text)
-        .into_iter()
-        .filter(tokens::Token::is_word)
-        .map(|token| token.text)
-        .collect()
+    tokens(text).into_iter().filter(tokens::Token::is_word).map(|token| token.text).collect()
 }
 
 proptest! {

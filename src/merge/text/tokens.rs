@@ -159,16 +159,11 @@ impl<'a> Lines<'a> {
     pub(super) fn of(text: &'a str) -> Self {
         let lines: Vec<_> = text
             .split_inclusive('\n')
-            .map(
-                |line| match (line.strip_suffix(CRLF), line.strip_suffix(LF)) {
-                    (Some(text), _) => Line { text, end: CRLF },
-                    (None, Some(text)) => Line { text, end: LF },
-                    (None, None) => Line {
-                        text: line,
-                        end: "",
-                    },
-                },
-            )
+            .map(|line| match (line.strip_suffix(CRLF), line.strip_suffix(LF)) {
+                (Some(text), _) => Line { text, end: CRLF },
+                (None, Some(text)) => Line { text, end: LF },
+                (None, None) => Line { text: line, end: "" },
+            })
             .collect();
         let closed = lines.last().map(|line| !line.end.is_empty());
         Self { lines, closed }
@@ -210,9 +205,7 @@ mod tests {
     fn words_keep_what_joins_them() {
         assert_eq!(
             cut("don't at 10:30, (a-b)."),
-            [
-                "don't", " ", "at", " ", "10:30", ",", " ", "(", "a-b", ")", "."
-            ]
+            ["don't", " ", "at", " ", "10:30", ",", " ", "(", "a-b", ")", "."]
         );
         assert_eq!(cut("https://x.org/a"), ["https", ":", "/", "/", "x.org/a"]);
         assert_eq!(cut("  a\n\nb"), ["  ", "a", "\n", "\n", "b"]);

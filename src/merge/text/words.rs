@@ -24,9 +24,7 @@ pub(super) struct WordMerge {
 pub(super) fn merge(base: &str, first: &str, second: &str) -> WordMerge {
     let texts = [tokens(base), tokens(first), tokens(second)];
     let mut numbers = Numbers::default();
-    let ids = texts
-        .each_ref()
-        .map(|tokens| numbers.of(tokens.iter().map(|token| token.text)));
+    let ids = texts.each_ref().map(|tokens| numbers.of(tokens.iter().map(|token| token.text)));
     let [base_ids, first_ids, second_ids] = &ids;
     let [base, first, second] = &texts;
     let mut parts = chunks(
@@ -34,14 +32,8 @@ pub(super) fn merge(base: &str, first: &str, second: &str) -> WordMerge {
         &bridge(diff(base_ids, first_ids), base),
         &bridge(diff(base_ids, second_ids), base),
     );
-    drop_echoes(&mut parts, first, second, |tokens| {
-        tokens.iter().any(Token::is_word)
-    });
-    let sides = Sides {
-        base,
-        first,
-        second,
-    };
+    drop_echoes(&mut parts, first, second, |tokens| tokens.iter().any(Token::is_word));
+    let sides = Sides { base, first, second };
     let mut merged = WordMerge::default();
     for (at, segment) in segments(parts, base).iter().enumerate() {
         if at > 0 {
@@ -94,10 +86,7 @@ fn segments(parts: Vec<Chunk>, base: &[Token<'_>]) -> Vec<Vec<Chunk>> {
         };
         if part.kind == Kind::Neither {
             for at in part.base.clone() {
-                if base
-                    .get(at)
-                    .is_some_and(|token| token.kind == TokenKind::LineFeed)
-                {
+                if base.get(at).is_some_and(|token| token.kind == TokenKind::LineFeed) {
                     push(cut(from, at), true);
                     from = at + 1;
                 }
@@ -145,15 +134,9 @@ impl<'t> Sides<'_, 't> {
             }
             merged.text.push_str(&second);
             let base = text(self.base, &whole(|part| &part.base));
-            let only_added = parts
-                .iter()
-                .all(|p| p.kind == Kind::Neither || p.base.is_empty());
+            let only_added = parts.iter().all(|p| p.kind == Kind::Neither || p.base.is_empty());
             if !only_added || has_words(&base) {
-                merged.overlaps.push(Overlap {
-                    base,
-                    first,
-                    second,
-                });
+                merged.overlaps.push(Overlap { base, first, second });
             }
         }
     }

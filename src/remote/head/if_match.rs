@@ -41,7 +41,8 @@ impl IfMatch {
         let (version, server_time) = (object.version.clone(), object.server_time);
         let bytes = collect(&meta, object, MANIFEST_BYTES_MAX).await?;
         let Some(version) = version else {
-            let detail = "the server gives meta.json no version, so nothing can be made to depend on it";
+            let detail =
+                "the server gives meta.json no version, so nothing can be made to depend on it";
             return Err(RemoteError::NoCommit { detail: detail.to_owned() });
         };
         Ok(HeadRead::Current(Box::new(HeadState {

@@ -188,7 +188,8 @@ impl Head for Rename {
 
     async fn found(&self, first: &Manifest) -> Result<()> {
         // Named after the remote, so that whoever makes this remote's head makes the same one.
-        let name: String = first.remote_id.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
+        let name: String =
+            first.remote_id.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
         let token = layout::head_token(&format!("0-{}", name.get(..12).unwrap_or(&name)))?;
         self.storage.write(&token, Bytes::new()).await?;
         Ok(())

@@ -29,10 +29,7 @@ pub(super) fn extract(text: &str, entries: &[Entry]) -> Option<String> {
 /// Tells whether a line is one that fences front matter.
 pub(super) fn is_fence(line: &str, closing: bool) -> bool {
     let line = line.strip_suffix('\n').unwrap_or(line);
-    let line = line
-        .strip_suffix('\r')
-        .unwrap_or(line)
-        .trim_end_matches([' ', '\t']);
+    let line = line.strip_suffix('\r').unwrap_or(line).trim_end_matches([' ', '\t']);
     line == "---" || closing && line == "..."
 }
 
@@ -62,24 +59,15 @@ pub(super) fn fill_yaml(layout: &str, values: &Values, fenced: bool) -> Option<S
         }
         lines.push(format!("{}{after}", member(before, source)));
     }
-    let eol = if layout
-        .split('\n')
-        .next()
-        .is_some_and(|line| line.ends_with('\r'))
-    {
+    let eol = if layout.split('\n').next().is_some_and(|line| line.ends_with('\r')) {
         "\r\n"
     } else {
         "\n"
     };
-    let missing = values
-        .iter()
-        .filter(|(key, _)| !used.contains(key.as_str()));
+    let missing = values.iter().filter(|(key, _)| !used.contains(key.as_str()));
     let mut added: Vec<String> = missing
         .map(|(key, source)| {
-            format!(
-                "{}{eol}",
-                member(&format!("{indent}{}:", yaml_key(key)), source)
-            )
+            format!("{}{eol}", member(&format!("{indent}{}:", yaml_key(key)), source))
         })
         .collect();
     let mut tail = Vec::new();
@@ -109,21 +97,12 @@ fn closing_fence(lines: &[String]) -> Option<usize> {
 /// Writes values into a JSON layout; commas are put where they belong, whatever a merge of lines
 /// made of them. `None` if the layout is not one.
 pub(super) fn fill_json(layout: &str, values: &Values) -> Option<String> {
-    let Split {
-        head,
-        members,
-        tail,
-        suffix,
-    } = split_json(layout)?;
+    let Split { head, members, tail, suffix } = split_json(layout)?;
     let mut used = BTreeSet::new();
     let mut kept: Vec<(&str, String, &str)> = Vec::new();
     for member in members {
         if let Some(source) = values.get(member.key).filter(|_| used.insert(member.key)) {
-            kept.push((
-                member.lead,
-                format!("{}{source}", member.name),
-                member.trail,
-            ));
+            kept.push((member.lead, format!("{}{source}", member.name), member.trail));
         }
     }
     let mut leads = kept.iter().map(|member| member.0).rev();
@@ -150,10 +129,7 @@ pub(super) fn fill_json(layout: &str, values: &Values) -> Option<String> {
         }
         _ => tail.to_owned(),
     };
-    for (key, source) in values
-        .iter()
-        .filter(|(key, _)| !used.contains(key.as_str()))
-    {
+    for (key, source) in values.iter().filter(|(key, _)| !used.contains(key.as_str())) {
         kept.push((&style, format!("{}{colon}{source}", quoted(key)), ""));
     }
     let mut out = head.to_owned();
@@ -206,27 +182,14 @@ fn split_json(layout: &str) -> Option<Split<'_>> {
             member.trail = trail;
         }
         if after.starts_with('}') {
-            return Some(Split {
-                head,
-                members,
-                tail: lead,
-                suffix: after,
-            });
+            return Some(Split { head, members, tail: lead, suffix: after });
         }
-        let name_end = after
-            .starts_with('"')
-            .then(|| string_length(after))
-            .flatten()?;
+        let name_end = after.starts_with('"').then(|| string_length(after)).flatten()?;
         let colon = after.get(name_end..)?.trim_start_matches(is_blank);
         let value = colon.strip_prefix(':')?.trim_start_matches(is_blank);
         let (key, next) = value.strip_prefix(MARK)?.split_once(MARK)?;
         let name = after.get(..after.len() - value.len())?;
-        members.push(Member {
-            lead,
-            name,
-            key,
-            trail: "",
-        });
+        members.push(Member { lead, name, key, trail: "" });
         rest = next;
     }
 }

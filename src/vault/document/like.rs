@@ -40,11 +40,7 @@ pub(super) fn read(format: Format, source: &str) -> Option<Value> {
     if format == Format::Json {
         return json::value(source).ok();
     }
-    let gap = if source.is_empty() || source.starts_with(['\r', '\n']) {
-        ""
-    } else {
-        " "
-    };
+    let gap = if source.is_empty() || source.starts_with(['\r', '\n']) { "" } else { " " };
     let mut entries = yaml::split(&format!("k:{gap}{source}\n")).ok()?.into_iter();
     match (entries.next(), entries.next()) {
         (Some(entry), None) => Some(entry.value),
@@ -86,11 +82,7 @@ fn block_string(text: &str, like: &str) -> Option<String> {
     };
     let mut out = header.to_owned();
     for line in lines.split('\n') {
-        if quoted(line)
-            .replace("\\\"", "")
-            .replace("\\\\", "")
-            .contains('\\')
-        {
+        if quoted(line).replace("\\\"", "").replace("\\\\", "").contains('\\') {
             return None;
         }
         out.push_str(eol);
@@ -112,20 +104,14 @@ fn block_list(format: Format, items: &[Value], like: &str) -> Option<String> {
         return None;
     };
     let (header, rest) = like.split_once('\n')?;
-    let first = rest
-        .lines()
-        .find(|line| line.trim_start().starts_with('-'))?;
+    let first = rest.lines().find(|line| line.trim_start().starts_with('-'))?;
     let indent = first.get(..first.len() - first.trim_start().len())?;
     let dash = format!("{indent}-");
     let starts = |line: &&str| {
         line.strip_prefix(dash.as_str())
             .is_some_and(|after| after.trim_start() != after || after.is_empty())
     };
-    let gap: String = first
-        .get(dash.len()..)?
-        .chars()
-        .take_while(|c| *c == ' ')
-        .collect();
+    let gap: String = first.get(dash.len()..)?.chars().take_while(|c| *c == ' ').collect();
     let gap = if gap.is_empty() { " ".to_owned() } else { gap };
     let mut segments: Vec<String> = Vec::new();
     let mut lead = String::new();
@@ -140,10 +126,7 @@ fn block_list(format: Format, items: &[Value], like: &str) -> Option<String> {
         return None;
     }
     let eol = eol_of(like);
-    let sample = segments
-        .first()
-        .and_then(|line| line.trim_start().get(1..))
-        .map(str::trim_start);
+    let sample = segments.first().and_then(|line| line.trim_start().get(1..)).map(str::trim_start);
     let sample = sample.map(str::to_owned);
     let mut old: Vec<Option<(Value, String)>> = old.into_iter().zip(segments).map(Some).collect();
     let mut out = format!("{header}\n{lead}");
@@ -170,10 +153,7 @@ fn flow_list(format: Format, items: &[Value], like: &str) -> Option<String> {
     let head = like.get(..old.first()?.0.start)?;
     let tail = like.get(old.last()?.0.end..)?;
     let opening = head.find('[').and_then(|at| head.get(at + 1..))?;
-    let between = old
-        .first()
-        .zip(old.get(1))
-        .and_then(|(a, b)| like.get(a.0.end..b.0.start));
+    let between = old.first().zip(old.get(1)).and_then(|(a, b)| like.get(a.0.end..b.0.start));
     let separator = match between {
         Some(between) if !between.contains('#') => between.to_owned(),
         _ if opening.contains('\n') && !opening.contains('#') => format!(",{opening}"),
@@ -197,9 +177,7 @@ fn flow_list(format: Format, items: &[Value], like: &str) -> Option<String> {
 }
 
 fn take_equal(old: &mut [Option<(Value, String)>], item: &Value) -> Option<String> {
-    let slot = old
-        .iter_mut()
-        .find(|slot| slot.as_ref().is_some_and(|(value, _)| value == item))?;
+    let slot = old.iter_mut().find(|slot| slot.as_ref().is_some_and(|(value, _)| value == item))?;
     slot.take().map(|(_, source)| source)
 }
 
@@ -246,8 +224,5 @@ fn map(format: Format, members: &Map<String, Value>, like: &str) -> Option<Strin
         Format::Markdown | Format::Text => fill_yaml(&layout, &values, false)?,
     };
     let filled = filled.strip_suffix('\n').unwrap_or(&filled);
-    Some(format!(
-        "{header}{}",
-        filled.strip_suffix('\r').unwrap_or(filled)
-    ))
+    Some(format!("{header}{}", filled.strip_suffix('\r').unwrap_or(filled)))
 }

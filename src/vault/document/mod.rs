@@ -91,17 +91,11 @@ pub struct Problem {
 
 impl Problem {
     fn new(reason: impl Into<String>) -> Self {
-        Self {
-            line: None,
-            reason: reason.into(),
-        }
+        Self { line: None, reason: reason.into() }
     }
 
     fn at(line: usize, reason: impl Into<String>) -> Self {
-        Self {
-            line: Some(line),
-            reason: reason.into(),
-        }
+        Self { line: Some(line), reason: reason.into() }
     }
 }
 
@@ -126,19 +120,11 @@ pub fn parse(format: Format, text: &str) -> Parsed {
     let parsed = parsed.and_then(|document| match render::assemble(format, &document) {
         // The law above does not rest on the splitters being right.
         Some(again) if again == text => Ok(document),
-        _ => Err(Problem::new(
-            "a spelling that larder could not give back unchanged",
-        )),
+        _ => Err(Problem::new("a spelling that larder could not give back unchanged")),
     });
     match parsed {
-        Ok(document) => Parsed {
-            document,
-            problem: None,
-        },
-        Err(problem) => Parsed {
-            document: whole(text),
-            problem: Some(problem),
-        },
+        Ok(document) => Parsed { document, problem: None },
+        Err(problem) => Parsed { document: whole(text), problem: Some(problem) },
     }
 }
 
@@ -161,10 +147,7 @@ pub fn respell(format: Format, value: Value, like: Option<&Content>) -> Content 
     let canonical = like::canonical(format, &value);
     let source = like.and_then(|like| like.source.as_deref());
     let spelled = source.map(|like| like::spell_like(format, &value, like));
-    Content {
-        value,
-        source: spelled.filter(|spelled| *spelled != canonical),
-    }
+    Content { value, source: spelled.filter(|spelled| *spelled != canonical) }
 }
 
 impl Document {
@@ -187,16 +170,11 @@ impl Document {
 
 fn is_name(text: &str, signs: &str) -> bool {
     (1..=64).contains(&text.len())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || signs.contains(c))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || signs.contains(c))
 }
 
 fn whole(text: &str) -> Document {
-    Document {
-        body: some_text(text),
-        ..Document::default()
-    }
+    Document { body: some_text(text), ..Document::default() }
 }
 
 fn some_text(text: &str) -> Option<String> {
@@ -206,11 +184,7 @@ fn some_text(text: &str) -> Option<String> {
 /// Splits `---` front matter off a text: opening fence with a byte order mark, inner text, closing
 /// fence, and the rest.
 fn split_fences(text: &str) -> Option<[&str; 4]> {
-    let start = if text.starts_with(BOM) {
-        BOM.len_utf8()
-    } else {
-        0
-    };
+    let start = if text.starts_with(BOM) { BOM.len_utf8() } else { 0 };
     let first = text.get(start..)?.split_inclusive('\n').next()?;
     if !first.ends_with('\n') || !is_fence(first, false) {
         return None;
@@ -238,11 +212,7 @@ fn parse_markdown(text: &str) -> Result<Document, Problem> {
             return Ok(whole(text));
         };
         let layout = Some(BOM.to_string());
-        return Ok(Document {
-            layout,
-            body: some_text(body),
-            ..Document::default()
-        });
+        return Ok(Document { layout, body: some_text(body), ..Document::default() });
     };
     let entries = yaml::split(inner).map_err(|problem| Problem {
         // The opening fence is the first line.
@@ -252,32 +222,20 @@ fn parse_markdown(text: &str) -> Result<Document, Problem> {
     let inner_layout = extract(inner, &entries).unwrap_or_default();
     let layout = Some(format!("{open}{inner_layout}{close}"));
     let fields = contents(Format::Markdown, inner, entries)?;
-    Ok(Document {
-        layout,
-        fields,
-        body: some_text(body),
-    })
+    Ok(Document { layout, fields, body: some_text(body) })
 }
 
 fn parse_json(text: &str) -> Result<Document, Problem> {
     if text.is_empty() {
         return Ok(Document::default());
     }
-    let start = if text.starts_with(BOM) {
-        BOM.len_utf8()
-    } else {
-        0
-    };
+    let start = if text.starts_with(BOM) { BOM.len_utf8() } else { 0 };
     let inner = text.get(start..).unwrap_or_default();
     let entries = json::split(inner)?;
     let layout = extract(inner, &entries).unwrap_or_default();
     let layout = Some(format!("{}{layout}", text.get(..start).unwrap_or_default()));
     let fields = contents(Format::Json, inner, entries)?;
-    Ok(Document {
-        layout,
-        fields,
-        body: None,
-    })
+    Ok(Document { layout, fields, body: None })
 }
 
 fn contents(
@@ -292,14 +250,10 @@ fn contents(
     for yaml::Entry { key, range, value } in entries {
         let field = field_of(&key);
         if key.chars().any(char::is_control) {
-            return Err(Problem::new(format!(
-                "a control character in the key {key:?}"
-            )));
+            return Err(Problem::new(format!("a control character in the key {key:?}")));
         }
         if field.len() > MAX_FIELD_NAME_BYTES {
-            return Err(Problem::new(format!(
-                "a key of more than {MAX_FIELD_NAME_BYTES} bytes"
-            )));
+            return Err(Problem::new(format!("a key of more than {MAX_FIELD_NAME_BYTES} bytes")));
         }
         let raw = text.get(range).unwrap_or_default();
         let source = (like::canonical(format, &value) != raw).then(|| raw.to_owned());

@@ -5,11 +5,7 @@
 /// `body`, `path` and everything that starts with `$` are larder's own; a user's key of such a name
 /// is stored as `$.key`, so that both can live in one entity.
 pub(super) fn field_of(key: &str) -> String {
-    if is_own(key) {
-        format!("$.{key}")
-    } else {
-        key.to_owned()
-    }
+    if is_own(key) { format!("$.{key}") } else { key.to_owned() }
 }
 
 /// Tells the key under which a field is written to a file, or `None` for a field that never is.
@@ -31,9 +27,7 @@ mod tests {
 
     #[test]
     fn own_names_are_escaped_and_come_back() {
-        for key in [
-            "body", "path", "$", "$deleted", "$.x", "$.$.x", "title", "", "Body",
-        ] {
+        for key in ["body", "path", "$", "$deleted", "$.x", "$.$.x", "title", "", "Body"] {
             let field = field_of(key);
             assert_eq!(key_of(&field), Some(key));
             assert!(field == key || field.starts_with("$."));

@@ -24,13 +24,7 @@ pub(super) struct Nodes<'e, 'a> {
 impl<'e, 'a> Nodes<'e, 'a> {
     pub(super) fn new(text: &'a str, events: &'e [Spanned<'a>]) -> Self {
         let events = events.iter().peekable();
-        Self {
-            text,
-            events,
-            anchors: BTreeMap::new(),
-            alias_bytes: 0,
-            end: 0,
-        }
+        Self { text, events, anchors: BTreeMap::new(), alias_bytes: 0, end: 0 }
     }
 
     /// Gives the next event as it is.
@@ -41,22 +35,13 @@ impl<'e, 'a> Nodes<'e, 'a> {
     /// Tells where the next event starts, if that event is a node.
     pub(super) fn peek_start(&mut self) -> Option<usize> {
         let (event, span) = self.events.peek()?;
-        if event.is_node() {
-            span.start.byte_offset()
-        } else {
-            None
-        }
+        if event.is_node() { span.start.byte_offset() } else { None }
     }
 
     /// Tells where the line of the next event starts, if that event is a node.
     pub(super) fn peek_line_start(&mut self) -> Option<usize> {
         let at = self.peek_start()?;
-        Some(
-            self.text
-                .get(..at)?
-                .rfind('\n')
-                .map_or(0, |newline| newline + 1),
-        )
+        Some(self.text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1))
     }
 
     /// Reads the next node; with it comes the end of its last byte (0 if it has none).
@@ -195,10 +180,7 @@ fn check_tag(tag: Option<&Tag>, expected: &str, line: usize) -> Result<(), Probl
 }
 
 fn unknown_tag(tag: &Tag, line: usize) -> Problem {
-    Problem::at(
-        line,
-        format!("the tag `{}`, which larder does not know", tag.original()),
-    )
+    Problem::at(line, format!("the tag `{}`, which larder does not know", tag.original()))
 }
 
 fn scalar(

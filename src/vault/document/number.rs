@@ -10,21 +10,13 @@ pub(super) fn number(raw: &str) -> Option<Number> {
     if !looks_like_number(raw) {
         return None;
     }
-    if raw
-        .bytes()
-        .all(|byte| byte == b'-' || byte.is_ascii_digit())
-        && raw != "-0"
-    {
+    if raw.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) && raw != "-0" {
         return integer(raw);
     }
     let value: f64 = raw.parse().ok()?;
     let mantissa = raw.split(['e', 'E']).next().unwrap_or_default();
     let underflow = value == 0.0 && mantissa.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
-    if underflow {
-        None
-    } else {
-        Number::from_f64(value)
-    }
+    if underflow { None } else { Number::from_f64(value) }
 }
 
 /// Tells whether the text follows JSON's grammar for numbers, whatever their size.
@@ -80,11 +72,7 @@ mod tests {
             ("0.1", "0.1"),
             ("5e-324", "5e-324"),
         ] {
-            assert_eq!(
-                number(raw).map(|n| n.to_string()).as_deref(),
-                Some(spelled),
-                "{raw}"
-            );
+            assert_eq!(number(raw).map(|n| n.to_string()).as_deref(), Some(spelled), "{raw}");
         }
         for raw in [
             "",

@@ -44,13 +44,8 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 5] = [
-        Self::Nothing,
-        Self::BadSources,
-        Self::Sources,
-        Self::Layout,
-        Self::Both,
-    ];
+    const ALL: [Self; 5] =
+        [Self::Nothing, Self::BadSources, Self::Sources, Self::Layout, Self::Both];
 
     fn take(self, format: Format, document: &Document) -> Document {
         let mut taken = match self {
@@ -84,9 +79,7 @@ pub(super) fn assemble(format: Format, document: &Document) -> Option<String> {
         if !body.is_empty() {
             // No file looks like this: somebody gave an entity with a text a path that ends in
             // `.json`. The text is not lost.
-            values
-                .entry("body".to_owned())
-                .or_insert_with(|| quoted(body));
+            values.entry("body".to_owned()).or_insert_with(|| quoted(body));
         }
         return fill_json(layout.unwrap_or("{\n}\n"), &values);
     }
@@ -106,20 +99,12 @@ fn means(format: Format, text: &str, written: &BTreeMap<&str, &Content>, body: &
     let fields = &parsed.document.fields;
     parsed.document.body.as_deref().unwrap_or_default() == body
         && fields.len() == written.len()
-        && fields
-            .iter()
-            .zip(written)
-            .all(|(a, b)| a.0 == b.0 && a.1.value == b.1.value)
+        && fields.iter().zip(written).all(|(a, b)| a.0 == b.0 && a.1.value == b.1.value)
 }
 
 fn written_fields(document: &Document) -> BTreeMap<&str, &Content> {
-    let fields = document
-        .fields
-        .iter()
-        .filter(|(field, _)| key_of(field).is_some());
-    fields
-        .map(|(field, content)| (field.as_str(), content))
-        .collect()
+    let fields = document.fields.iter().filter(|(field, _)| key_of(field).is_some());
+    fields.map(|(field, content)| (field.as_str(), content)).collect()
 }
 
 /// Drops the sources that do not read as their value on their own.
@@ -148,11 +133,7 @@ fn canonical(format: Format, document: &Document) -> Document {
 }
 
 fn fresh_layout(format: Format, document: &Document) -> String {
-    let eol = if document
-        .layout
-        .as_ref()
-        .is_some_and(|layout| layout.contains("\r\n"))
-    {
+    let eol = if document.layout.as_ref().is_some_and(|layout| layout.contains("\r\n")) {
         "\r\n"
     } else {
         "\n"

@@ -29,11 +29,7 @@ pub(super) fn yaml_item(value: &Value) -> String {
 
 /// Spells a key of front matter.
 pub(super) fn yaml_key(key: &str) -> String {
-    if is_plain(key, true) {
-        key.to_owned()
-    } else {
-        quoted(key)
-    }
+    if is_plain(key, true) { key.to_owned() } else { quoted(key) }
 }
 
 /// Spells a value as JSON in one line, with a blank after `,` and `:`.
@@ -86,10 +82,7 @@ pub(super) fn is_scalar(value: &Value) -> bool {
 /// blanks that nobody can tell from a plain one.
 fn is_printable(char: char) -> bool {
     !char.is_control()
-        && !matches!(
-            char,
-            '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
-        )
+        && !matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
         && (!char.is_whitespace() || matches!(char, ' ' | '\u{a0}' | '\u{3000}'))
 }
 
@@ -107,9 +100,7 @@ pub(super) fn has_plain_shape(text: &str, in_flow: bool) -> bool {
         && !text.ends_with([' ', ':'])
         && !text.contains(": ")
         && !text.contains(" #")
-        && text
-            .chars()
-            .all(|c| c == ' ' || is_printable(c) && !c.is_whitespace())
+        && text.chars().all(|c| c == ' ' || is_printable(c) && !c.is_whitespace())
         && !(in_flow && text.contains([',', '[', ']', '{', '}']))
 }
 
@@ -119,17 +110,13 @@ pub(super) fn is_ambiguous(text: &str) -> bool {
         return true;
     }
     let lower = text.to_ascii_lowercase();
-    if matches!(
-        lower.as_str(),
-        "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null"
-    ) {
+    if matches!(lower.as_str(), "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null")
+    {
         return true;
     }
     // Octals, sexagesimals, dates and the like: made of digits and a few letters and signs.
     text.starts_with(|c: char| c.is_ascii_digit())
-        && lower
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || b"xozt_.:+- ".contains(&byte))
+        && lower.bytes().all(|byte| byte.is_ascii_hexdigit() || b"xozt_.:+- ".contains(&byte))
 }
 
 #[cfg(test)]
@@ -140,16 +127,9 @@ mod tests {
 
     #[test]
     fn strings_are_plain_only_where_every_reader_agrees() {
-        for text in [
-            "Buy milk",
-            "a:b",
-            "http://x.org/#a",
-            "2 eggs",
-            "größer",
-            "買う",
-            "x, y",
-            "it's",
-        ] {
+        for text in
+            ["Buy milk", "a:b", "http://x.org/#a", "2 eggs", "größer", "買う", "x, y", "it's"]
+        {
             assert_eq!(yaml(&json!(text)), text);
         }
         for text in [
@@ -203,10 +183,7 @@ mod tests {
 
     #[test]
     fn lists_of_scalars_are_flow_and_the_rest_is_json() {
-        assert_eq!(
-            yaml(&json!(["a", "b, c", 1, null])),
-            "[a, \"b, c\", 1, null]"
-        );
+        assert_eq!(yaml(&json!(["a", "b, c", 1, null])), "[a, \"b, c\", 1, null]");
         assert_eq!(yaml(&json!([["a"], {"k": "v"}])), r#"[["a"], {"k": "v"}]"#);
         assert_eq!(yaml(&json!({"k": [1, 2]})), r#"{"k": [1, 2]}"#);
         assert_eq!(yaml(&json!([])), "[]");

@@ -5,11 +5,7 @@ use super::*;
 
 fn fields_of(format: Format, text: &str) -> Parsed {
     let parsed = parse(format, text);
-    assert_eq!(
-        render(format, &parsed.document),
-        text,
-        "not lossless: {text:?}"
-    );
+    assert_eq!(render(format, &parsed.document), text, "not lossless: {text:?}");
     parsed
 }
 
@@ -35,35 +31,17 @@ fn one(inner: &str, value: Value, source: Option<&str>) {
 fn scalars_mean_what_stands_there() {
     one("a: Buy milk\n", json!("Buy milk"), None);
     one("a:   Buy milk  \n", json!("Buy milk"), None);
-    one(
-        "a: 'Buy milk' # soon\n",
-        json!("Buy milk"),
-        Some("'Buy milk'"),
-    );
+    one("a: 'Buy milk' # soon\n", json!("Buy milk"), Some("'Buy milk'"));
     one("a: \"x\\ty\"\n", json!("x\ty"), None);
     one("a: 12\n", json!(12), None);
     one("a: 1.10\n", json!(1.1), Some("1.10"));
     one("a: 1.0\n", json!(1.0), None);
-    for raw in [
-        "007",
-        "1_000",
-        "0o7",
-        "0x1F",
-        "no",
-        "Yes",
-        "on",
-        "2026-11-20",
-        "12:30",
-        ".inf",
-        "+1",
-    ] {
+    for raw in
+        ["007", "1_000", "0o7", "0x1F", "no", "Yes", "on", "2026-11-20", "12:30", ".inf", "+1"]
+    {
         one(&format!("a: {raw}\n"), json!(raw), Some(raw));
     }
-    one(
-        "a: 9007199254740993\n",
-        json!("9007199254740993"),
-        Some("9007199254740993"),
-    );
+    one("a: 9007199254740993\n", json!("9007199254740993"), Some("9007199254740993"));
     one("a: null\n", Value::Null, None);
     one("a: ~\n", Value::Null, Some("~"));
     one("a:\n", Value::Null, Some(""));
@@ -82,40 +60,20 @@ fn scalars_mean_what_stands_there() {
 
 #[test]
 fn values_over_several_lines_keep_their_text() {
-    one(
-        "a:\n- x\n- y # why\n\n# end\n",
-        json!(["x", "y"]),
-        Some("\n- x\n- y # why"),
-    );
-    one(
-        "a: # mine\n  - x\n  -\n",
-        json!(["x", null]),
-        Some("# mine\n  - x\n  -"),
-    );
-    one(
-        "a: [x,\n  y]  # c\n",
-        json!(["x", "y"]),
-        Some("[x,\n  y]  # c"),
-    );
+    one("a:\n- x\n- y # why\n\n# end\n", json!(["x", "y"]), Some("\n- x\n- y # why"));
+    one("a: # mine\n  - x\n  -\n", json!(["x", null]), Some("# mine\n  - x\n  -"));
+    one("a: [x,\n  y]  # c\n", json!(["x", "y"]), Some("[x,\n  y]  # c"));
     one(
         "a: |\n  x\n  # no comment\n# comment\n",
         json!("x\n# no comment\n"),
         Some("|\n  x\n  # no comment"),
     );
     one("a: |+\n  x\n\n", json!("x\n\n"), Some("|+\n  x\n"));
-    one(
-        "a: |2-\n    x\n   y\n",
-        json!("  x\n y"),
-        Some("|2-\n    x\n   y"),
-    );
+    one("a: |2-\n    x\n   y\n", json!("  x\n y"), Some("|2-\n    x\n   y"));
     one("a: >-\n  x\n  y\n", json!("x y"), Some(">-\n  x\n  y"));
     one("a: x\n  y\n", json!("x y"), Some("x\n  y"));
     one("a: 'x\n\n  y'\n", json!("x\ny"), Some("'x\n\n  y'"));
-    one(
-        "a:\n  b: 1\n  c: [x]\n",
-        json!({"b": 1, "c": ["x"]}),
-        Some("\n  b: 1\n  c: [x]"),
-    );
+    one("a:\n  b: 1\n  c: [x]\n", json!({"b": 1, "c": ["x"]}), Some("\n  b: 1\n  c: [x]"));
     one("a:\n  x\n", json!("x"), Some("\n  x"));
     one("a: [x, \"y, z\"]\n", json!(["x", "y, z"]), None);
     assert_fields(
@@ -139,48 +97,22 @@ fn values_over_several_lines_keep_their_text() {
 #[test]
 fn line_ends_marks_and_fences_stay_in_the_layout() {
     for (text, layout, body) in [
-        (
-            "---\r\na: 1\r\n---\r\nx",
-            "---\r\na: \0a\0\r\n---\r\n",
-            Some("x"),
-        ),
-        (
-            "\u{feff}---\na: 1\n---\n",
-            "\u{feff}---\na: \0a\0\n---\n",
-            None,
-        ),
+        ("---\r\na: 1\r\n---\r\nx", "---\r\na: \0a\0\r\n---\r\n", Some("x")),
+        ("\u{feff}---\na: 1\n---\n", "\u{feff}---\na: \0a\0\n---\n", None),
         ("---\na: 1\n---", "---\na: \0a\0\n---", None),
-        (
-            "---  \na: 1\n...\t\n---\nx\n",
-            "---  \na: \0a\0\n...\t\n",
-            Some("---\nx\n"),
-        ),
+        ("---  \na: 1\n...\t\n---\nx\n", "---  \na: \0a\0\n...\t\n", Some("---\nx\n")),
         ("---\n---\nx", "---\n---\n", Some("x")),
-        (
-            "---\n# only a comment\n\n---\n",
-            "---\n# only a comment\n\n---\n",
-            None,
-        ),
-        (
-            "---\na: x\r\nb:\n- 1\r\n- 2\n---\n",
-            "---\na: \0a\0\r\nb:\0b\0\n---\n",
-            None,
-        ),
+        ("---\n# only a comment\n\n---\n", "---\n# only a comment\n\n---\n", None),
+        ("---\na: x\r\nb:\n- 1\r\n- 2\n---\n", "---\na: \0a\0\r\nb:\0b\0\n---\n", None),
     ] {
         let parsed = fields_of(Format::Markdown, text);
         assert_eq!(parsed.problem, None, "{text:?}");
         assert_eq!(parsed.document.layout.as_deref(), Some(layout));
         assert_eq!(parsed.document.body.as_deref(), body);
     }
-    for text in [
-        "",
-        "x",
-        "---",
-        "---\na: 1\n",
-        " ---\na: 1\n---\n",
-        "----\n---\n",
-        "x\n---\na: 1\n---\n",
-    ] {
+    for text in
+        ["", "x", "---", "---\na: 1\n", " ---\na: 1\n---\n", "----\n---\n", "x\n---\na: 1\n---\n"]
+    {
         let parsed = fields_of(Format::Markdown, text);
         assert_eq!((parsed.problem, parsed.document), (None, whole(text)));
     }
@@ -230,13 +162,8 @@ fn front_matter_that_is_not_read_stays_text() {
     ] {
         let text = format!("---\n{inner}---\nBody\n");
         let parsed = fields_of(Format::Markdown, &text);
-        let problem = parsed
-            .problem
-            .unwrap_or_else(|| panic!("no problem in {inner:?}"));
-        assert!(
-            line.is_none() || problem.line == line,
-            "{inner:?}: {problem}"
-        );
+        let problem = parsed.problem.unwrap_or_else(|| panic!("no problem in {inner:?}"));
+        assert!(line.is_none() || problem.line == line, "{inner:?}: {problem}");
         assert_eq!(parsed.document, whole(&text));
     }
 }
@@ -307,13 +234,7 @@ fn the_id_and_the_type_are_those_of_the_file() {
     let of = |text: &str| parse(Format::Json, text).document;
     assert_eq!(of(r#"{"id": "a-B_9"}"#).id().as_deref(), Some("a-B_9"));
     assert_eq!(of(r#"{"id": 42}"#).id().as_deref(), Some("42"));
-    for text in [
-        r#"{"id": ""}"#,
-        r#"{"id": "a b"}"#,
-        r#"{"id": 1.0}"#,
-        r#"{"id": -1}"#,
-        "{}",
-    ] {
+    for text in [r#"{"id": ""}"#, r#"{"id": "a b"}"#, r#"{"id": 1.0}"#, r#"{"id": -1}"#, "{}"] {
         assert_eq!(of(text).id(), None);
     }
     assert_eq!(of(r#"{"type": "task"}"#).type_name(), Some("task"));
@@ -357,63 +278,38 @@ fn a_change_touches_its_own_lines_only() {
         changed(Format::Markdown, "\u{feff}x", |d| set(d, "a", 1)),
         "\u{feff}---\na: 1\n---\nx"
     );
-    assert_eq!(
-        changed(Format::Markdown, "x", |d| set(d, "no", 1)),
-        "---\n\"no\": 1\n---\nx"
-    );
+    assert_eq!(changed(Format::Markdown, "x", |d| set(d, "no", 1)), "---\n\"no\": 1\n---\nx");
 }
 
 #[test]
 fn json_members_come_and_go_with_their_commas() {
     let text = "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3\n}\n";
     let without = |names: &[&str]| {
-        changed(Format::Json, text, |d| {
-            d.fields.retain(|name, _| !names.contains(&name.as_str()))
-        })
+        changed(Format::Json, text, |d| d.fields.retain(|name, _| !names.contains(&name.as_str())))
     };
     assert_eq!(without(&["a"]), "{\n  \"b\": 2,\n  \"c\": 3\n}\n");
     assert_eq!(without(&["b"]), "{\n  \"a\": 1,\n  \"c\": 3\n}\n");
     assert_eq!(without(&["c"]), "{\n  \"a\": 1,\n  \"b\": 2\n}\n");
     assert_eq!(without(&["a", "b", "c"]), "{\n}\n");
     let with = |text: &str| changed(Format::Json, text, |d| set(d, "z", "v"));
-    assert_eq!(
-        with(text),
-        "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3,\n  \"z\": \"v\"\n}\n"
-    );
+    assert_eq!(with(text), "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3,\n  \"z\": \"v\"\n}\n");
     assert_eq!(with("{}"), "{\n  \"z\": \"v\"\n}");
     assert_eq!(with("{\n}\n"), "{\n  \"z\": \"v\"\n}\n");
     assert_eq!(with("{\"a\":1}"), "{\"a\":1, \"z\":\"v\"}");
-    assert_eq!(
-        with("{ \"a\": 1, \"b\": 2 }"),
-        "{ \"a\": 1, \"b\": 2, \"z\": \"v\" }"
-    );
-    let api = Document {
-        fields: parse(Format::Json, text).document.fields,
-        ..Document::default()
-    };
+    assert_eq!(with("{ \"a\": 1, \"b\": 2 }"), "{ \"a\": 1, \"b\": 2, \"z\": \"v\" }");
+    let api = Document { fields: parse(Format::Json, text).document.fields, ..Document::default() };
     assert_eq!(render(Format::Json, &api), text);
-    assert_eq!(
-        render(Format::Markdown, &api),
-        "---\na: 1\nb: 2\nc: 3\n---\n"
-    );
+    assert_eq!(render(Format::Markdown, &api), "---\na: 1\nb: 2\nc: 3\n---\n");
     assert_eq!(render(Format::Text, &api), "");
 }
 
 #[test]
 fn a_layout_that_a_merge_broke_gives_way() {
-    let fields: BTreeMap<String, Content> = [("a", 1), ("b", 2), ("c", 3)]
-        .map(|(k, v)| (k.to_owned(), Content::new(v)))
-        .into();
+    let fields: BTreeMap<String, Content> =
+        [("a", 1), ("b", 2), ("c", 3)].map(|(k, v)| (k.to_owned(), Content::new(v))).into();
     let with = |format, layout: &str| {
         let layout = Some(layout.to_owned());
-        render(
-            format,
-            &Document {
-                layout,
-                fields: fields.clone(),
-                body: None,
-            },
-        )
+        render(format, &Document { layout, fields: fields.clone(), body: None })
     };
     let json = "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": 3\n}\n";
     for layout in [
@@ -442,77 +338,37 @@ fn a_layout_that_a_merge_broke_gives_way() {
 fn sources_that_do_not_fit_give_way() {
     let with = |layout: &str, value: Value, source: &str| {
         let fields = BTreeMap::from([("a".to_owned(), Content::with_source(value, source))]);
-        render(
-            Format::Markdown,
-            &Document {
-                layout: Some(layout.to_owned()),
-                fields,
-                body: None,
-            },
-        )
+        render(Format::Markdown, &Document { layout: Some(layout.to_owned()), fields, body: None })
     };
-    assert_eq!(
-        with("---\na: \0a\0\n---\n", json!("x"), "'x'"),
-        "---\na: 'x'\n---\n"
-    );
-    assert_eq!(
-        with("---\na: \0a\0\n---\n", json!("x"), "'y'"),
-        "---\na: x\n---\n"
-    );
-    assert_eq!(
-        with("---\na: \0a\0\n---\n", json!("x"), "x\n---\nevil"),
-        "---\na: x\n---\n"
-    );
-    assert_eq!(
-        with("---\na: \0a\0\n---\n", json!("x"), "*gone"),
-        "---\na: x\n---\n"
-    );
-    assert_eq!(
-        with("---\na: \0a\0\n---\n", json!("x"), "x\nb: evil"),
-        "---\na: x\n---\n"
-    );
+    assert_eq!(with("---\na: \0a\0\n---\n", json!("x"), "'x'"), "---\na: 'x'\n---\n");
+    assert_eq!(with("---\na: \0a\0\n---\n", json!("x"), "'y'"), "---\na: x\n---\n");
+    assert_eq!(with("---\na: \0a\0\n---\n", json!("x"), "x\n---\nevil"), "---\na: x\n---\n");
+    assert_eq!(with("---\na: \0a\0\n---\n", json!("x"), "*gone"), "---\na: x\n---\n");
+    assert_eq!(with("---\na: \0a\0\n---\n", json!("x"), "x\nb: evil"), "---\na: x\n---\n");
     assert_eq!(
         with("---\na: \0a\0 # c\n---\n", json!("x\n"), "|\n  x"),
         "---\na: \"x\\n\" # c\n---\n"
     );
-    let fenced = Document {
-        body: Some("---\na: 1\n---\n".into()),
-        ..Document::default()
-    };
-    assert_eq!(
-        render(Format::Markdown, &fenced),
-        "---\n---\n---\na: 1\n---\n"
-    );
+    let fenced = Document { body: Some("---\na: 1\n---\n".into()), ..Document::default() };
+    assert_eq!(render(Format::Markdown, &fenced), "---\n---\n---\na: 1\n---\n");
 }
 
 #[test]
 fn a_merged_value_is_spelled_like_the_older_one() {
     let like = |old: &str, value: Value| spell(&value, Some(old));
-    assert_eq!(
-        like("\n- a\n- 'b' # why\n- c", json!(["a", "b", "d"])),
-        "\n- a\n- 'b' # why\n- d"
-    );
+    assert_eq!(like("\n- a\n- 'b' # why\n- c", json!(["a", "b", "d"])), "\n- a\n- 'b' # why\n- d");
     assert_eq!(
         like("# mine\r\n  -  \"a\"", json!(["a", "no", "b"])),
         "# mine\r\n  -  \"a\"\r\n  -  \"no\"\r\n  -  \"b\""
     );
     assert_eq!(like("\n- a", json!([])), "[]");
-    assert_eq!(
-        like("[ a, 'b' ]", json!(["b", "c", "d, e"])),
-        "[ 'b', c, \"d, e\" ]"
-    );
-    assert_eq!(
-        like("[\n  a,\n  b,\n]", json!(["a", "b", "c"])),
-        "[\n  a,\n  b,\n  c,\n]"
-    );
+    assert_eq!(like("[ a, 'b' ]", json!(["b", "c", "d, e"])), "[ 'b', c, \"d, e\" ]");
+    assert_eq!(like("[\n  a,\n  b,\n]", json!(["a", "b", "c"])), "[\n  a,\n  b,\n  c,\n]");
     assert_eq!(like("'old'", json!("it's")), "'it''s'");
     assert_eq!(like("\"old\"", json!("new")), "\"new\"");
     assert_eq!(like("'old'", json!("a\nb")), "\"a\\nb\"");
     assert_eq!(like("2026-11-20", json!("2026-11-21")), "2026-11-21");
-    assert_eq!(
-        like("|\n    a\n    b", json!("c\n\nd\n")),
-        "|\n    c\n\n    d"
-    );
+    assert_eq!(like("|\n    a\n    b", json!("c\n\nd\n")), "|\n    c\n\n    d");
     assert_eq!(like("|\r\n  a", json!("c\nd")), "|-\r\n  c\r\n  d");
     assert_eq!(
         like(
@@ -522,10 +378,7 @@ fn a_merged_value_is_spelled_like_the_older_one() {
         "\n  # first\n  x: 'a' # one\n  y:\n    - 1\n    - 2\n  z: true"
     );
     assert_eq!(
-        like(
-            "\n- name: x\n  qty: 1\n- y",
-            json!([{"name": "x", "qty": 1}, {"k": 2}])
-        ),
+        like("\n- name: x\n  qty: 1\n- y", json!([{"name": "x", "qty": 1}, {"k": 2}])),
         "\n- name: x\n  qty: 1\n- {\"k\": 2}"
     );
     assert_eq!(like("garbage: [", json!(["a"])), "[a]");
@@ -534,15 +387,9 @@ fn a_merged_value_is_spelled_like_the_older_one() {
     assert_eq!(new.source.as_deref(), Some("[\n    \"a\",\n    \"b\"\n  ]"));
     let old = Content::with_source(json!({"k": 1}), "{\n    \"k\": 1\n  }");
     let new = respell(Format::Json, json!({"k": 1, "l": 2}), Some(&old));
-    assert_eq!(
-        new.source.as_deref(),
-        Some("{\n    \"k\": 1,\n    \"l\": 2\n  }")
-    );
+    assert_eq!(new.source.as_deref(), Some("{\n    \"k\": 1,\n    \"l\": 2\n  }"));
     assert_eq!(respell(Format::Json, json!("x"), None), Content::new("x"));
-    assert_eq!(
-        respell(Format::Markdown, json!("x"), Some(&Content::new("y"))),
-        Content::new("x")
-    );
+    assert_eq!(respell(Format::Markdown, json!("x"), Some(&Content::new("y"))), Content::new("x"));
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -590,8 +437,8 @@ fn value() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::Bool),
         (-(1i64 << 53)..=(1i64 << 53)).prop_map(Value::from),
-        any::<f64>().prop_filter_map("finite", |f| serde_json::Number::from_f64(f)
-            .map(Value::Number)),
+        any::<f64>()
+            .prop_filter_map("finite", |f| serde_json::Number::from_f64(f).map(Value::Number)),
         text().prop_map(Value::String),
     ];
     leaf.prop_recursive(3, 24, 5, |inner| {
@@ -677,10 +524,7 @@ const FRAGMENTS: [&str; 60] = [
 ];
 
 fn cases() -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -29,15 +29,9 @@ pub(super) type Spanned<'a> = (Event<'a>, Span);
 /// # Errors
 /// Anything that is not a plain list of `key: value` with unique keys, with the line in `text`.
 pub(super) fn split(text: &str) -> Result<Vec<Entry>, Problem> {
-    let lone = text
-        .bytes()
-        .zip(text.bytes().skip(1))
-        .position(|(a, b)| a == b'\r' && b != b'\n');
+    let lone = text.bytes().zip(text.bytes().skip(1)).position(|(a, b)| a == b'\r' && b != b'\n');
     if let Some(at) = lone {
-        return Err(Problem::at(
-            line_of(text, at),
-            "a line ends with a bare carriage return",
-        ));
+        return Err(Problem::at(line_of(text, at), "a line ends with a bare carriage return"));
     }
     if let Some(at) = text.find('\0') {
         return Err(Problem::at(line_of(text, at), "a NUL character"));
@@ -49,10 +43,7 @@ pub(super) fn split(text: &str) -> Result<Vec<Entry>, Problem> {
         Some((Event::Scalar(..), span)) if span.is_empty() => return Ok(Vec::new()),
         Some((Event::MappingStart(StructureStyle::Block, 0, None), _)) => {}
         Some((_, span)) => {
-            return Err(Problem::at(
-                span.start.line(),
-                "not a list of `key: value` lines",
-            ));
+            return Err(Problem::at(span.start.line(), "not a list of `key: value` lines"));
         }
     }
     let mut entries = Vec::new();
@@ -63,10 +54,7 @@ pub(super) fn split(text: &str) -> Result<Vec<Entry>, Problem> {
         }
         let (key, after_colon) = read_key(text, event, span)?;
         if !keys.insert(key.clone()) {
-            return Err(Problem::at(
-                span.start.line(),
-                format!("the key `{key}` is there twice"),
-            ));
+            return Err(Problem::at(span.start.line(), format!("the key `{key}` is there twice")));
         }
         let (value, end) = nodes.value()?;
         let limit = nodes.peek_line_start().unwrap_or(text.len());
@@ -87,10 +75,7 @@ pub(super) fn flow_items(source: &str) -> Option<Vec<(Range<usize>, Value)>> {
     let mut nodes = Nodes::new(&text, &events);
     nodes.next()?;
     nodes.next()?;
-    if !matches!(
-        nodes.next()?.0,
-        Event::SequenceStart(StructureStyle::Flow, ..)
-    ) {
+    if !matches!(nodes.next()?.0, Event::SequenceStart(StructureStyle::Flow, ..)) {
         return None;
     }
     let mut items = Vec::new();
@@ -130,23 +115,12 @@ fn read_events(text: &str) -> Result<Vec<Spanned<'_>>, Problem> {
 /// Reads a key and finds the end of its colon.
 fn read_key(text: &str, event: &Event<'_>, span: &Span) -> Result<(String, usize), Problem> {
     let line = span.start.line();
-    let odd = || {
-        Problem::at(
-            line,
-            "a key that is not plain text before a colon on its own line",
-        )
-    };
+    let odd = || Problem::at(line, "a key that is not plain text before a colon on its own line");
     let Event::Scalar(key, _, 0, None) = event else {
         return Err(odd());
     };
-    let range = span
-        .byte_range()
-        .filter(|range| !range.is_empty())
-        .ok_or_else(odd)?;
-    let (before, after) = text
-        .get(..range.start)
-        .zip(text.get(range.end..))
-        .ok_or_else(odd)?;
+    let range = span.byte_range().filter(|range| !range.is_empty()).ok_or_else(odd)?;
+    let (before, after) = text.get(..range.start).zip(text.get(range.end..)).ok_or_else(odd)?;
     let indent = before.rsplit('\n').next().unwrap_or_default();
     if !indent.bytes().all(|byte| byte == b' ') {
         return Err(odd());
@@ -154,9 +128,7 @@ fn read_key(text: &str, event: &Event<'_>, span: &Span) -> Result<(String, usize
     let blanks = after.len() - after.trim_start_matches([' ', '\t']).len();
     let after_colon = range.end + blanks + 1;
     let rest = text.get(after_colon..).ok_or_else(odd)?;
-    if !after
-        .get(blanks..)
-        .is_some_and(|rest| rest.starts_with(':'))
+    if !after.get(blanks..).is_some_and(|rest| rest.starts_with(':'))
         || !(rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
         || key.chars().any(char::is_control)
     {
@@ -180,16 +152,9 @@ fn value_range(text: &str, after_colon: usize, end: usize, limit: usize) -> Rang
     } else {
         inline
     };
-    let end = if end <= start {
-        properties_end(text, start)
-    } else {
-        end
-    };
+    let end = if end <= start { properties_end(text, start) } else { end };
     let range = start..end;
-    if text
-        .get(range.clone())
-        .is_some_and(|source| source.contains('\n'))
-    {
+    if text.get(range.clone()).is_some_and(|source| source.contains('\n')) {
         return start..line_end(text, end);
     }
     range
@@ -215,10 +180,7 @@ fn last_content(text: &str, end: usize, limit: usize) -> usize {
 fn properties_end(text: &str, start: usize) -> usize {
     let stop = line_end(text, start);
     let (mut end, mut at) = (start, start);
-    while let Some(rest) = text
-        .get(at..stop)
-        .filter(|rest| rest.starts_with(['&', '!']))
-    {
+    while let Some(rest) = text.get(at..stop).filter(|rest| rest.starts_with(['&', '!'])) {
         end = at + rest.find([' ', '\t']).unwrap_or(rest.len());
         at = skip_blanks(text, end);
     }
@@ -242,16 +204,9 @@ pub(super) fn line_end(text: &str, at: usize) -> usize {
 }
 
 fn next_line(text: &str, at: usize) -> usize {
-    text.get(at..)
-        .and_then(|rest| rest.find('\n'))
-        .map_or(text.len(), |stop| at + stop + 1)
+    text.get(at..).and_then(|rest| rest.find('\n')).map_or(text.len(), |stop| at + stop + 1)
 }
 
 fn line_of(text: &str, at: usize) -> usize {
-    1 + text
-        .as_bytes()
-        .iter()
-        .take(at)
-        .filter(|byte| **byte == b'\n')
-        .count()
+    1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count()
 }

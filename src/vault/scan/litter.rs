@@ -35,9 +35,9 @@ const NAMES: [&str; 24] = [
 /// those of Syncthing are.
 pub(super) fn is_litter(name: &str) -> bool {
     // Almost every name ends here.
-    if !name.starts_with([
-        '.', '~', '$', '#', 'T', 't', 'D', 'd', 'E', 'e', 'I', 'i', 'S', 's', '4',
-    ]) && !name.ends_with(['~', 'p', 'o', 'x', 'P', 'O', 'X'])
+    if !name
+        .starts_with(['.', '~', '$', '#', 'T', 't', 'D', 'd', 'E', 'e', 'I', 'i', 'S', 's', '4'])
+        && !name.ends_with(['~', 'p', 'o', 'x', 'P', 'O', 'X'])
     {
         return false;
     }

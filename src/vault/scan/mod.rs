@@ -5,14 +5,14 @@ mod read;
 mod rename;
 mod walk;
 
+use crate::vault::stat::file_stat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 
-use serde::{Deserialize, Serialize};
-
-use super::{BadPath, FileStat, Vault, VaultError, VaultPath};
+use super::{Vault, VaultError};
+use crate::model::{BadPath, FileStat, KnownFile, VaultPath};
 use read::Reading;
 use rename::{New, Vanished};
 use walk::{Found, Walk};
@@ -26,15 +26,6 @@ pub const MAX_TEXT_BYTES: u64 = 1 << 20;
 const RACY_MS: i64 = 2000;
 /// From how many known files on the brake works.
 const BRAKE_FROM: usize = 10;
-
-/// What the replica remembers of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownFile {
-    /// As of the last scan or write.
-    pub stat: FileStat,
-    /// SHA-256 of the content, 64 lower-case hex digits.
-    pub sha256: String,
-}
 
 /// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,15 +134,10 @@ impl Vault {
         known: &BTreeMap<VaultPath, KnownFile>,
         last_scan_ms: i64,
     ) -> Result<Scan, VaultError> {
-        let racy_from_ns = last_scan_ms
-            .saturating_sub(RACY_MS)
-            .saturating_mul(1_000_000);
+        let racy_from_ns = last_scan_ms.saturating_sub(RACY_MS).saturating_mul(1_000_000);
         let (found, seen) = Walk::new(self.root(), known.iter(), racy_from_ns).run()?;
         let Found { read, skipped, .. } = found;
-        let mut scan = Scan {
-            known_count: known.len(),
-            ..Scan::default()
-        };
+        let mut scan = Scan { known_count: known.len(), ..Scan::default() };
         let mut new = New::new();
         for (path, reading) in read {
             match known.get(&path) {
@@ -165,22 +151,12 @@ impl Vault {
                 Some(_) => {}
             }
         }
-        scan.skipped = skipped
-            .into_iter()
-            .map(|(path, reason)| Skipped { path, reason })
-            .collect();
-        let unseen = known
-            .iter()
-            .zip(seen)
-            .filter(|(_, seen)| !seen)
-            .map(|(known, _)| known);
+        scan.skipped = skipped.into_iter().map(|(path, reason)| Skipped { path, reason }).collect();
+        let unseen = known.iter().zip(seen).filter(|(_, seen)| !seen).map(|(known, _)| known);
         let mut vanished = self.vanished(unseen, &new, &mut scan);
         scan.renamed = rename::pair(&mut vanished, &mut new);
         scan.vanished = vanished.into_keys().cloned().collect();
-        scan.new = new
-            .into_iter()
-            .map(|(path, reading)| ScannedFile::new(path, reading))
-            .collect();
+        scan.new = new.into_iter().map(|(path, reading)| ScannedFile::new(path, reading)).collect();
         scan.changed.sort_by(|a, b| a.path.cmp(&b.path));
         scan.touched.sort();
         scan.ignored.sort();
@@ -201,14 +177,8 @@ impl Vault {
         let mut vanished = Vanished::new();
         for (path, known) in unseen {
             let text = path.as_str();
-            let ends = text
-                .match_indices('/')
-                .map(|(at, _)| at)
-                .chain([text.len()]);
-            if ends
-                .filter_map(|end| text.get(..end))
-                .any(|above| skipped.contains(above))
-            {
+            let ends = text.match_indices('/').map(|(at, _)| at).chain([text.len()]);
+            if ends.filter_map(|end| text.get(..end)).any(|above| skipped.contains(above)) {
                 continue;
             }
             match fs::symlink_metadata(path.under(self.root())) {
@@ -221,11 +191,9 @@ impl Vault {
                 // On a disk that does not see case, a renamed file is found under its old name.
                 Ok(metadata) => {
                     let twins = twins.get_or_insert_with(|| {
-                        new.iter()
-                            .map(|(path, r)| (path.key(), r.stat.inode))
-                            .collect()
+                        new.iter().map(|(path, r)| (path.key(), r.stat.inode)).collect()
                     });
-                    let inode = FileStat::of(&metadata).inode;
+                    let inode = file_stat(&metadata).inode;
                     if metadata.is_dir() || inode != 0 && twins.get(&path.key()) == Some(&inode) {
                         vanished.insert(path, known);
                     } else {
@@ -259,10 +227,7 @@ impl Scan {
             None => self.ignored.push(path.clone()),
             Some(error) => {
                 let reason = SkipReason::Unreadable(error);
-                self.skipped.push(Skipped {
-                    path: path.to_string(),
-                    reason,
-                });
+                self.skipped.push(Skipped { path: path.to_string(), reason });
             }
         }
     }
@@ -270,23 +235,13 @@ impl Scan {
 
 impl ScannedFile {
     fn new(path: VaultPath, reading: Reading) -> Self {
-        let Reading {
-            stat, sha256, text, ..
-        } = reading;
-        Self {
-            path,
-            stat,
-            sha256,
-            text,
-        }
+        let Reading { stat, sha256, text, .. } = reading;
+        Self { path, stat, sha256, text }
     }
 
     /// Gives what the replica is to remember of the file.
     pub fn known(&self) -> KnownFile {
-        KnownFile {
-            stat: self.stat,
-            sha256: self.sha256.clone(),
-        }
+        KnownFile { stat: self.stat, sha256: self.sha256.clone() }
     }
 }
 

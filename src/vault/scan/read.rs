@@ -1,5 +1,6 @@
 //! Reading one file as text.
 
+use crate::vault::stat::file_stat;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::{MAX_TEXT_BYTES, SkipReason};
-use crate::vault::FileStat;
+use crate::model::FileStat;
 
 /// How often a file that changes while it is read is tried.
 const TRIES: usize = 3;
@@ -45,7 +46,7 @@ pub(super) fn read_with(
         if !before.is_file() {
             return Err(SkipReason::NotAFile);
         }
-        let stat = FileStat::of(&before);
+        let stat = file_stat(&before);
         if stat.size > MAX_TEXT_BYTES {
             return Err(SkipReason::TooLarge);
         }
@@ -56,7 +57,7 @@ pub(super) fn read_with(
             Err(error) => return Err(SkipReason::Unreadable(error.to_string())),
         };
         // The handle must be the file that was looked at, and neither may have moved since.
-        let after = fs::symlink_metadata(path).map(|metadata| FileStat::of(&metadata));
+        let after = fs::symlink_metadata(path).map(|metadata| file_stat(&metadata));
         if opened != stat || after.ok() != Some(stat) {
             continue;
         }
@@ -66,12 +67,7 @@ pub(super) fn read_with(
         }
         let text = String::from_utf8(bytes).map_err(|_| SkipReason::Binary)?;
         let born_ns = crate::vault::stat::born_ns(&before);
-        return Ok(Some(Reading {
-            stat,
-            born_ns,
-            sha256,
-            text,
-        }));
+        return Ok(Some(Reading { stat, born_ns, sha256, text }));
     }
     Err(SkipReason::Busy)
 }
@@ -79,10 +75,8 @@ pub(super) fn read_with(
 fn read_bytes(path: &Path) -> std::io::Result<(Vec<u8>, FileStat)> {
     let mut file = File::open(path)?;
     let mut bytes = Vec::new();
-    (&mut file)
-        .take(MAX_TEXT_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    let stat = FileStat::of(&file.metadata()?);
+    (&mut file).take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
+    let stat = file_stat(&file.metadata()?);
     Ok((bytes, stat))
 }
 

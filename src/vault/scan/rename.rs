@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::read::Reading;
-use super::{KnownFile, Renamed, ScannedFile};
-use crate::vault::VaultPath;
+use super::{Renamed, ScannedFile};
+use crate::model::KnownFile;
+use crate::model::VaultPath;
 
 /// A file at a path that was not known, with the time it was made.
 pub(super) type New = BTreeMap<VaultPath, Reading>;
@@ -34,11 +35,7 @@ pub(super) fn pair(vanished: &mut Vanished<'_>, new: &mut New) -> Vec<Renamed> {
     let mut renamed = Vec::new();
     for (from, to, same_content) in pairs {
         if let Some(reading) = new.remove(&to) {
-            renamed.push(Renamed {
-                from,
-                file: ScannedFile::new(to, reading),
-                same_content,
-            });
+            renamed.push(Renamed { from, file: ScannedFile::new(to, reading), same_content });
         }
     }
     renamed
@@ -63,11 +60,7 @@ fn by_inode(vanished: &Vanished<'_>, new: &New) -> Vec<Pair> {
             continue;
         };
         if is_same_file(known, reading) && taken.insert(*to) {
-            pairs.push((
-                (*from).clone(),
-                (*to).clone(),
-                known.sha256 == reading.sha256,
-            ));
+            pairs.push(((*from).clone(), (*to).clone(), known.sha256 == reading.sha256));
         }
     }
     pairs
@@ -85,16 +78,9 @@ fn by_content(vanished: &Vanished<'_>, new: &New, taken: &BTreeSet<VaultPath>) -
         let Some(candidates) = hashes.get_mut(known.sha256.as_str()) else {
             continue;
         };
-        let unlike = |to: &VaultPath| {
-            (
-                to.file_name() != from.file_name(),
-                to.parent() != from.parent(),
-            )
-        };
-        let best = candidates
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, to)| unlike(to));
+        let unlike =
+            |to: &VaultPath| (to.file_name() != from.file_name(), to.parent() != from.parent());
+        let best = candidates.iter().enumerate().min_by_key(|(_, to)| unlike(to));
         if let Some(best) = best.map(|(index, _)| index) {
             pairs.push(((*from).clone(), candidates.remove(best).clone(), true));
         }
@@ -104,7 +90,5 @@ fn by_content(vanished: &Vanished<'_>, new: &New, taken: &BTreeSet<VaultPath>) -
 
 fn is_same_file(known: &KnownFile, reading: &Reading) -> bool {
     known.sha256 == reading.sha256 && reading.stat.size > 0
-        || reading
-            .born_ns
-            .is_none_or(|born| born <= known.stat.changed_ns())
+        || reading.born_ns.is_none_or(|born| born <= known.stat.changed_ns())
 }

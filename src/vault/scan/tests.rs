@@ -16,12 +16,7 @@ impl Fixture {
     fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let vault = Vault::open(dir.path()).unwrap();
-        let mut fixture = Self {
-            dir,
-            vault,
-            known: BTreeMap::new(),
-            last_scan_ms: 0,
-        };
+        let mut fixture = Self { dir, vault, known: BTreeMap::new(), last_scan_ms: 0 };
         for (path, text) in files {
             fixture.put(path, text);
         }
@@ -54,11 +49,8 @@ impl Fixture {
         for renamed in &scan.renamed {
             self.known.remove(&renamed.from);
         }
-        let files = scan
-            .new
-            .iter()
-            .chain(&scan.changed)
-            .chain(scan.renamed.iter().map(|r| &r.file));
+        let files =
+            scan.new.iter().chain(&scan.changed).chain(scan.renamed.iter().map(|r| &r.file));
         for file in files {
             self.known.insert(file.path.clone(), file.known());
         }
@@ -80,29 +72,16 @@ fn texts(paths: &[VaultPath]) -> Vec<&str> {
 }
 
 fn skipped(scan: &Scan) -> Vec<(&str, SkipReason)> {
-    scan.skipped
-        .iter()
-        .map(|item| (item.path.as_str(), item.reason.clone()))
-        .collect()
+    scan.skipped.iter().map(|item| (item.path.as_str(), item.reason.clone())).collect()
 }
 
 fn set_mtime(path: &Path, time: SystemTime) {
-    fs::File::options()
-        .write(true)
-        .open(path)
-        .unwrap()
-        .set_modified(time)
-        .unwrap();
+    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
 
 #[test]
 fn new_changed_touched_and_vanished_files_are_told_apart() {
-    let mut f = Fixture::new(&[
-        ("a.md", "a"),
-        ("b.md", "b"),
-        ("d/c.md", "c"),
-        ("d/e.md", "e"),
-    ]);
+    let mut f = Fixture::new(&[("a.md", "a"), ("b.md", "b"), ("d/c.md", "c"), ("d/e.md", "e")]);
     assert_eq!(f.known.len(), 4);
     assert!(f.scan().is_unchanged());
     f.put("a.md", "A!");
@@ -130,12 +109,9 @@ fn a_file_that_changed_near_the_last_scan_is_read_again() {
     // The same size, mtime, inode and ctime as what is known: only the content tells.
     f.known.get_mut("a.md").unwrap().sha256 = "0".repeat(64);
     let changed_ms = f.known["a.md"].stat.ctime_ns / 1_000_000;
-    for (last_scan_ms, changed) in [
-        (changed_ms, 1),
-        (changed_ms + 1900, 1),
-        (changed_ms - 60_000, 1),
-        (changed_ms + 2100, 0),
-    ] {
+    for (last_scan_ms, changed) in
+        [(changed_ms, 1), (changed_ms + 1900, 1), (changed_ms - 60_000, 1), (changed_ms + 2100, 0)]
+    {
         f.last_scan_ms = last_scan_ms;
         let scan = f.scan();
         assert_eq!(scan.changed.len(), changed, "{}", last_scan_ms - changed_ms);
@@ -203,11 +179,7 @@ fn a_number_that_is_used_again_makes_no_rename() {
     f.put("b.md", "quite another note");
     let again = fs::metadata(f.at("b.md")).unwrap().ino() == inode;
     let scan = f.scan();
-    assert_eq!(
-        texts(&scan.vanished),
-        ["a.md"],
-        "number used again: {again}"
-    );
+    assert_eq!(texts(&scan.vanished), ["a.md"], "number used again: {again}");
     assert_eq!(paths(&scan.new), ["b.md"]);
 }
 
@@ -220,15 +192,8 @@ fn each_file_is_in_one_rename_only() {
     f.put("n/y.md", "same");
     f.put("n/z.md", "same");
     let scan = f.scan();
-    assert_eq!(
-        (scan.renamed.len(), scan.vanished.len(), scan.new.len()),
-        (2, 1, 0)
-    );
-    assert!(
-        scan.renamed
-            .iter()
-            .any(|r| r.from.file_name() == r.file.path.file_name())
-    );
+    assert_eq!((scan.renamed.len(), scan.vanished.len(), scan.new.len()), (2, 1, 0));
+    assert!(scan.renamed.iter().any(|r| r.from.file_name() == r.file.path.file_name()));
     assert_eq!(scan, f.scan());
 }
 
@@ -260,10 +225,7 @@ fn what_is_no_record_is_passed_over_or_reported() {
     f.put(".gitignore", "*.md");
     f.put(".ignore", "*.md");
     let scan = f.scan();
-    assert_eq!(
-        paths(&scan.new),
-        [".gitignore", ".hidden/.note.md", ".ignore", "big.txt"]
-    );
+    assert_eq!(paths(&scan.new), [".gitignore", ".hidden/.note.md", ".ignore", "big.txt"]);
     assert_eq!(
         skipped(&scan),
         [
@@ -285,10 +247,7 @@ fn names_that_are_no_utf_8_are_reported() {
     use std::os::unix::ffi::OsStrExt;
     let f = Fixture::new(&[]);
     fs::File::create(f.dir.path().join(std::ffi::OsStr::from_bytes(b"a\xff.md"))).unwrap();
-    assert_eq!(
-        skipped(&f.scan()),
-        [("a\u{fffd}.md", SkipReason::BadName(BadPath::NotUtf8))]
-    );
+    assert_eq!(skipped(&f.scan()), [("a\u{fffd}.md", SkipReason::BadName(BadPath::NotUtf8))]);
 }
 
 #[test]
@@ -363,10 +322,7 @@ fn a_file_that_never_stands_still_is_busy_and_not_gone() {
             f.put("a.md", "other");
         }
     });
-    assert_eq!(
-        result.ok().flatten().map(|reading| reading.text).as_deref(),
-        Some("other")
-    );
+    assert_eq!(result.ok().flatten().map(|reading| reading.text).as_deref(), Some("other"));
     let result = read::read_with(&path, |_| {
         fs::remove_file(&path).ok();
     });
@@ -392,14 +348,7 @@ fn the_brake_works_from_ten_files_on() {
         (9, 9, None),
         (10, 5, None),
         (10, 6, Some(Brake { gone: 6, known: 10 })),
-        (
-            11,
-            11,
-            Some(Brake {
-                gone: 11,
-                known: 11,
-            }),
-        ),
+        (11, 11, Some(Brake { gone: 11, known: 11 })),
     ] {
         let names: Vec<String> = (0..count).map(|n| format!("{n}.md")).collect();
         let files: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), n.as_str())).collect();
@@ -417,10 +366,7 @@ fn a_folder_that_is_gone_is_an_error() {
     fs::rename(f.dir.path(), f.dir.path().with_extension("away")).unwrap();
     let result = f.vault.scan(&f.known, f.last_scan_ms);
     fs::rename(f.dir.path().with_extension("away"), f.dir.path()).unwrap();
-    assert!(
-        matches!(result, Err(VaultError::NoFolder { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(VaultError::NoFolder { .. })), "{result:?}");
 }
 
 /// Root may read everything, so the check runs this test again as another user.
@@ -431,25 +377,14 @@ fn folders_that_cannot_be_read_lose_no_file() {
     const NOBODY: u32 = 65_534;
     let mode =
         |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-    let is_root = fs::metadata(tempfile::tempdir().unwrap().path())
-        .unwrap()
-        .uid()
-        == 0;
+    let is_root = fs::metadata(tempfile::tempdir().unwrap().path()).unwrap().uid() == 0;
     if is_root {
         let name = "vault::scan::tests::folders_that_cannot_be_read_lose_no_file";
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        match command
-            .args(["--exact", name])
-            .uid(NOBODY)
-            .gid(NOBODY)
-            .current_dir("/")
-            .output()
-        {
-            Ok(output) => assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stdout)
-            ),
+        match command.args(["--exact", name]).uid(NOBODY).gid(NOBODY).current_dir("/").output() {
+            Ok(output) => {
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout))
+            }
             Err(error) => {
                 println!("skipped: the test program cannot be started as nobody: {error}")
             }
@@ -467,18 +402,12 @@ fn folders_that_cannot_be_read_lose_no_file() {
     assert!(
         matches!(
             reasons[..],
-            [
-                ("a.md", SkipReason::Unreadable(_)),
-                ("d", SkipReason::Unreadable(_))
-            ]
+            [("a.md", SkipReason::Unreadable(_)), ("d", SkipReason::Unreadable(_))]
         ),
         "{reasons:?}"
     );
     mode(f.dir.path(), 0o000);
     let result = f.vault.scan(&f.known, f.last_scan_ms);
     mode(f.dir.path(), 0o755);
-    assert!(
-        matches!(result, Err(VaultError::Unreadable { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(VaultError::Unreadable { .. })), "{result:?}");
 }

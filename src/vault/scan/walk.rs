@@ -1,5 +1,6 @@
 //! The walk over the vault's folder, on several threads.
 
+use crate::vault::stat::file_stat;
 use std::collections::HashMap;
 use std::io;
 use std::path::{MAIN_SEPARATOR, Path};
@@ -11,9 +12,11 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::litter::is_litter;
 use super::read::{Reading, read};
-use super::{IGNORE_FILE, KnownFile, SkipReason};
-use crate::vault::path::{TEMP_PREFIX, is_reserved};
-use crate::vault::{BadPath, FileStat, VaultError, VaultPath};
+use super::{IGNORE_FILE, SkipReason};
+use crate::model::KnownFile;
+use crate::model::path::{TEMP_PREFIX, is_reserved};
+use crate::model::{BadPath, VaultPath};
+use crate::vault::VaultError;
 
 /// What the walk met.
 #[derive(Default)]
@@ -40,27 +43,16 @@ impl<'k> Walk<'k> {
         known: impl Iterator<Item = (&'k VaultPath, &'k KnownFile)>,
         racy_from_ns: i64,
     ) -> Self {
-        let known: HashMap<_, _> = known
-            .enumerate()
-            .map(|(index, (path, file))| (path.as_str(), (index, file)))
-            .collect();
+        let known: HashMap<_, _> =
+            known.enumerate().map(|(index, (path, file))| (path.as_str(), (index, file))).collect();
         let seen = known.iter().map(|_| AtomicBool::new(false)).collect();
-        Self {
-            root,
-            known,
-            seen,
-            racy_from_ns,
-            found: Mutex::default(),
-        }
+        Self { root, known, seen, racy_from_ns, found: Mutex::default() }
     }
 
     /// Walks, and gives what was met and which of the known files were seen, in their order.
     pub(super) fn run(mut self) -> Result<(Found, Vec<bool>), VaultError> {
         let mut builder = WalkBuilder::new(self.root);
-        builder
-            .standard_filters(false)
-            .follow_links(false)
-            .add_custom_ignore_filename(IGNORE_FILE);
+        builder.standard_filters(false).follow_links(false).add_custom_ignore_filename(IGNORE_FILE);
         builder.filter_entry(|entry| {
             entry.depth() == 0
                 || entry.file_name().to_str().is_none_or(|name| {
@@ -72,10 +64,7 @@ impl<'k> Walk<'k> {
         if let Some(error) = found.root_error {
             return Err(VaultError::root(self.root, error));
         }
-        Ok((
-            found,
-            self.seen.into_iter().map(AtomicBool::into_inner).collect(),
-        ))
+        Ok((found, self.seen.into_iter().map(AtomicBool::into_inner).collect()))
     }
 
     /// Tells a path inside of the vault, with `/` between its parts.
@@ -99,29 +88,21 @@ impl<'k> Walk<'k> {
         };
         if let Some(error) = entry.error() {
             let path = self.relative(&entry.path().join(IGNORE_FILE)).0;
-            found
-                .skipped
-                .push((path, SkipReason::BadIgnoreFile(error.to_string())));
+            found.skipped.push((path, SkipReason::BadIgnoreFile(error.to_string())));
         }
         if kind.is_dir() && entry.depth() == 0 {
             return;
         }
         let (mut path, is_utf8) = self.relative(entry.path());
         if !is_utf8 {
-            found
-                .skipped
-                .push((path, SkipReason::BadName(BadPath::NotUtf8)));
+            found.skipped.push((path, SkipReason::BadName(BadPath::NotUtf8)));
             return;
         }
         if kind.is_dir() {
             return;
         }
         if kind.is_symlink() || !kind.is_file() {
-            let reason = if kind.is_symlink() {
-                SkipReason::Symlink
-            } else {
-                SkipReason::NotAFile
-            };
+            let reason = if kind.is_symlink() { SkipReason::Symlink } else { SkipReason::NotAFile };
             found.skipped.push((path, reason));
             return;
         }
@@ -129,9 +110,7 @@ impl<'k> Walk<'k> {
             match composed(self.root, entry, &path) {
                 Some(composed) => path = composed,
                 None => {
-                    found
-                        .skipped
-                        .push((path, SkipReason::BadName(BadPath::NotComposed)));
+                    found.skipped.push((path, SkipReason::BadName(BadPath::NotComposed)));
                     return;
                 }
             }
@@ -145,7 +124,7 @@ impl<'k> Walk<'k> {
                 seen.store(true, Ordering::Relaxed);
             }
             if let Ok(metadata) = entry.metadata() {
-                let stat = FileStat::of(&metadata);
+                let stat = file_stat(&metadata);
                 if stat == known.stat && stat.changed_ns() < self.racy_from_ns {
                     return;
                 }
@@ -162,11 +141,7 @@ impl<'k> Walk<'k> {
             Ok(Some(reading)) => found.read.push((checked, reading)),
             // Gone since the folder was listed.
             Ok(None) => {
-                if let Some(seen) = self
-                    .known
-                    .get(path.as_str())
-                    .and_then(|k| self.seen.get(k.0))
-                {
+                if let Some(seen) = self.known.get(path.as_str()).and_then(|k| self.seen.get(k.0)) {
                     seen.store(false, Ordering::Relaxed);
                 }
             }
@@ -185,9 +160,7 @@ impl<'k> Walk<'k> {
             return;
         }
         let reason = io.map_or_else(|| error.to_string(), ToString::to_string);
-        found
-            .skipped
-            .push((self.relative(path).0, SkipReason::Unreadable(reason)));
+        found.skipped.push((self.relative(path).0, SkipReason::Unreadable(reason)));
     }
 }
 
@@ -200,7 +173,7 @@ fn composed(root: &Path, entry: &DirEntry, path: &str) -> Option<String> {
     let composed: String = path.nfc().collect();
     let there = std::fs::symlink_metadata(root.join(&composed)).ok()?;
     let here = entry.metadata().ok()?;
-    (FileStat::of(&there) == FileStat::of(&here)).then_some(composed)
+    (file_stat(&there) == file_stat(&here)).then_some(composed)
 }
 
 fn parts(error: &ignore::Error) -> (Option<&Path>, Option<&io::Error>) {
@@ -232,11 +205,7 @@ impl ParallelVisitor for Visitor<'_, '_> {
 
 impl Drop for Visitor<'_, '_> {
     fn drop(&mut self) {
-        let mut whole = self
-            .walk
-            .found
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut whole = self.walk.found.lock().unwrap_or_else(PoisonError::into_inner);
         whole.read.append(&mut self.found.read);
         whole.skipped.append(&mut self.found.skipped);
         if let Some(error) = self.found.root_error.take() {
@@ -247,9 +216,6 @@ impl Drop for Visitor<'_, '_> {
 
 impl<'s, 'w: 's, 'k: 's> ParallelVisitorBuilder<'s> for &'w Walk<'k> {
     fn build(&mut self) -> Box<dyn ParallelVisitor + 's> {
-        Box::new(Visitor {
-            walk: self,
-            found: Found::default(),
-        })
+        Box::new(Visitor { walk: self, found: Found::default() })
     }
 }

@@ -1,3 +1,4 @@
+use crate::vault::stat::file_stat;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ fn done(written: Written) -> FileStat {
 fn put(path: &Path, text: &str) -> FileStat {
     let mut file = File::create(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
-    FileStat::of(&fs::symlink_metadata(path).unwrap())
+    file_stat(&fs::symlink_metadata(path).unwrap())
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -38,19 +39,11 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn a_new_file_gets_its_folders_and_the_usual_mode() {
     let (dir, vault) = vault();
-    let stat = done(
-        vault
-            .write(&path("a/b/c.md"), b"hello", Expect::Absent)
-            .unwrap(),
-    );
+    let stat = done(vault.write(&path("a/b/c.md"), b"hello", Expect::Absent).unwrap());
     let file = dir.path().join("a/b/c.md");
     assert_eq!(fs::read(&file).unwrap(), b"hello");
-    assert_eq!(FileStat::of(&fs::symlink_metadata(&file).unwrap()), stat);
-    let usual = File::create(dir.path().join("usual"))
-        .unwrap()
-        .metadata()
-        .unwrap()
-        .mode();
+    assert_eq!(file_stat(&fs::symlink_metadata(&file).unwrap()), stat);
+    let usual = File::create(dir.path().join("usual")).unwrap().metadata().unwrap().mode();
     assert_eq!(fs::metadata(&file).unwrap().mode(), usual);
     assert_eq!(names(&dir.path().join("a/b")), ["c.md"]);
 }
@@ -61,20 +54,12 @@ fn a_replaced_file_keeps_its_mode() {
     let file = dir.path().join("a.md");
     put(&file, "old");
     fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
-    let stat = FileStat::of(&fs::metadata(&file).unwrap());
-    let new = done(
-        vault
-            .write(&path("a.md"), b"new", Expect::Is(stat))
-            .unwrap(),
-    );
+    let stat = file_stat(&fs::metadata(&file).unwrap());
+    let new = done(vault.write(&path("a.md"), b"new", Expect::Is(stat)).unwrap());
     assert_eq!(fs::read(&file).unwrap(), b"new");
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
     assert_ne!(new.inode, stat.inode);
-    let again = done(
-        vault
-            .write(&path("a.md"), b"newer", Expect::Is(new))
-            .unwrap(),
-    );
+    let again = done(vault.write(&path("a.md"), b"newer", Expect::Is(new)).unwrap());
     assert_eq!(again.size, 5);
 }
 
@@ -85,29 +70,12 @@ fn a_file_that_is_not_what_the_scan_saw_is_left_alone() {
     let seen = put(&file, "seen");
     std::thread::sleep(Duration::from_millis(20));
     put(&file, "user");
-    assert_eq!(
-        vault.write(&path("a.md"), b"x", Expect::Is(seen)).unwrap(),
-        Written::Moved
-    );
-    assert_eq!(
-        vault.write(&path("a.md"), b"x", Expect::Absent).unwrap(),
-        Written::Moved
-    );
+    assert_eq!(vault.write(&path("a.md"), b"x", Expect::Is(seen)).unwrap(), Written::Moved);
+    assert_eq!(vault.write(&path("a.md"), b"x", Expect::Absent).unwrap(), Written::Moved);
     assert_eq!(vault.remove(&path("a.md"), seen).unwrap(), Removed::Moved);
-    assert_eq!(
-        vault.rename(&path("a.md"), &path("b.md"), seen).unwrap(),
-        Written::Moved
-    );
-    assert_eq!(
-        vault
-            .write(&path("gone.md"), b"x", Expect::Is(seen))
-            .unwrap(),
-        Written::Moved
-    );
-    assert_eq!(
-        vault.remove(&path("gone.md"), seen).unwrap(),
-        Removed::Moved
-    );
+    assert_eq!(vault.rename(&path("a.md"), &path("b.md"), seen).unwrap(), Written::Moved);
+    assert_eq!(vault.write(&path("gone.md"), b"x", Expect::Is(seen)).unwrap(), Written::Moved);
+    assert_eq!(vault.remove(&path("gone.md"), seen).unwrap(), Removed::Moved);
     assert_eq!(fs::read(&file).unwrap(), b"user");
     assert_eq!(names(dir.path()), ["a.md"]);
 }
@@ -117,11 +85,7 @@ fn a_file_that_appears_during_the_write_is_left_alone() {
     let (dir, vault) = vault();
     let temp = fill_temp(dir.path(), b"ours", None).unwrap();
     put(&dir.path().join("a.md"), "user");
-    assert!(
-        place(temp, &dir.path().join("a.md"), Expect::Absent)
-            .unwrap()
-            .is_none()
-    );
+    assert!(place(temp, &dir.path().join("a.md"), Expect::Absent).unwrap().is_none());
     assert_eq!(fs::read(dir.path().join("a.md")).unwrap(), b"user");
     assert_eq!(names(vault.root()), ["a.md"]);
 }
@@ -132,10 +96,7 @@ fn an_edit_right_after_the_write_is_noticed() {
     let stat = done(vault.write(&path("a.md"), b"ours", Expect::Absent).unwrap());
     std::thread::sleep(Duration::from_millis(20));
     put(&dir.path().join("a.md"), "user");
-    let known = crate::vault::KnownFile {
-        stat,
-        sha256: "0".repeat(64),
-    };
+    let known = crate::model::KnownFile { stat, sha256: "0".repeat(64) };
     let known = [(path("a.md"), known)].into();
     let scan = vault.scan(&known, i64::MAX / 1_000_000).unwrap();
     assert_eq!(scan.changed.len(), 1);
@@ -153,39 +114,21 @@ fn nothing_is_written_through_a_symlink() {
         vault.write(&path("d/sub/new.md"), b"x", Expect::Absent),
         vault.rename(&path("d/secret.md"), &path("x.md"), secret),
     ] {
-        assert!(
-            matches!(result, Err(VaultError::Symlink { .. })),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(VaultError::Symlink { .. })), "{result:?}");
     }
     let result = vault.write(&path("d/secret.md"), b"x", Expect::Is(secret));
-    assert!(
-        matches!(result, Err(VaultError::Symlink { .. })),
-        "{result:?}"
-    );
-    assert!(matches!(
-        vault.remove(&path("d/secret.md"), secret),
-        Err(VaultError::Symlink { .. })
-    ));
+    assert!(matches!(result, Err(VaultError::Symlink { .. })), "{result:?}");
+    assert!(matches!(vault.remove(&path("d/secret.md"), secret), Err(VaultError::Symlink { .. })));
     for expect in [Expect::Is(secret), Expect::Absent] {
-        assert_eq!(
-            vault.write(&path("l.md"), b"x", expect).unwrap(),
-            Written::Moved
-        );
+        assert_eq!(vault.write(&path("l.md"), b"x", expect).unwrap(), Written::Moved);
     }
     assert_eq!(vault.remove(&path("l.md"), secret).unwrap(), Removed::Moved);
     let own = put(&dir.path().join("own.md"), "own");
     let result = vault.rename(&path("own.md"), &path("d/own.md"), own);
     assert!(matches!(result, Err(VaultError::Symlink { .. })));
-    assert_eq!(
-        vault.rename(&path("own.md"), &path("l.md"), own).unwrap(),
-        Written::Moved
-    );
+    assert_eq!(vault.rename(&path("own.md"), &path("l.md"), own).unwrap(), Written::Moved);
     assert_eq!(names(outside.path()), ["secret.md"]);
-    assert_eq!(
-        fs::read(outside.path().join("secret.md")).unwrap(),
-        b"secret"
-    );
+    assert_eq!(fs::read(outside.path().join("secret.md")).unwrap(), b"secret");
 }
 
 #[test]
@@ -194,38 +137,16 @@ fn names_that_are_taken_are_said_to_be() {
     fs::create_dir(dir.path().join("d.md")).unwrap();
     put(&dir.path().join("f"), "x");
     let result = vault.write(&path("d.md"), b"x", Expect::Absent);
-    assert!(
-        matches!(
-            result,
-            Err(VaultError::NameTaken {
-                taken: "a folder",
-                ..
-            })
-        ),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(VaultError::NameTaken { taken: "a folder", .. })), "{result:?}");
     let result = vault.write(&path("f/x.md"), b"x", Expect::Absent);
-    assert!(
-        matches!(
-            result,
-            Err(VaultError::NameTaken {
-                taken: "a file",
-                ..
-            })
-        ),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(VaultError::NameTaken { taken: "a file", .. })), "{result:?}");
     assert!(result.unwrap_err().to_string().contains("rename one"));
 }
 
 #[test]
 fn removing_prunes_empty_folders_and_never_the_root() {
     let (dir, vault) = vault();
-    let a = done(
-        vault
-            .write(&path("a/b/c.md"), b"x", Expect::Absent)
-            .unwrap(),
-    );
+    let a = done(vault.write(&path("a/b/c.md"), b"x", Expect::Absent).unwrap());
     let d = done(vault.write(&path("a/d.md"), b"x", Expect::Absent).unwrap());
     assert_eq!(vault.remove(&path("a/b/c.md"), a).unwrap(), Removed::Done);
     assert_eq!(names(&dir.path().join("a")), ["d.md"]);
@@ -239,24 +160,14 @@ fn a_rename_takes_no_name_that_is_taken() {
     let (dir, vault) = vault();
     let a = done(vault.write(&path("x/a.md"), b"a", Expect::Absent).unwrap());
     put(&dir.path().join("b.md"), "b");
-    assert_eq!(
-        vault.rename(&path("x/a.md"), &path("b.md"), a).unwrap(),
-        Written::Moved
-    );
+    assert_eq!(vault.rename(&path("x/a.md"), &path("b.md"), a).unwrap(), Written::Moved);
     assert!(!rename_new(&dir.path().join("x/a.md"), &dir.path().join("b.md")).unwrap());
     assert_eq!(fs::read(dir.path().join("x/a.md")).unwrap(), b"a");
     let moved = done(vault.rename(&path("x/a.md"), &path("y/A.md"), a).unwrap());
     assert!(moved.same_content(&a));
     assert_eq!(names(dir.path()), ["b.md", "y"]);
-    assert_eq!(
-        FileStat::of(&fs::metadata(dir.path().join("y/A.md")).unwrap()),
-        moved
-    );
-    let cased = done(
-        vault
-            .rename(&path("y/A.md"), &path("y/a.md"), moved)
-            .unwrap(),
-    );
+    assert_eq!(file_stat(&fs::metadata(dir.path().join("y/A.md")).unwrap()), moved);
+    let cased = done(vault.rename(&path("y/A.md"), &path("y/a.md"), moved).unwrap());
     assert_eq!(names(&dir.path().join("y")), ["a.md"]);
     assert!(cased.same_content(&a));
 }
@@ -283,15 +194,9 @@ fn what_an_interrupted_write_left_is_cleaned_up() {
 
 #[test]
 fn a_full_disk_is_named_and_leaves_the_file_whole() {
-    let full = VaultError::write(
-        Path::new("/v/a.md"),
-        io::Error::from(ErrorKind::StorageFull),
-    );
+    let full = VaultError::write(Path::new("/v/a.md"), io::Error::from(ErrorKind::StorageFull));
     assert!(matches!(full, VaultError::DiskFull { .. }));
-    assert_eq!(
-        full.to_string(),
-        "/v/a.md: the disk is full; free some space and sync again"
-    );
+    assert_eq!(full.to_string(), "/v/a.md: the disk is full; free some space and sync again");
     let denied = VaultError::write(Path::new("/v/a.md"), ErrorKind::PermissionDenied.into());
     assert!(matches!(denied, VaultError::Permission { .. }));
     assert!(!denied.is_temporary());
@@ -299,9 +204,7 @@ fn a_full_disk_is_named_and_leaves_the_file_whole() {
     assert!(busy.is_temporary());
     // A folder that takes no file: not even root may write there.
     let (_dir, vault) = vault();
-    let proc = Vault {
-        root: "/proc/self".into(),
-    };
+    let proc = Vault { root: "/proc/self".into() };
     let result = proc.write(&path("larder.md"), b"x", Expect::Absent);
     assert!(result.is_err(), "{result:?}");
     drop(vault);

@@ -78,8 +78,7 @@ impl Storage for Moody {
     }
 
     async fn make_folder(&self, folder: &RemotePath) -> Result<()> {
-        self.call("make_folder", self.inner.make_folder(folder))
-            .await
+        self.call("make_folder", self.inner.make_folder(folder)).await
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -88,10 +87,7 @@ impl Storage for Moody {
 }
 
 fn patient(moody: Moody) -> Retry<Moody> {
-    let policy = RetryPolicy {
-        seed: Some(1),
-        ..RetryPolicy::default()
-    };
+    let policy = RetryPolicy { seed: Some(1), ..RetryPolicy::default() };
     Retry::with_policy(moody, policy)
 }
 
@@ -109,28 +105,18 @@ async fn five_tries_in_about_a_minute() {
     let started = Instant::now();
     retry.write(&path("a"), "x".into()).await.unwrap();
     let spent = started.elapsed();
-    assert!(
-        spent > Duration::from_secs(46) && spent < Duration::from_secs(78),
-        "{spent:?}"
-    );
+    assert!(spent > Duration::from_secs(46) && spent < Duration::from_secs(78), "{spent:?}");
     assert_eq!(calls(&retry), 6);
 
     let retry = patient(Moody::failing(ErrorKind::Server, 6));
-    assert_eq!(
-        retry.delete(&path("a")).await.unwrap_err().kind(),
-        ErrorKind::Server
-    );
+    assert_eq!(retry.delete(&path("a")).await.unwrap_err().kind(), ErrorKind::Server);
     assert_eq!(calls(&retry), 6);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_will_not_pass_is_not_waited_for() {
-    for kind in [
-        ErrorKind::NotFound,
-        ErrorKind::Unauthorized,
-        ErrorKind::Full,
-        ErrorKind::Protocol,
-    ] {
+    for kind in [ErrorKind::NotFound, ErrorKind::Unauthorized, ErrorKind::Full, ErrorKind::Protocol]
+    {
         let retry = patient(Moody::failing(kind, 1));
         let started = Instant::now();
         assert_eq!(retry.list(&path("a")).await.unwrap_err().kind(), kind);
@@ -140,9 +126,7 @@ async fn what_will_not_pass_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_asks_for_patience_gets_it() {
-    let asked = |seconds| ErrorKind::Throttled {
-        retry_after: Some(Duration::from_secs(seconds)),
-    };
+    let asked = |seconds| ErrorKind::Throttled { retry_after: Some(Duration::from_secs(seconds)) };
     let retry = patient(Moody::failing(asked(120), 1));
     let started = Instant::now();
     retry.make_folder(&path("a")).await.unwrap();
@@ -150,10 +134,7 @@ async fn a_server_that_asks_for_patience_gets_it() {
 
     let retry = patient(Moody::failing(asked(1800), 1));
     let started = Instant::now();
-    assert_eq!(
-        retry.make_folder(&path("a")).await.unwrap_err().kind(),
-        asked(1800)
-    );
+    assert_eq!(retry.make_folder(&path("a")).await.unwrap_err().kind(), asked(1800));
     assert_eq!(started.elapsed(), Duration::ZERO);
 }
 
@@ -163,22 +144,12 @@ async fn our_own_success_is_never_turned_into_a_loss() {
         let moody = Moody::default();
         lock(&moody.errors).push_back((kind, true));
         let retry = patient(moody);
-        let error = retry
-            .put(&path("a"), "x".into(), PutMode::Create)
-            .await
-            .unwrap_err();
+        let error = retry.put(&path("a"), "x".into(), PutMode::Create).await.unwrap_err();
         assert_eq!((error.kind(), calls(&retry)), (kind, 1));
-        assert_eq!(
-            retry.read(&path("a"), 9).await.unwrap().0,
-            "x",
-            "it did take effect"
-        );
+        assert_eq!(retry.read(&path("a"), 9).await.unwrap().0, "x", "it did take effect");
 
         lock(&retry.inner().errors).push_back((kind, true));
-        let error = retry
-            .move_exclusive(&path("a"), &path("b"))
-            .await
-            .unwrap_err();
+        let error = retry.move_exclusive(&path("a"), &path("b")).await.unwrap_err();
         assert_eq!(error.kind(), kind);
         retry.read(&path("b"), 9).await.unwrap();
     }
@@ -188,16 +159,10 @@ async fn our_own_success_is_never_turned_into_a_loss() {
 async fn what_was_turned_away_untouched_is_tried_again() {
     for kind in [ErrorKind::Busy, ErrorKind::Throttled { retry_after: None }] {
         let retry = patient(Moody::failing(kind, 2));
-        let put = retry
-            .put(&path("a"), "x".into(), PutMode::Create)
-            .await
-            .unwrap();
+        let put = retry.put(&path("a"), "x".into(), PutMode::Create).await.unwrap();
         assert!(matches!(put, Put::Done(_)));
         lock(&retry.inner().errors).push_back((kind, false));
-        assert_eq!(
-            retry.move_exclusive(&path("a"), &path("b")).await.unwrap(),
-            Move::Done
-        );
+        assert_eq!(retry.move_exclusive(&path("a"), &path("b")).await.unwrap(), Move::Done);
     }
 }
 
@@ -211,17 +176,11 @@ async fn a_broken_body_is_read_on() {
     assert_eq!(calls(&retry), 3);
 
     lock(&retry.inner().breaks).extend([1, 1]);
-    let options = GetOptions {
-        range: Some(2..8),
-        if_none_match: None,
-    };
+    let options = GetOptions { range: Some(2..8), if_none_match: None };
     let Get::Object(object) = retry.get(&path("a"), options).await.unwrap() else {
         panic!("nothing was said about a version");
     };
-    assert_eq!(
-        crate::collect(&path("a"), object, 99).await.unwrap(),
-        "234567"
-    );
+    assert_eq!(crate::collect(&path("a"), object, 99).await.unwrap(), "234567");
 }
 
 #[tokio::test(start_paused = true)]

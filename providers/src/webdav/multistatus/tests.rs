@@ -21,21 +21,12 @@ const APACHE: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 fn reads_what_apache_writes() {
     let read = parse(APACHE.as_bytes()).unwrap();
     assert_eq!(read.len(), 2);
-    assert_eq!(
-        (read[0].href.as_str(), read[0].is_folder),
-        ("/dav/head/", true)
-    );
+    assert_eq!((read[0].href.as_str(), read[0].is_folder), ("/dav/head/", true));
     assert_eq!(read[0].version, Some(Version("\"1000-644c3\"".into())));
-    assert_eq!(
-        (read[1].href.as_str(), read[1].bytes),
-        ("/dav/head/1-a&b%20c", Some(12))
-    );
+    assert_eq!((read[1].href.as_str(), read[1].bytes), ("/dav/head/1-a&b%20c", Some(12)));
     assert!(!read[1].is_folder);
     assert_eq!(read[1].version, None, "a weak tag is no version");
-    assert_eq!(
-        read[1].modified.unwrap().to_rfc3339(),
-        "2026-11-20T10:00:01+00:00"
-    );
+    assert_eq!(read[1].modified.unwrap().to_rfc3339(), "2026-11-20T10:00:01+00:00");
 }
 
 #[test]
@@ -65,10 +56,7 @@ fn reads_what_others_write() {
 
 #[test]
 fn an_empty_multistatus_is_an_empty_answer() {
-    assert_eq!(
-        parse(b"\xef\xbb\xbf<D:multistatus xmlns:D='DAV:'/>").unwrap(),
-        []
-    );
+    assert_eq!(parse(b"\xef\xbb\xbf<D:multistatus xmlns:D='DAV:'/>").unwrap(), []);
 }
 
 #[test]

@@ -1,0 +1,7 @@
+//! stub
+/// stub
+#[derive(Debug)]
+pub struct CompactOptions;
+/// stub
+#[derive(Debug)]
+pub struct CompactReport;

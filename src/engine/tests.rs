@@ -1,0 +1,216 @@
+//! Two devices and a remote in memory.
+
+use std::{fs, path::Path, sync::Arc};
+
+use larder_providers::{Memory, SharedStorage, Traffic};
+
+use super::{Engine, Report, Silent, TurnOptions};
+use crate::{clock::Clock, store::Store, vault::Vault};
+
+struct Device {
+    folder: tempfile::TempDir,
+    engine: Engine,
+    storage: SharedStorage,
+}
+
+impl Device {
+    fn new(name: &str, storage: &SharedStorage) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::in_memory().unwrap();
+        let vault = Vault::open(folder.path()).unwrap();
+        let random = fastrand::Rng::with_seed(name.bytes().map(u64::from).sum());
+        let engine = Engine::new(store, Some(vault), Clock::system(), random, name).unwrap();
+        Self { folder, engine, storage: storage.clone() }
+    }
+
+    async fn connect(&mut self) {
+        self.engine.connect(&self.storage, None).await.unwrap();
+    }
+
+    async fn sync(&mut self) -> Report {
+        let options = TurnOptions::default();
+        self.engine.turn(&self.storage, &Traffic::new(), options, &Silent).await.unwrap()
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "a user does not write atomically either")]
+    fn write(&self, name: &str, text: &str) {
+        if let Some(parent) = self.path(name).parent() {
+            fs::create_dir_all(parent).unwrap();
+        }
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| format!("<{error}>"))
+    }
+
+    fn names(&self) -> Vec<String> {
+        names_in(self.folder.path())
+    }
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+async fn pair() -> (Device, Device) {
+    let storage: SharedStorage = Arc::new(Memory::new());
+    let (mut a, mut b) = (Device::new("laptop", &storage), Device::new("phone", &storage));
+    a.connect().await;
+    b.connect().await;
+    (a, b)
+}
+
+/// Both have the note; then each edits its own copy, and both sync until all is quiet.
+async fn concurrently(start: &str, edit_a: &str, edit_b: &str) -> (Device, Device) {
+    let (mut a, mut b) = pair().await;
+    a.write("note.md", start);
+    a.sync().await;
+    b.sync().await;
+    assert_eq!(b.read("note.md"), start);
+    a.write("note.md", edit_a);
+    b.write("note.md", edit_b);
+    a.sync().await;
+    b.sync().await;
+    a.sync().await;
+    assert_eq!(a.read("note.md"), b.read("note.md"));
+    (a, b)
+}
+
+#[tokio::test]
+async fn edits_of_different_fields_are_both_kept() {
+    let start = "---\ntitle: Milk # why\nstatus: open\ntags:\n  - a\n  - b\n---\nHello\n";
+    let (a, _) = concurrently(
+        start,
+        &start.replace("open", "done"),
+        &start.replace("Milk", "Oat milk").replace("  - b\n", "  - b\n  - c\n"),
+    )
+    .await;
+    assert_eq!(
+        a.read("note.md"),
+        "---\ntitle: Oat milk # why\nstatus: done\ntags:\n  - a\n  - b\n  - c\n---\nHello\n"
+    );
+    assert_eq!(a.engine.store().conflict_counts().unwrap(), (0, 0));
+}
+
+#[tokio::test]
+async fn edits_of_one_field_leave_a_conflict_on_both_devices() {
+    let start = "---\ntitle: Milk\n---\nHello\n";
+    let (a, b) =
+        concurrently(start, &start.replace("Milk", "Bread"), &start.replace("Milk", "Oat milk"))
+            .await;
+    assert_eq!(a.read("note.md"), start.replace("Milk", "Oat milk"));
+    let ids = |device: &Device| {
+        let conflicts = device.engine.store().conflicts(false).unwrap();
+        conflicts.into_iter().map(|c| c.conflict.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&a).len(), 1);
+    assert_eq!(ids(&a), ids(&b));
+}
+
+#[tokio::test]
+async fn edits_of_one_text_are_merged_by_lines_and_words() {
+    let (a, _) = concurrently(
+        "One two three.\n\nFour.\n",
+        "One 2 three.\n\nFour.\nFive.\n",
+        "One two 3.\n\nFour!\n",
+    )
+    .await;
+    assert_eq!(a.read("note.md"), "One 2 3.\n\nFour!\nFive.\n");
+}
+
+#[tokio::test]
+async fn a_rename_and_an_edit_both_survive() {
+    let (mut a, mut b) = pair().await;
+    a.write("old.md", "text\n");
+    a.sync().await;
+    b.sync().await;
+    fs::create_dir(a.path("sub")).unwrap();
+    fs::rename(a.path("old.md"), a.path("sub/new.md")).unwrap();
+    b.write("old.md", "text\nmore\n");
+    a.sync().await;
+    let report = b.sync().await;
+    assert_eq!(report.conflicts, 0);
+    a.sync().await;
+    for device in [&a, &b] {
+        assert_eq!(device.names(), ["sub"]);
+        assert_eq!(device.read("sub/new.md"), "text\nmore\n");
+    }
+}
+
+#[tokio::test]
+async fn an_edit_beats_a_deletion_that_had_not_seen_it() {
+    let (mut a, mut b) = pair().await;
+    a.write("note.md", "text\n");
+    a.sync().await;
+    b.sync().await;
+    fs::remove_file(a.path("note.md")).unwrap();
+    b.write("note.md", "text\nmore\n");
+    a.sync().await;
+    b.sync().await;
+    a.sync().await;
+    assert_eq!(a.read("note.md"), "text\nmore\n");
+    assert_eq!(b.read("note.md"), "text\nmore\n");
+    fs::remove_file(b.path("note.md")).unwrap();
+    b.sync().await;
+    a.sync().await;
+    assert!(a.names().is_empty() && b.names().is_empty());
+}
+
+#[tokio::test]
+async fn the_same_new_path_on_two_devices_is_one_record() {
+    let (mut a, mut b) = pair().await;
+    a.write("same.md", "---\nx: 1\n---\nequal\nfrom a\n");
+    b.write("same.md", "---\nx: 1\n---\nequal\nfrom b\n");
+    a.write("equal.md", "nothing differs\n");
+    b.write("equal.md", "nothing differs\n");
+    a.sync().await;
+    b.sync().await;
+    a.sync().await;
+    assert_eq!(a.names(), ["equal.md", "same.md"]);
+    assert_eq!(a.names(), b.names());
+    assert_eq!(a.read("same.md"), "---\nx: 1\n---\nequal\nfrom a\nfrom b\n");
+    assert_eq!(b.read("same.md"), a.read("same.md"));
+}
+
+#[tokio::test]
+async fn nothing_to_do_is_one_request_and_one_change_few() {
+    let storage: SharedStorage = Arc::new(Memory::new());
+    let mut a = Device::new("laptop", &storage);
+    a.connect().await;
+    for number in 0..300 {
+        a.write(&format!("n{number}.md"), &format!("---\ntitle: {number}\n---\nbody\n"));
+    }
+    let first = a.sync().await;
+    assert_eq!((first.pushed, first.generation), (300, 1));
+    let idle = a.sync().await;
+    assert_eq!((idle.pushed, idle.pulled, idle.generation), (0, 0, 1));
+}
+
+#[tokio::test]
+async fn two_files_that_swap_their_names() {
+    let (mut a, mut b) = pair().await;
+    a.write("one.md", "1\n");
+    a.write("two.md", "2\n");
+    a.sync().await;
+    b.sync().await;
+    fs::rename(a.path("one.md"), a.path("tmp")).unwrap();
+    fs::rename(a.path("two.md"), a.path("one.md")).unwrap();
+    fs::rename(a.path("tmp"), a.path("two.md")).unwrap();
+    a.sync().await;
+    b.sync().await;
+    a.sync().await;
+    for device in [&a, &b] {
+        assert_eq!((device.read("one.md"), device.read("two.md")), ("2\n".into(), "1\n".into()));
+        assert_eq!(device.names(), ["one.md", "two.md"]);
+    }
+}
