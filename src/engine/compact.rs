@@ -1,7 +1,226 @@
-//! stub
-/// stub
-#[derive(Debug)]
-pub struct CompactOptions;
-/// stub
-#[derive(Debug)]
-pub struct CompactReport;
+//! Folding deltas and entity files into packs, and removing what no longer counts.
+
+use std::collections::BTreeSet;
+
+use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt, Traffic};
+
+use super::{
+    Engine, EngineError, Outcome, Progress, RACES_MAX, Report, Result, Silent, TurnOptions,
+    edits::LocalEdits, observe::Observed, send::retire,
+};
+use crate::{
+    merge::{News, plan},
+    model::{Entity, VersionVector, limits::DATA_FILE_BYTES_MAX},
+    remote::{
+        Advance, DataFile, HeadRead, HeadState, Manifest, Parcel, Remote, Survey, decode_loose,
+        pack_all,
+        survey,
+    },
+};
+
+/// What a compaction may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CompactOptions {
+    /// Only tell what would be done.
+    pub dry_run: bool,
+    /// Write everything anew, even where little is to be gained.
+    pub force: bool,
+}
+
+/// What a compaction did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompactReport {
+    /// The remote's generation afterwards.
+    pub generation: u64,
+    /// Deltas and entity files that were folded into packs.
+    pub deltas_folded: usize,
+    /// Packs written.
+    pub packs_written: usize,
+    /// Packs left as they were.
+    pub packs_kept: usize,
+    /// Deleted records of which only a marker is left now.
+    pub tombstones_dropped: usize,
+    /// Files removed.
+    pub files_deleted: usize,
+    /// Bytes of data files that count, before.
+    pub bytes_before: u64,
+    /// Bytes of data files that count, afterwards.
+    pub bytes_after: u64,
+    /// What the compaction cost, the turn before it included.
+    pub requests: u64,
+    /// Bytes sent.
+    pub bytes_up: u64,
+    /// Bytes received.
+    pub bytes_down: u64,
+    /// How long it took.
+    pub duration_ms: i64,
+}
+
+impl Engine {
+    /// Does a turn, folds what lies on the remote into packs, and removes what no longer counts.
+    ///
+    /// Nothing that a reader may still need is overwritten or removed: new files go under new names,
+    /// the head moves to them, and the old ones are removed a day later.
+    pub async fn compact(
+        &mut self,
+        storage: &SharedStorage,
+        traffic: &Traffic,
+        options: CompactOptions,
+        progress: &dyn Progress,
+    ) -> Result<CompactReport> {
+        let before = traffic.snapshot();
+        let started = self.clock.now();
+        let turn = TurnOptions { dry_run: options.dry_run, ..TurnOptions::default() };
+        self.turn(storage, traffic, turn, progress).await?;
+        let remote = self.open_remote(storage, TurnOptions::default()).await?;
+        let mut report = CompactReport::default();
+        for race in 0..=RACES_MAX {
+            if self.try_compact(&remote, options, progress, &mut report).await? == Outcome::Done {
+                break;
+            }
+            if race == RACES_MAX {
+                return Err(EngineError::Raced { tries: RACES_MAX + 1 });
+            }
+            self.pause(race).await;
+            self.turn(storage, traffic, TurnOptions::default(), progress).await?;
+        }
+        let used = traffic.snapshot().since(&before);
+        report.requests = used.requests;
+        report.bytes_up = used.bytes_up;
+        report.bytes_down = used.bytes_down;
+        report.duration_ms = self.clock.now().millis().saturating_sub(started.millis());
+        Ok(report)
+    }
+
+    async fn try_compact(
+        &mut self,
+        remote: &Remote,
+        options: CompactOptions,
+        progress: &dyn Progress,
+        report: &mut CompactReport,
+    ) -> Result<Outcome> {
+        let HeadRead::Current(head) = remote.head.read(None).await? else {
+            return Err(self.why_missing(remote).await);
+        };
+        let manifest = &head.manifest;
+        let survey = survey(remote, manifest).await?;
+        if !self.replica()?.knows.includes(&manifest.knows) {
+            let text = "this device has not read the whole remote (`larder check` says what is \
+                        missing), so it cannot write it anew";
+            return Err(EngineError::Refused(text.to_owned()));
+        }
+        let has_gain = !manifest.deltas.is_empty() || manifest.packs.len() > 1;
+        let folds = !manifest.data().count().eq(&0) && (has_gain || options.force);
+        describe(report, manifest, folds);
+        if options.dry_run {
+            report.files_deleted =
+                survey.expired.len() + survey.old_manifests.len() + survey.orphans.len();
+            return Ok(Outcome::Done);
+        }
+        self.adopt(remote, &head, &survey).await?;
+        let parcels = if folds {
+            pack_all(&self.outgoing(&self.store.all_ids()?)?, manifest.generation)?
+        } else {
+            Vec::new()
+        };
+        let gone = sweep(remote, &survey).await?;
+        report.files_deleted += gone.len();
+        let raises_floor = survey.has_loose && manifest.floor <= manifest.generation;
+        if !folds && survey.expired.is_empty() && !raises_floor && head.strays.is_empty() {
+            return Ok(Outcome::Done);
+        }
+        self.commit_compaction(remote, &head, parcels, &gone, progress, report).await
+    }
+
+    async fn commit_compaction(
+        &mut self,
+        remote: &Remote,
+        head: &HeadState,
+        parcels: Vec<Parcel>,
+        gone: &BTreeSet<RemotePath>,
+        progress: &dyn Progress,
+        report: &mut CompactReport,
+    ) -> Result<Outcome> {
+        let packs = self.upload(remote, &head.manifest, &parcels, progress).await?;
+        let mut next = self.successor(head, true);
+        if !packs.is_empty() {
+            retire(&mut next, self.server_now(head.server_time), true);
+            next.packs = packs.into_iter().map(|pack| spans(pack, &head.manifest)).collect();
+        }
+        // What was sent for a commit that has not been made by now has to be sent again under a new
+        // name: from the next compaction on the old one may go.
+        next.floor = head.manifest.generation + 1;
+        next.retired.retain(|old| !gone.contains(&old.file));
+        let bytes_after = next.data().map(|data| data.bytes).sum();
+        match remote.head.advance(head, next).await? {
+            Advance::Raced => Ok(Outcome::Raced),
+            Advance::Committed(now) => {
+                report.packs_written = parcels.len();
+                report.bytes_after = bytes_after;
+                report.generation = now.manifest.generation;
+                self.remember(remote, &now, &[])?;
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    /// Takes edits out of files that a cut turn left behind, before these files go. They travel on
+    /// with the next turn, as edits that the remote lacks.
+    async fn adopt(&mut self, remote: &Remote, head: &HeadState, survey: &Survey) -> Result<()> {
+        let knows = self.replica()?.knows;
+        let mut entities = Vec::new();
+        for orphan in &survey.orphans {
+            let states = read_orphan(remote, orphan).await?;
+            entities.extend(states.into_iter().filter(|state| !knows.includes(&state.seen())));
+        }
+        if entities.is_empty() {
+            return Ok(());
+        }
+        let ids: BTreeSet<_> = entities.iter().map(|entity| entity.id.clone()).collect();
+        let observed = Observed {
+            head: head.clone(),
+            replica: self.replica()?,
+            records: self.store.records(&ids)?,
+            local: LocalEdits::default(),
+            news: News { entities, knows: VersionVector::default(), complete: false },
+            known_files: self.store.file_count()?,
+        };
+        let plan = self.with_snapshot(&observed, plan)?;
+        self.execute(&plan, &observed, &Silent, &mut Report::default())
+    }
+}
+
+fn describe(report: &mut CompactReport, manifest: &Manifest, folds: bool) {
+    report.generation = manifest.generation;
+    report.bytes_before = manifest.data().map(|data| data.bytes).sum();
+    report.bytes_after = report.bytes_before;
+    report.deltas_folded = if folds { manifest.deltas.len() } else { 0 };
+    report.packs_kept = if folds { 0 } else { manifest.packs.len() };
+}
+
+/// A pack that holds everything holds it from the first commit on.
+fn spans(pack: DataFile, manifest: &Manifest) -> DataFile {
+    DataFile { from_generation: 1, to_generation: manifest.generation, ..pack }
+}
+
+/// Removes what no longer counts, and says what is gone.
+async fn sweep(remote: &Remote, survey: &Survey) -> Result<BTreeSet<RemotePath>> {
+    let orphans = survey.orphans.iter().map(|entry| &entry.path);
+    let mut gone = BTreeSet::new();
+    for file in survey.expired.iter().chain(&survey.old_manifests).chain(orphans) {
+        remote.storage.delete(file).await?;
+        gone.insert(file.clone());
+    }
+    Ok(gone)
+}
+
+/// The entities of a file that no manifest speaks for. One that is damaged was never whole: its
+/// writer cannot have committed it.
+async fn read_orphan(remote: &Remote, orphan: &Entry) -> Result<Vec<Entity>> {
+    let bytes = match remote.storage.read(&orphan.path, DATA_FILE_BYTES_MAX).await {
+        Ok((bytes, _)) => bytes,
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(decode_loose(orphan.path.name(), &bytes))
+}

@@ -1,5 +1,6 @@
 //! The turn: observe, plan, execute, settle. The only place where store, vault and remote meet.
 
+mod check;
 mod command;
 mod compact;
 mod connect;
@@ -16,8 +17,12 @@ mod send;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use larder_providers::{SharedStorage, Traffic};
 
+pub use check::{CheckOptions, CheckReport, Finding, FindingKind};
+pub use command::{At, Keep};
 pub use compact::{CompactOptions, CompactReport};
 pub use connect::Connected;
 pub use error::{Brake, EngineError, Result};
@@ -27,7 +32,7 @@ use crate::{
     clock::Clock,
     merge::plan,
     model::{Rules, limits},
-    remote::Remote,
+    remote::{DataFile, Remote},
     store::Store,
     vault::Vault,
 };
@@ -47,6 +52,8 @@ pub struct Engine {
     clock: Clock,
     random: fastrand::Rng,
     device_name: String,
+    /// What this turn has sent, by digest: after a lost race it need not go again.
+    sent: BTreeMap<String, DataFile>,
 }
 
 /// What a turn may do that it would not do unasked.
@@ -70,7 +77,8 @@ impl Engine {
         device_name: impl Into<String>,
     ) -> Result<Self> {
         let device_name = device_name.into();
-        let mut engine = Self { store, vault, rules: Rules::default(), clock, random, device_name };
+        let (rules, sent) = (Rules::default(), BTreeMap::new());
+        let mut engine = Self { store, vault, rules, clock, random, device_name, sent };
         engine.settle_identity()?;
         Ok(engine)
     }
@@ -106,6 +114,7 @@ impl Engine {
     ) -> Result<Report> {
         let before = traffic.snapshot();
         let started = self.clock.now();
+        self.sent.clear();
         let remote = self.open_remote(storage, options).await?;
         let mut report = Report::default();
         for race in 0..=RACES_MAX {

@@ -1,6 +1,6 @@
 //! The last part of a turn: what the remote lacks goes there, and the head moves on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use larder_providers::{Body, PutMode, Storage};
 use super::{Engine, Outcome, Progress, Report, Result, Stage, observe::Observed};
 use crate::{
     merge::{Plan, view},
-    model::{Agreed, EntityId, Record, Stamp, VersionVector},
+    model::{Agreed, EntityId, Record, Stamp},
     remote::{
         Advance, Commit, DataFile, HeadState, Manifest, Outgoing, Parcel, Participant, Remote,
         Retired, pack_all, pack_up,
@@ -43,7 +43,7 @@ impl Engine {
             return Ok(Outcome::Done);
         }
         let cargo = self.cargo(plan, head, observed.news.complete)?;
-        let files = upload(remote, &cargo.parcels, progress).await?;
+        let files = self.upload(remote, &head.manifest, &cargo.parcels, progress).await?;
         let next = self.next_manifest(head, plan, cargo, files, observed.news.complete);
         match remote.head.advance(head, next).await? {
             Advance::Raced => Ok(Outcome::Raced),
@@ -94,6 +94,40 @@ impl Engine {
             });
         }
         Ok(outgoing)
+    }
+
+    /// Sends data files, but for those that an earlier try of this turn has sent: unless they were
+    /// built below the floor, where they may be taken for orphans and removed.
+    pub(super) async fn upload(
+        &mut self,
+        remote: &Remote,
+        manifest: &Manifest,
+        parcels: &[Parcel],
+        progress: &dyn Progress,
+    ) -> Result<Vec<DataFile>> {
+        let of = parcels.len() as u64;
+        progress.step(Stage::Send, 0, of);
+        let sends = parcels.iter().map(|parcel| {
+            let sent = self.sent.get(&parcel.file.sha256).cloned();
+            async move {
+                let is_safe = |sent: &DataFile| sent.from_generation > manifest.floor;
+                if let Some(sent) = sent.filter(is_safe) {
+                    return Ok::<_, super::EngineError>(sent);
+                }
+                let body = Body::Bytes(Bytes::from(parcel.bytes.clone()));
+                remote.storage.put(&parcel.file.file, body, PutMode::Overwrite).await?;
+                Ok(parcel.file.clone())
+            }
+        });
+        let mut files: Vec<DataFile> = Vec::new();
+        let mut sending = stream::iter(sends).buffered(SENDS);
+        while let Some(file) = sending.try_next().await? {
+            files.push(file);
+            progress.step(Stage::Send, files.len() as u64, of);
+        }
+        drop(sending);
+        self.sent.extend(files.iter().map(|file| (file.sha256.clone(), file.clone())));
+        Ok(files)
     }
 
     fn next_manifest(
@@ -210,31 +244,4 @@ pub(super) fn retire(manifest: &mut Manifest, since: Stamp, with_packs: bool) {
     }
     manifest.retired.extend(old.into_iter().map(|data| Retired { file: data.file, since }));
     manifest.entity_versions.clear();
-}
-
-/// Sends data files. Their names hold their digests, so that sending one twice does no harm.
-pub(super) async fn upload(
-    remote: &Remote,
-    parcels: &[Parcel],
-    progress: &dyn Progress,
-) -> Result<Vec<DataFile>> {
-    let of = parcels.len() as u64;
-    let sends = parcels.iter().map(|parcel| async move {
-        let body = Body::Bytes(Bytes::from(parcel.bytes.clone()));
-        remote.storage.put(&parcel.file.file, body, PutMode::Overwrite).await?;
-        Ok::<_, super::EngineError>(parcel.file.clone())
-    });
-    let mut sent = stream::iter(sends).buffered(SENDS);
-    let mut files = Vec::new();
-    progress.step(Stage::Send, 0, of);
-    while let Some(file) = sent.try_next().await? {
-        files.push(file);
-        progress.step(Stage::Send, files.len() as u64, of);
-    }
-    Ok(files)
-}
-
-/// The edits that these files hold.
-pub(super) fn held(files: &[DataFile]) -> BTreeMap<String, VersionVector> {
-    files.iter().map(|data| (data.file.to_string(), data.holds.clone())).collect()
 }

@@ -201,3 +201,18 @@ fn inflate(name: &str, bytes: &[u8], text_bytes: u64) -> Result<Vec<u8>> {
     }
     Ok(text)
 }
+
+/// Decodes what can be decoded of a data file that no manifest describes.
+pub fn decode_loose(name: &str, bytes: &[u8]) -> Vec<Entity> {
+    let mut text = Vec::new();
+    if name.ends_with(".zst") {
+        let Ok(decoder) = zstd::stream::read::Decoder::new(bytes) else { return Vec::new() };
+        if decoder.take(DATA_TEXT_BYTES_MAX).read_to_end(&mut text).is_err() {
+            return Vec::new();
+        }
+    } else {
+        text.extend_from_slice(bytes);
+    }
+    let text = String::from_utf8_lossy(&text);
+    text.lines().filter_map(|line| codec::decode(line).ok()).collect()
+}
