@@ -1,4 +1,9 @@
 //! What the probe says about real servers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test: what fails here should say where, and what was measured should be seen"
+)]
 
 use larder_providers::{
     Local, RemotePath, Storage, Traffic, Verdict,

@@ -168,10 +168,12 @@ impl Probe<'_> {
         let offset = theirs - self.clock.now();
         self.report.clock_offset_ms = Some(offset.num_milliseconds());
         let seconds = offset.num_seconds();
+        let side = if seconds < 0 { "behind" } else { "ahead of" };
+        let told = format!("the server's clock is {} s {side} ours", seconds.abs());
         Ok(match seconds.abs() {
             0..=2 => good("the server's clock agrees with ours"),
-            0..=300 => good(&format!("the server's clock is {seconds} s ahead of ours")),
-            _ => bad(&format!("the server's clock is {seconds} s ahead of ours")),
+            3..=300 => good(&told),
+            _ => bad(&told),
         })
     }
 

@@ -136,8 +136,8 @@ impl ProbeReport {
         };
         // What is not claimed has to be shown under races.
         let shown = claims_compare_and_swap || is_good("updateRace");
-        let if_match_ok = shown && is_good("wrongVersion") && none_is_bad(&IF_MATCH_RESTS_ON);
-        self.rename_ok = is_good("moveAway") && none_is_bad(&RENAME_RESTS_ON);
+        let if_match_ok = shown && is_good("wrongVersion") && all_are_good(&IF_MATCH_RESTS_ON);
+        self.rename_ok = is_good("moveAway") && all_are_good(&RENAME_RESTS_ON);
         self.if_match_ok = if_match_ok;
     }
 }

@@ -1,6 +1,6 @@
 //! Requests: building them, the account, redirects, time-outs, and what they cost.
 
-use std::{error::Error as StdError, io, time::Duration};
+use std::{error::Error as StdError, io, sync::atomic::AtomicBool, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -31,6 +31,8 @@ pub(super) struct Client {
     base: Url,
     auth: Auth,
     read_timeout: Duration,
+    /// Whether the target of a move is named by its path alone.
+    pub(super) short_destination: AtomicBool,
     pub(super) traffic: Traffic,
 }
 
@@ -74,6 +76,7 @@ impl Client {
             base,
             auth: Auth::new(config.user, config.password),
             read_timeout: config.read_timeout,
+            short_destination: AtomicBool::new(false),
             traffic,
         })
     }

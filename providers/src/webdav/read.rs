@@ -23,6 +23,7 @@ impl Client {
             let last = range.end.max(range.start + 1) - 1;
             headers.push((RANGE, format!("bytes={}-{last}", range.start)));
         }
+        let conditional = options.if_none_match.is_some();
         if let Some(version) = options.if_none_match {
             headers.push((IF_NONE_MATCH, version.0));
         }
@@ -40,6 +41,19 @@ impl Client {
                 let object = nothing(&response, range.start);
                 self.finish(response).await;
                 Ok(Get::Object(object))
+            }
+            // Open-Xchange answers so to every condition.
+            (StatusCode::PRECONDITION_FAILED, range) if conditional => {
+                self.finish(response).await;
+                let if_none_match = None;
+                Box::pin(self.get(
+                    path,
+                    GetOptions {
+                        range,
+                        if_none_match,
+                    },
+                ))
+                .await
             }
             _ => {
                 let error = self.failure("get", path, &response);

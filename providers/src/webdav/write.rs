@@ -1,5 +1,7 @@
 //! Writing, moving and deleting over WebDAV.
 
+use std::sync::atomic::Ordering;
+
 use reqwest::{
     Response, StatusCode,
     header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH},
@@ -111,30 +113,44 @@ impl Client {
     /// Renames a file. Losers are told in a dozen ways (412, 404, 403, 405, 409, 423, 500, 207), so
     /// no refusal is believed: only a source that is seen to be gone makes the move a lost one.
     pub(super) async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
-        let Err(error) = self.try_move(from, to).await? else {
+        let Err(refusal) = self.try_move(from, to).await? else {
             return Ok(Move::Done);
         };
         if !self.exists("move", from).await? {
             return Ok(Move::Lost);
         }
-        // A folder that is missing above the target is told in as many ways.
+        // Apache behind a proxy that ends TLS takes its own address for another server's: 502.
+        let other_address = matches!(refusal.status.as_u16(), 400 | 502)
+            && !self.short_destination.swap(true, Ordering::Relaxed);
+        // A folder that is missing above the target is told in as many ways as a lost race.
         let has_parent = to.parent().is_some_and(|parent| !parent.is_root());
-        if !has_parent || !self.make_parents(to).await? {
-            return Err(error);
+        let new_folder = !other_address && has_parent && self.make_parents(to).await?;
+        if !other_address && !new_folder {
+            return Err(refusal.error);
         }
         match self.try_move(from, to).await? {
             Ok(()) => Ok(Move::Done),
             Err(_) if !self.exists("move", from).await? => Ok(Move::Lost),
-            Err(error) => Err(error),
+            Err(refusal) => Err(refusal.error),
         }
     }
 
     /// Asks for a move once; a refusal that may mean anything is the inner error.
-    async fn try_move(&self, from: &RemotePath, to: &RemotePath) -> Result<Result<()>> {
+    async fn try_move(
+        &self,
+        from: &RemotePath,
+        to: &RemotePath,
+    ) -> Result<std::result::Result<(), Refusal>> {
         let mut call = plain("move", from, "MOVE", false);
         let header = HeaderName::from_static;
+        let to = self.url(to, false);
+        let destination = if self.short_destination.load(Ordering::Relaxed) {
+            to.path().to_owned()
+        } else {
+            to.to_string()
+        };
         call.headers = vec![
-            (header("destination"), self.url(to, false).to_string()),
+            (header("destination"), destination),
             (header("overwrite"), "F".to_owned()),
         ];
         let response = self.send(&call).await?;
@@ -154,7 +170,8 @@ impl Client {
             _ => ErrorKind::Busy,
         };
         let detail = format!("the server refused the move, and the file is still there ({status})");
-        Ok(Err(call.error(kind, &detail)))
+        let error = call.error(kind, &detail);
+        Ok(Err(Refusal { status, error }))
     }
 
     fn refused(&self, call: &Call<'_>, response: &Response) -> crate::Error {
@@ -164,6 +181,12 @@ impl Client {
         }
         self.failure(call.operation, call.path, response)
     }
+}
+
+/// A move that was not done, for a reason still to be found out.
+struct Refusal {
+    status: StatusCode,
+    error: crate::Error,
 }
 
 /// Whether the answer to a write says that it was done. A multi-status says that some of it was
