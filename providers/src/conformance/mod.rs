@@ -141,6 +141,10 @@ async fn makes_the_folders_above(bench: &Bench) {
     let path = bench.path("a/b/c");
     bench.write(&path, &Bytes::from_static(b"deep")).await;
     assert_eq!(bench.read(&path).await, "deep");
+    // A server may answer in the middle of a long body, and hang up.
+    let (path_of_big, big) = (bench.path("e/f"), Bytes::from(vec![7; 6 << 20]));
+    bench.write(&path_of_big, &big).await;
+    assert!(bench.read(&path_of_big).await == big);
     for folder in ["a", "d"] {
         for _ in 0..2 {
             let made = bench.storage.make_folder(&bench.path(folder)).await;

@@ -190,14 +190,6 @@ impl Place {
         Ok((file, metadata.len(), version))
     }
 
-    fn delete(&self) -> Result<()> {
-        match fs::remove_file(self.locate(&self.path)?) {
-            Ok(()) => Ok(()),
-            Err(error) if is_absent(&error) => Ok(()),
-            Err(error) => Err(self.failed(error)),
-        }
-    }
-
     fn list(&self, now: std::time::SystemTime) -> Result<Listing> {
         let folder = self.locate(&self.path)?;
         let mut listing = Listing::default();

@@ -128,6 +128,12 @@ impl Place {
     }
 
     fn create(&self, temporary: NamedTempFile, target: &Path) -> Result<bool> {
+        let error = match temporary.persist_noclobber(target) {
+            Ok(_) => return Ok(true),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) => error,
+        };
+        // A file system that cannot link: there the lock has to do.
         let _held = self.lock()?;
         match temporary.persist_noclobber(target) {
             Ok(_) => Ok(true),
@@ -137,7 +143,17 @@ impl Place {
                 error.file.persist(target).map_err(|error| self.failed(error.error))?;
                 Ok(true)
             }
-            Err(error) => Err(self.failed(error.error)),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    pub(super) fn delete(&self) -> Result<()> {
+        let target = self.locate(&self.path)?;
+        let _held = self.lock_if_there(&target)?;
+        match fs::remove_file(&target) {
+            Ok(()) => Ok(()),
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) => Err(self.failed(error)),
         }
     }
 
@@ -153,6 +169,19 @@ impl Place {
         }
         temporary.persist(target).map_err(|error| self.failed(error.error))?;
         Ok(true)
+    }
+
+    /// Holds the lock if `target` is there, so that nothing comes between the look and the write of
+    /// a conditional write. New files, which are most, need none; nor does a file system without
+    /// locks, where conditional writes fail anyway.
+    fn lock_if_there(&self, target: &Path) -> Result<Option<fs::File>> {
+        if fs::symlink_metadata(target).is_err() {
+            return Ok(None);
+        }
+        match self.lock() {
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+            held => held.map(Some),
+        }
     }
 
     /// Holds the folder's lock until the returned file is dropped.
