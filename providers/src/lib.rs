@@ -1,7 +1,8 @@
 //! Storage providers: how bytes get to and from the place where a remote lies.
 //!
 //! The seam is [`Storage`], seven methods over checked names. Providers know nothing of sync: they
-//! keep files. Layers (`layer`) wrap any provider to add one thing each: patience, counting, faults.
+//! keep files, and count in a [`Traffic`] what that costs. A [`layer`] wraps any provider and adds one
+//! thing to it; the [`probe`](mod@probe) finds out what a storage can really do.
 
 mod body;
 mod clock;

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::{Body, ErrorKind, Move, Put, PutMode, RemotePath, Result};
 
+/// A body from this size on may be answered before it was sent whole.
+const LONG_BODY_BYTES: u64 = 16 * 1024;
+
 impl Client {
     pub(super) async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> Result<Put> {
         let mut headers = vec![(CONTENT_TYPE, "application/octet-stream".to_owned())];
@@ -29,11 +32,15 @@ impl Client {
             headers,
             body: Some(body),
         };
-        let mut response = self.send(&call).await?;
+        let mut sent = self.send(&call).await;
         // A file that is to be updated has its folder.
-        if !matches!(mode, PutMode::Update(_)) {
-            response = self.with_parents(&call, path, response).await?;
+        if !matches!(mode, PutMode::Update(_)) && self.may_lack_folders(&call, &sent).await? {
+            if let Ok(response) = sent {
+                self.finish(response).await;
+            }
+            sent = self.send(&call).await;
         }
+        let response = sent?;
         let outcome = match response.status() {
             _ if is_done(&response) => Ok(Put::Done(status::version(response.headers()))),
             StatusCode::PRECONDITION_FAILED if mode != PutMode::Overwrite => Ok(Put::Lost),
@@ -44,30 +51,32 @@ impl Client {
         outcome
     }
 
-    /// Makes the folders above `path` and sends `call` once more, if a missing one can be the
-    /// reason for this answer: 409 by the book, 404 (rclone), 500 (nginx).
+    /// Makes the folders above the path of `call`, if a missing one can be the reason for this
+    /// answer: 409 by the book, 404 (rclone), 500 (nginx), or a connection that the server gave up
+    /// in the middle of a long body. Whether the call is worth sending again.
     ///
-    /// After a 500 the file may have been written. It is only sent again if a folder was really
-    /// missing: a second conditional write would meet the first one and call it lost.
-    async fn with_parents(
-        &self,
-        call: &Call<'_>,
-        path: &RemotePath,
-        response: Response,
-    ) -> Result<Response> {
-        let status = response.status().as_u16();
-        let has_parent = path.parent().is_some_and(|parent| !parent.is_root());
-        if !has_parent || !matches!(status, 404 | 409 | 500) {
-            return Ok(response);
-        }
-        let made = self.make_parents(path).await;
-        match made {
-            Ok(made) if made || status != 500 => {
-                self.finish(response).await;
-                self.send(call).await
+    /// After a 500 or a broken connection the file may have been written. There it is only worth it
+    /// if a folder was really missing: a second conditional write would meet the first one and
+    /// call it lost.
+    async fn may_lack_folders(&self, call: &Call<'_>, sent: &Result<Response>) -> Result<bool> {
+        let body_bytes = call.body.as_ref().map_or(0, Body::len);
+        let (asks, certain) = match sent {
+            Ok(response) => match response.status().as_u16() {
+                404 | 409 => (true, true),
+                status => (status == 500, false),
+            },
+            Err(error) => {
+                let broke = error.kind() == ErrorKind::Unreachable;
+                (broke && body_bytes > LONG_BODY_BYTES, false)
             }
-            Err(error) if status != 500 => Err(error),
-            _ => Ok(response),
+        };
+        if !asks || call.path.parent().is_none_or(|parent| parent.is_root()) {
+            return Ok(false);
+        }
+        match self.make_parents(call.path).await {
+            Ok(made) => Ok(made || certain),
+            Err(error) if certain => Err(error),
+            Err(_) => Ok(false),
         }
     }
 

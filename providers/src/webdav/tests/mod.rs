@@ -277,6 +277,20 @@ async fn a_missing_folder_is_made_and_the_write_sent_once_more() {
 }
 
 #[tokio::test]
+async fn a_server_that_hangs_up_on_a_long_body_may_lack_its_folder() {
+    let long = Body::from(vec![7; 100_000]);
+    for (made, sent) in [("201 Created", 3), ("405 There", 2)] {
+        let made = answer(made, "", "");
+        let script = Script::of(&["Connection: close", &made, &answer("201 Created", "", "")]);
+        let put = script
+            .storage()
+            .put(&path("a/b"), long.clone(), PutMode::Create)
+            .await;
+        assert_eq!((put.is_ok(), script.seen().len()), (sent == 3, sent));
+    }
+}
+
+#[tokio::test]
 async fn a_web_page_is_no_proof_of_anything() {
     let page = answer("200 OK", "Content-Type: text/html\r\n", "<h1>Sign in</h1>");
     let script = Script::of(&[&page]);
