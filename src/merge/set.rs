@@ -36,12 +36,12 @@ type Member<'a> = (&'a Value, usize);
 
 fn members(values: &[Value]) -> Vec<Member<'_>> {
     let mut counts: HashMap<&Value, usize> = HashMap::new();
-    let mut number = |value| {
+    let number = |value| {
         let count = counts.entry(value).or_default();
         *count += 1;
         (value, *count - 1)
     };
-    values.iter().map(|value| number(value)).collect()
+    values.iter().map(number).collect()
 }
 
 /// How often each value stays.
