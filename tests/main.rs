@@ -1,1 +1,10 @@
+//! All integration tests, in one binary: linking it once is most of what a test run costs.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "clippy spares test functions but not their helpers, which also fail by panicking"
+)]
+
+mod tidy;
