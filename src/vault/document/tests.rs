@@ -622,3 +622,62 @@ proptest! {
         prop_assert_eq!(again.document.body, document.body);
     }
 }
+
+/// The files of `fixtures/vaults/odd` that are kept as text, and a part of the reason.
+const ODD_PROBLEMS: [(&str, &str); 22] = [
+    ("at-sign.md", "line 2: "),
+    ("big-number.json", "line 1: the number 9007199254740993"),
+    (
+        "colon-in-title.md",
+        "line 2: mapping values are not allowed",
+    ),
+    ("comments.jsonc.json", "line 2: no key in double quotes"),
+    ("custom-tag.md", "line 2: the tag `!vault`"),
+    (
+        "duplicate-keys.md",
+        "line 4: the key `title` is there twice",
+    ),
+    ("duplicate-nested.md", "line 4: the key `a` is there twice"),
+    ("duplicate.json", "line 1: the key `a` is there twice"),
+    ("half.json", "line 1: "),
+    ("list.json", "line 1: not a JSON object"),
+    ("merge-markers-inside.md", "line "),
+    (
+        "old-mac-eol.md",
+        "line 2: a line ends with a bare carriage return",
+    ),
+    (
+        "prose-between-rules.md",
+        "line 2: not a list of `key: value` lines",
+    ),
+    ("question-key.md", "line 2: a key that is not plain text"),
+    ("tab-indent.md", "line "),
+    ("template.md", "line 2: "),
+    ("top-list.md", "line 2: not a list of `key: value` lines"),
+    ("trailing-comma.json", "line 1: no key in double quotes"),
+    ("two-objects.json", "line 2: something after the end"),
+    ("unclosed-list.md", "line "),
+    ("unclosed-quote.md", "line "),
+    ("unknown-alias.md", "line 2: "),
+];
+
+#[test]
+fn odd_notes_come_back_and_the_bad_ones_are_named() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/vaults/odd");
+    let vault = crate::vault::Vault::open(&root).unwrap();
+    let scan = vault.scan(&BTreeMap::new(), 0).unwrap();
+    assert_eq!((scan.skipped.len(), scan.new.len()), (0, 78));
+    let mut problems = Vec::new();
+    for file in &scan.new {
+        let name = file.path.as_str();
+        let parsed = fields_of(Format::of_path(name), &file.text);
+        if let Some(problem) = parsed.problem {
+            problems.push((name.to_owned(), problem.to_string()));
+        }
+    }
+    let names: Vec<&str> = problems.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ODD_PROBLEMS.map(|(name, _)| name));
+    for ((name, problem), (_, expected)) in problems.iter().zip(ODD_PROBLEMS) {
+        assert!(problem.starts_with(expected), "{name}: {problem}");
+    }
+}
