@@ -67,40 +67,43 @@ impl<'k> Walk<'k> {
         Ok((found, self.seen.into_iter().map(AtomicBool::into_inner).collect()))
     }
 
-    /// Tells a path inside of the vault, with `/` between its parts.
-    fn relative(&self, path: &Path) -> (String, bool) {
-        let inside = path.strip_prefix(self.root).unwrap_or(path);
-        let is_utf8 = inside.to_str().is_some();
-        let text = inside.to_string_lossy();
-        (
-            if MAIN_SEPARATOR == '/' {
-                text.into_owned()
-            } else {
-                text.replace(MAIN_SEPARATOR, "/")
-            },
-            is_utf8,
-        )
+    /// Gives a path inside of the vault, with `/` between its parts; `None` if it is no UTF-8.
+    fn relative<'p>(&self, path: &'p Path) -> Option<Cow<'p, str>> {
+        // By bytes: this runs for every file, and `strip_prefix` goes part by part.
+        let text = path.to_str()?;
+        let inside = text
+            .get(self.root.as_os_str().len()..)?
+            .trim_start_matches(MAIN_SEPARATOR);
+        if MAIN_SEPARATOR == '/' {
+            return Some(inside.into());
+        }
+        Some(inside.replace(MAIN_SEPARATOR, "/").into())
+    }
+
+    fn relative_lossy(&self, path: &Path) -> String {
+        let inside = path
+            .strip_prefix(self.root)
+            .unwrap_or(path)
+            .to_string_lossy();
+        inside.replace(MAIN_SEPARATOR, "/")
     }
 
     fn entry(&self, entry: &DirEntry, found: &mut Found) {
-        let Some(kind) = entry.file_type() else {
-            return;
-        };
         if let Some(error) = entry.error() {
             let path = self.relative(&entry.path().join(IGNORE_FILE)).0;
             found.skipped.push((path, SkipReason::BadIgnoreFile(error.to_string())));
         }
-        if kind.is_dir() && entry.depth() == 0 {
+        let Some(kind) = entry.file_type() else {
+            return;
+        };
+        if kind.is_dir() {
             return;
         }
         let (mut path, is_utf8) = self.relative(entry.path());
         if !is_utf8 {
             found.skipped.push((path, SkipReason::BadName(BadPath::NotUtf8)));
             return;
-        }
-        if kind.is_dir() {
-            return;
-        }
+        };
         if kind.is_symlink() || !kind.is_file() {
             let reason = if kind.is_symlink() { SkipReason::Symlink } else { SkipReason::NotAFile };
             found.skipped.push((path, reason));
@@ -118,9 +121,13 @@ impl<'k> Walk<'k> {
         self.file(path, entry, found);
     }
 
-    fn file(&self, path: String, entry: &DirEntry, found: &mut Found) {
-        if let Some((index, known)) = self.known.get(path.as_str()) {
-            if let Some(seen) = self.seen.get(*index) {
+    fn file(&self, path: &str, entry: &DirEntry, found: &mut Found) {
+        let known = self
+            .known
+            .get(path)
+            .map(|(index, known)| (self.seen.get(*index), known));
+        if let Some((seen, known)) = known {
+            if let Some(seen) = seen {
                 seen.store(true, Ordering::Relaxed);
             }
             if let Ok(metadata) = entry.metadata() {
@@ -130,10 +137,12 @@ impl<'k> Walk<'k> {
                 }
             }
         }
-        let checked = match VaultPath::new(&path) {
+        let checked = match VaultPath::new(path) {
             Ok(checked) => checked,
             Err(reason) => {
-                found.skipped.push((path, SkipReason::BadName(reason)));
+                found
+                    .skipped
+                    .push((path.to_owned(), SkipReason::BadName(reason)));
                 return;
             }
         };
@@ -145,7 +154,7 @@ impl<'k> Walk<'k> {
                     seen.store(false, Ordering::Relaxed);
                 }
             }
-            Err(reason) => found.skipped.push((path, reason)),
+            Err(reason) => found.skipped.push((path.to_owned(), reason)),
         }
     }
 
