@@ -35,30 +35,19 @@ fn no_source_file_is_forgotten() {
 
 #[test]
 fn nothing_is_left_undone() {
-    let codes = File::all("")
-        .into_iter()
-        .filter(File::is_rust)
-        .map(|file| Code::with_tests(&file));
-    assert_none(
-        &codes
-            .flat_map(|code| repository::undone(&code))
-            .collect::<Vec<_>>(),
-    );
+    let codes = File::all("").into_iter().filter(File::is_rust).map(|file| Code::with_tests(&file));
+    assert_none(&codes.flat_map(|code| repository::undone(&code)).collect::<Vec<_>>());
 }
 
 #[test]
 fn the_number_of_packages_is_capped() {
-    assert_none(&repository::too_many_packages(
-        &File::read("Cargo.lock").text,
-    ));
+    assert_none(&repository::too_many_packages(&File::read("Cargo.lock").text));
 }
 
 #[test]
 fn links_between_documents_resolve() {
     let files = File::all("");
-    assert_none(&repository::broken_links(&files, |path| {
-        source::root().join(path).exists()
-    }));
+    assert_none(&repository::broken_links(&files, |path| source::root().join(path).exists()));
 }
 
 #[test]

@@ -104,7 +104,11 @@ impl Engine {
         for data in manifest.data() {
             let file = data.file.to_string();
             match present.get(&data.file) {
-                None => report.add(FindingKind::Missing, &file, "the manifest names it, but it is not there"),
+                None => report.add(
+                    FindingKind::Missing,
+                    &file,
+                    "the manifest names it, but it is not there",
+                ),
                 Some(Some(bytes)) if *bytes != data.bytes => {
                     let detail = format!("it has {bytes} bytes instead of {}", data.bytes);
                     report.add(FindingKind::Damaged, &file, detail);
@@ -128,7 +132,10 @@ impl Engine {
         if let Some(mark) = self.store.remote_mark()? {
             let last = Manifest::decode("the last manifest", mark.manifest.as_bytes())?;
             if !manifest.knows.includes(&last.knows) {
-                let detail = format!("the remote went back from generation {} to {}; the next sync sends what it lost", last.generation, manifest.generation);
+                let detail = format!(
+                    "the remote went back from generation {} to {}; the next sync sends what it lost",
+                    last.generation, manifest.generation
+                );
                 report.add(FindingKind::WentBack, "meta.json", detail);
             }
         }
@@ -145,14 +152,22 @@ impl Engine {
                 let (file, entity_id) = (path.clone(), Some(id.clone()));
                 report.findings.push(Finding { kind, file, entity_id, detail });
             };
-            if let Some(Err(why)) = path.as_deref().filter(|_| !shown.is_deleted).map(VaultPath::new) {
+            if let Some(Err(why)) =
+                path.as_deref().filter(|_| !shown.is_deleted).map(VaultPath::new)
+            {
                 add(FindingKind::BadPath, format!("is not written to disk: {why}"));
             }
             if record.shown.is_some() {
-                add(FindingKind::Behind, "its file does not show its latest state; sync again".to_owned());
+                add(
+                    FindingKind::Behind,
+                    "its file does not show its latest state; sync again".to_owned(),
+                );
             }
             if record.state.last_modified().is_some_and(|(at, _)| at.millis() > ahead) {
-                add(FindingKind::ClockAhead, "was edited on a device whose clock is over a day ahead".to_owned());
+                add(
+                    FindingKind::ClockAhead,
+                    "was edited on a device whose clock is over a day ahead".to_owned(),
+                );
             }
         }
         Ok(())

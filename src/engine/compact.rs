@@ -13,8 +13,7 @@ use crate::{
     model::{Entity, VersionVector, limits::DATA_FILE_BYTES_MAX},
     remote::{
         Advance, DataFile, HeadRead, HeadState, Manifest, Parcel, Remote, Survey, decode_loose,
-        pack_all,
-        survey,
+        pack_all, survey,
     },
 };
 

@@ -10,7 +10,9 @@ mod manifest;
 use larder_providers::{ErrorKind, RemotePath, SharedStorage};
 use serde::{Deserialize, Serialize};
 
-pub use data::{DELTA_ENTITIES_MAX, Outgoing, Parcel, decode, decode_loose, pack_all, pack_up, read};
+pub use data::{
+    DELTA_ENTITIES_MAX, Outgoing, Parcel, decode, decode_loose, pack_all, pack_up, read,
+};
 pub use gc::{Survey, survey};
 pub use head::{Advance, Head, HeadRead, HeadState, IfMatch, Rename};
 pub use manifest::{Commit, DataFile, FORMAT, Manifest, Meta, Participant, Retired};

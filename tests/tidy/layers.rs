@@ -13,12 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["clock", "digest", "model"]),
     ("remote", &["clock", "digest", "model"]),
     ("relay", &["clock", "digest", "model"]),
-    (
-        "engine",
-        &[
-            "clock", "digest", "merge", "model", "remote", "store", "vault",
-        ],
-    ),
+    ("engine", &["clock", "digest", "merge", "model", "remote", "store", "vault"]),
     ("daemon", &["clock", "digest", "engine", "model"]),
     ("server", &["clock", "daemon", "digest", "engine", "model"]),
     ("cli", &["*"]),
@@ -30,20 +25,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// a slash at its end, a folder.
 const ROOMS: &[(&[&str], &[&str], &str)] = &[
     (&["rusqlite"], &["src/store/"], "SQL stays in the replica"),
-    (
-        &["reqwest", "reqwest_dav"],
-        &["providers/"],
-        "HTTP stays in the providers",
-    ),
+    (&["reqwest", "reqwest_dav"], &["providers/"], "HTTP stays in the providers"),
     (
         &["larder_providers"],
-        &[
-            "src/remote/",
-            "src/engine/",
-            "src/daemon/",
-            "src/cli/",
-            "src/lib.rs",
-        ],
+        &["src/remote/", "src/engine/", "src/daemon/", "src/cli/", "src/lib.rs"],
         "the folder format and the engine are where storage is used",
     ),
     (
@@ -52,11 +37,7 @@ const ROOMS: &[(&[&str], &[&str], &str)] = &[
         &["src/cli/", "providers/src/testing/"],
         "the library has no terminal",
     ),
-    (
-        &["anyhow", "clap", "indicatif", "rpassword"],
-        &["src/cli/", "src/main.rs"],
-        "the edge only",
-    ),
+    (&["anyhow", "clap", "indicatif", "rpassword"], &["src/cli/", "src/main.rs"], "the edge only"),
     (
         &["Utc::now", "Local::now", "SystemTime::now"],
         &["src/clock.rs", "providers/src/clock.rs"],
@@ -83,10 +64,7 @@ pub(super) fn breaches(code: &Code) -> Vec<String> {
         return Vec::new();
     };
     let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == layer) else {
-        return vec![format!(
-            "{}: the room `{layer}` is not in the table of layers",
-            code.path
-        )];
+        return vec![format!("{}: the room `{layer}` is not in the table of layers", code.path)];
     };
     uses(code)
         .into_iter()
@@ -96,10 +74,7 @@ pub(super) fn breaches(code: &Code) -> Vec<String> {
             if LAYERS.iter().any(|(name, _)| *name == used) {
                 format!("{}:{line}: `{layer}` may not use `{used}`", code.path)
             } else {
-                format!(
-                    "{}:{line}: `{used}` is not a room; name the one it lies in",
-                    code.path
-                )
+                format!("{}:{line}: `{used}` is not a room; name the one it lies in", code.path)
             }
         })
         .collect()
@@ -120,10 +95,7 @@ pub(super) fn strays(code: &Code) -> Vec<String> {
         for word in *words {
             for at in code.words(word).filter(|at| is_use(code, *at, word)) {
                 let line = code.line(at);
-                out.push(format!(
-                    "{}:{line}: `{word}` outside {rooms:?}: {reason}",
-                    code.path
-                ));
+                out.push(format!("{}:{line}: `{word}` outside {rooms:?}: {reason}", code.path));
             }
         }
     }
@@ -145,11 +117,7 @@ fn layer_of(path: &str) -> Option<&str> {
 
 /// Every room that is named by a path from the root of the crate, and where.
 fn uses(code: &Code) -> Vec<(usize, &str)> {
-    let root = if code.path == "src/main.rs" {
-        "larder"
-    } else {
-        "crate"
-    };
+    let root = if code.path == "src/main.rs" { "larder" } else { "crate" };
     let mut out = Vec::new();
     for at in code.words(root) {
         if let Some(path) = code.text[at + root.len()..].strip_prefix("::") {
@@ -157,11 +125,7 @@ fn uses(code: &Code) -> Vec<(usize, &str)> {
         }
     }
     // `super` often enough also leads to the root.
-    let depth = code
-        .path
-        .split('/')
-        .filter(|part| !["src", "mod.rs"].contains(part))
-        .count();
+    let depth = code.path.split('/').filter(|part| !["src", "mod.rs"].contains(part)).count();
     let chain = vec!["super"; depth].join("::");
     for at in code.words(&chain) {
         let goes_on = code.text[..at].ends_with("super::");
@@ -226,20 +190,11 @@ mod tests {
     #[test]
     fn an_arrow_downwards_is_fine() {
         for (path, text) in [
-            (
-                "src/engine/a.rs",
-                "use crate::{merge, model::Dot, store::{self, Open}};",
-            ),
-            (
-                "src/merge/text/a.rs",
-                "use super::super::set; use crate::merge::object;",
-            ),
+            ("src/engine/a.rs", "use crate::{merge, model::Dot, store::{self, Open}};"),
+            ("src/merge/text/a.rs", "use super::super::set; use crate::merge::object;"),
             ("src/cli/a.rs", "use crate::store::open;"),
             ("src/main.rs", "fn main() { larder::cli::run() }"),
-            (
-                "src/model/a.rs",
-                "// crate::store\n#[cfg(test)]\nmod tests { use crate::store; }",
-            ),
+            ("src/model/a.rs", "// crate::store\n#[cfg(test)]\nmod tests { use crate::store; }"),
             ("tests/a.rs", "use crate::merge;"),
         ] {
             assert_eq!(found(breaches, path, text), [""; 0], "{path}: {text}");
@@ -265,10 +220,7 @@ mod tests {
             ("src/store/schema.rs", "use rusqlite::Connection;"),
             ("src/cli/ui.rs", "println!()"),
             ("src/clock.rs", "SystemTime::now()"),
-            (
-                "src/engine/a.rs",
-                "clock.now(); // Utc::now\nlet print = 1; sprintln!()",
-            ),
+            ("src/engine/a.rs", "clock.now(); // Utc::now\nlet print = 1; sprintln!()"),
             ("tests/a.rs", "println!()"),
         ] {
             assert_eq!(found(strays, path, text), [""; 0], "{path}: {text}");

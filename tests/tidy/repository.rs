@@ -63,10 +63,7 @@ pub(super) fn broken_links(files: &[File], exists: impl Fn(&str) -> bool) -> Vec
             let path = target.split('#').next().unwrap_or_default();
             let on_the_web = path.contains(':');
             if !path.is_empty() && !on_the_web && !exists(&resolved(&file.path, path)) {
-                out.push(format!(
-                    "{}:{line}: the link to {path} leads nowhere",
-                    file.path
-                ));
+                out.push(format!("{}:{line}: the link to {path} leads nowhere", file.path));
             }
         }
     }
@@ -88,11 +85,8 @@ fn links(text: &str) -> Vec<(usize, &str)> {
         let prose: Vec<&str> = line.split('`').step_by(2).collect();
         let whole = [line];
         // The text of a link may be code, and its brackets are then in two pieces of prose.
-        let pieces = if prose.iter().any(|piece| piece.starts_with("](")) {
-            &whole[..]
-        } else {
-            &prose
-        };
+        let pieces =
+            if prose.iter().any(|piece| piece.starts_with("](")) { &whole[..] } else { &prose };
         for piece in pieces {
             for inline in piece.split("](").skip(1) {
                 let target = inline.split([')', ' ']).next().unwrap_or_default();
@@ -127,24 +121,15 @@ fn resolved(from: &str, link: &str) -> String {
 pub(super) fn bad_decisions(files: &[File]) -> Vec<String> {
     let mut numbers = BTreeSet::new();
     let mut out = Vec::new();
-    for file in files
-        .iter()
-        .filter(|file| !file.path.ends_with("/README.md"))
-    {
+    for file in files.iter().filter(|file| !file.path.ends_with("/README.md")) {
         let name = file.path.rsplit('/').next().unwrap_or_default();
         let (number, title) = name.split_once('-').unwrap_or_default();
         let slug = title.strip_suffix(".md").unwrap_or_default();
         let named = number.len() == 4
             && number.bytes().all(|b| b.is_ascii_digit())
             && !slug.is_empty()
-            && slug
-                .bytes()
-                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-        let headed = file
-            .text
-            .lines()
-            .next()
-            .and_then(|line| line.strip_prefix("# "));
+            && slug.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        let headed = file.text.lines().next().and_then(|line| line.strip_prefix("# "));
         if !named {
             out.push(format!("{}: the name is not NNNN-title.md", file.path));
         } else if !numbers.insert(number) {
@@ -186,10 +171,7 @@ mod tests {
             "fn a() { todo!() }\nfn b() { unimplemented!(\"x\") }\n#[ignore]\n#[ignore = \"y\"]";
         let code = |text| Code::with_tests(&File::new("a.rs", text));
         assert_eq!(undone(&code(sample)).len(), 4);
-        assert_eq!(
-            undone(&code("// todo!()\nlet ignore = \"#[ignore]\";")),
-            [""; 0]
-        );
+        assert_eq!(undone(&code("// todo!()\nlet ignore = \"#[ignore]\";")), [""; 0]);
     }
 
     #[test]

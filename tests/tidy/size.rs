@@ -11,26 +11,17 @@ pub(super) fn breaches(code: &Code) -> Vec<String> {
     let mut out = Vec::new();
     let lines = code.line(code.text.trim_end().len());
     if lines > FILE_LINES_MAX {
-        out.push(format!(
-            "{}: {lines} lines, {FILE_LINES_MAX} at most",
-            code.path
-        ));
+        out.push(format!("{}: {lines} lines, {FILE_LINES_MAX} at most", code.path));
     }
     for at in code.words("fn") {
         let name = identifier(code.text[at + 2..].trim_start());
         let Some(body) = body(&code.text, at) else {
             continue;
         };
-        let lines = body
-            .lines()
-            .skip(1)
-            .filter(|line| !line.trim().is_empty())
-            .count();
+        let lines = body.lines().skip(1).filter(|line| !line.trim().is_empty()).count();
         if !name.is_empty() && lines > FUNCTION_LINES_MAX {
             let place = format!("{}:{}", code.path, code.line(at));
-            out.push(format!(
-                "{place}: `{name}` has {lines} lines, {FUNCTION_LINES_MAX} at most"
-            ));
+            out.push(format!("{place}: `{name}` has {lines} lines, {FUNCTION_LINES_MAX} at most"));
         }
     }
     out
@@ -60,27 +51,18 @@ mod tests {
     }
 
     fn function(lines: usize) -> String {
-        format!(
-            "fn a(b: [u8; 3]) -> u8 {{\n{}}}\n",
-            "    b();\n".repeat(lines)
-        )
+        format!("fn a(b: [u8; 3]) -> u8 {{\n{}}}\n", "    b();\n".repeat(lines))
     }
 
     #[test]
     fn a_long_file_is_found() {
-        assert_eq!(
-            found(&"use a;\n".repeat(501)),
-            ["src/a.rs: 501 lines, 500 at most"]
-        );
+        assert_eq!(found(&"use a;\n".repeat(501)), ["src/a.rs: 501 lines, 500 at most"]);
         assert_eq!(found(&"use a;\n".repeat(500)), [""; 0]);
     }
 
     #[test]
     fn a_long_function_is_found() {
-        assert_eq!(
-            found(&function(71)),
-            ["src/a.rs:1: `a` has 71 lines, 70 at most"]
-        );
+        assert_eq!(found(&function(71)), ["src/a.rs:1: `a` has 71 lines, 70 at most"]);
         assert_eq!(found(&function(70)), [""; 0]);
         let commented = function(70).replace("b();\n", "b();\n    // why\n\n");
         assert_eq!(found(&commented), [""; 0]);
@@ -88,10 +70,7 @@ mod tests {
 
     #[test]
     fn tests_are_not_counted() {
-        let tests = format!(
-            "use a;\n#[cfg(test)]\nmod tests {{\n{}}}\n",
-            "use a;\n".repeat(600)
-        );
+        let tests = format!("use a;\n#[cfg(test)]\nmod tests {{\n{}}}\n", "use a;\n".repeat(600));
         assert_eq!(found(&tests), [""; 0]);
     }
 }

@@ -16,10 +16,7 @@ pub(super) fn root() -> PathBuf {
 
 impl File {
     pub(super) fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     /// Reads one file of the repository.
@@ -54,16 +51,12 @@ impl File {
     }
 
     pub(super) fn is_rust(&self) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|end| end == "rs")
+        Path::new(&self.path).extension().is_some_and(|end| end == "rs")
     }
 
     /// Whether the whole file is test code: it lies below `tests/` or is the `tests.rs` of a module.
     pub(super) fn is_test(&self) -> bool {
-        self.path
-            .split('/')
-            .any(|part| part == "tests" || part == "tests.rs")
+        self.path.split('/').any(|part| part == "tests" || part == "tests.rs")
     }
 }
 
@@ -77,10 +70,7 @@ pub(super) struct Code {
 
 impl Code {
     pub(super) fn with_tests(file: &File) -> Self {
-        Self {
-            path: file.path.clone(),
-            text: blank_prose(&file.text),
-        }
+        Self { path: file.path.clone(), text: blank_prose(&file.text) }
     }
 
     /// Blanks also every item that only a test build has.
@@ -103,20 +93,15 @@ impl Code {
     /// Every place where a word stands as a word and not as a part of one.
     pub(super) fn words<'a>(&'a self, word: &'a str) -> impl Iterator<Item = usize> + 'a {
         let part = |c: char| c.is_alphanumeric() || c == '_';
-        self.text
-            .match_indices(word)
-            .map(|(at, _)| at)
-            .filter(move |at| {
-                !self.text[..*at].ends_with(part) && !self.text[at + word.len()..].starts_with(part)
-            })
+        self.text.match_indices(word).map(|(at, _)| at).filter(move |at| {
+            !self.text[..*at].ends_with(part) && !self.text[at + word.len()..].starts_with(part)
+        })
     }
 }
 
 /// The identifier that a text starts with; empty if there is none.
 pub(super) fn identifier(text: &str) -> &str {
-    let end = text
-        .find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     &text[..end]
 }
 
@@ -146,10 +131,8 @@ fn item_end(text: &str, from: usize) -> usize {
 }
 
 fn blanked(text: &str, start: usize, end: usize) -> String {
-    let blank: String = text[start..end]
-        .chars()
-        .map(|c| if c == '\n' { '\n' } else { ' ' })
-        .collect();
+    let blank: String =
+        text[start..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
     format!("{}{blank}{}", &text[..start], &text[end..])
 }
 
@@ -159,11 +142,7 @@ fn blank_prose(text: &str) -> String {
     while let Some(first) = rest.chars().next() {
         let word = identifier(rest);
         let prose = prose_len(rest);
-        let len = prose.unwrap_or(if word.is_empty() {
-            first.len_utf8()
-        } else {
-            word.len()
-        });
+        let len = prose.unwrap_or(if word.is_empty() { first.len_utf8() } else { word.len() });
         let (token, after) = rest.split_at(len);
         if prose.is_some() {
             out.extend(token.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
@@ -193,11 +172,7 @@ fn prose_len(text: &str) -> Option<usize> {
     if raw.len() < literal.len() && raw[hashes..].starts_with('"') {
         let end = format!("\"{}", "#".repeat(hashes));
         let head = prefix + 1 + hashes + 1;
-        return Some(
-            text[head..]
-                .find(&end)
-                .map_or(text.len(), |at| head + at + end.len()),
-        );
+        return Some(text[head..].find(&end).map_or(text.len(), |at| head + at + end.len()));
     }
     if literal.starts_with('"') {
         return Some(prefix + quoted_len(literal, '"'));
@@ -256,10 +231,7 @@ fn comments_strings_and_characters_are_no_code() {
 fn items_of_tests_are_left_out() {
     let sample = "fn a() {}\n#[cfg(test)]\nmod tests;\nfn b() {}\n#[cfg(test)]\nmod c { fn d() {} }\nfn e() {}\n";
     let code = Code::without_tests(&File::new("x.rs", sample));
-    assert_eq!(
-        code.text.split_whitespace().collect::<String>(),
-        "fna(){}fnb(){}fne(){}"
-    );
+    assert_eq!(code.text.split_whitespace().collect::<String>(), "fna(){}fnb(){}fne(){}");
     assert_eq!(code.line(code.text.find("fn e").unwrap()), 7);
     assert!(File::new("src/merge/tests.rs", "").is_test() && !File::new("src/a.rs", "").is_test());
 }

@@ -33,6 +33,7 @@ impl Place {
         let (temporary, version) = self.write_temporary(&folder, body)?;
         let done = match mode {
             PutMode::Overwrite => {
+                let _held = self.lock_if_there(&target)?;
                 temporary.persist(&target).map_err(|error| self.failed(error.error))?;
                 true
             }
@@ -135,11 +136,9 @@ impl Place {
         };
         // A file system that cannot link: there the lock has to do.
         let _held = self.lock()?;
-        match temporary.persist_noclobber(target) {
-            Ok(_) => Ok(true),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            // A file system without links: the lock alone has to do.
-            Err(error) if target.try_exists().is_ok_and(|there| !there) => {
+        match fs::symlink_metadata(target) {
+            Ok(_) => Ok(false),
+            Err(absent) if is_absent(&absent) => {
                 error.file.persist(target).map_err(|error| self.failed(error.error))?;
                 Ok(true)
             }

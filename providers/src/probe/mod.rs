@@ -130,9 +130,9 @@ impl ProbeReport {
     fn conclude(&mut self, claims_compare_and_swap: bool) {
         let is_good =
             |name: &str| self.check(name).is_some_and(|check| check.verdict == Verdict::Good);
-        let none_is_bad = |names: &[&str]| {
-            let made = names.iter().filter_map(|name| self.check(name));
-            made.fold(true, |good, check| good && check.verdict == Verdict::Good)
+        let all_are_good = |names: &[&str]| {
+            let mut made = names.iter().filter_map(|name| self.check(name));
+            made.all(|check| check.verdict == Verdict::Good)
         };
         // What is not claimed has to be shown under races.
         let shown = claims_compare_and_swap || is_good("updateRace");

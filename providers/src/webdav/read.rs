@@ -46,14 +46,7 @@ impl Client {
             (StatusCode::PRECONDITION_FAILED, range) if conditional => {
                 self.finish(response).await;
                 let if_none_match = None;
-                Box::pin(self.get(
-                    path,
-                    GetOptions {
-                        range,
-                        if_none_match,
-                    },
-                ))
-                .await
+                Box::pin(self.get(path, GetOptions { range, if_none_match })).await
             }
             _ => {
                 let error = self.failure("get", path, &response);

@@ -158,10 +158,8 @@ impl Client {
         } else {
             to.to_string()
         };
-        call.headers = vec![
-            (header("destination"), destination),
-            (header("overwrite"), "F".to_owned()),
-        ];
+        call.headers =
+            vec![(header("destination"), destination), (header("overwrite"), "F".to_owned())];
         let response = self.send(&call).await?;
         let status = response.status();
         let refusal = (!is_done(&response)).then(|| self.refused(&call, &response));

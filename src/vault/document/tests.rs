@@ -627,29 +627,17 @@ proptest! {
 const ODD_PROBLEMS: [(&str, &str); 22] = [
     ("at-sign.md", "line 2: "),
     ("big-number.json", "line 1: the number 9007199254740993"),
-    (
-        "colon-in-title.md",
-        "line 2: mapping values are not allowed",
-    ),
+    ("colon-in-title.md", "line 2: mapping values are not allowed"),
     ("comments.jsonc.json", "line 2: no key in double quotes"),
     ("custom-tag.md", "line 2: the tag `!vault`"),
-    (
-        "duplicate-keys.md",
-        "line 4: the key `title` is there twice",
-    ),
+    ("duplicate-keys.md", "line 4: the key `title` is there twice"),
     ("duplicate-nested.md", "line 4: the key `a` is there twice"),
     ("duplicate.json", "line 1: the key `a` is there twice"),
     ("half.json", "line 1: "),
     ("list.json", "line 1: not a JSON object"),
     ("merge-markers-inside.md", "line "),
-    (
-        "old-mac-eol.md",
-        "line 2: a line ends with a bare carriage return",
-    ),
-    (
-        "prose-between-rules.md",
-        "line 2: not a list of `key: value` lines",
-    ),
+    ("old-mac-eol.md", "line 2: a line ends with a bare carriage return"),
+    ("prose-between-rules.md", "line 2: not a list of `key: value` lines"),
     ("question-key.md", "line 2: a key that is not plain text"),
     ("tab-indent.md", "line "),
     ("template.md", "line 2: "),

@@ -1,6 +1,7 @@
 //! The walk over the vault's folder, on several threads.
 
 use crate::vault::stat::file_stat;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::path::{MAIN_SEPARATOR, Path};
@@ -71,9 +72,7 @@ impl<'k> Walk<'k> {
     fn relative<'p>(&self, path: &'p Path) -> Option<Cow<'p, str>> {
         // By bytes: this runs for every file, and `strip_prefix` goes part by part.
         let text = path.to_str()?;
-        let inside = text
-            .get(self.root.as_os_str().len()..)?
-            .trim_start_matches(MAIN_SEPARATOR);
+        let inside = text.get(self.root.as_os_str().len()..)?.trim_start_matches(MAIN_SEPARATOR);
         if MAIN_SEPARATOR == '/' {
             return Some(inside.into());
         }
@@ -81,16 +80,13 @@ impl<'k> Walk<'k> {
     }
 
     fn relative_lossy(&self, path: &Path) -> String {
-        let inside = path
-            .strip_prefix(self.root)
-            .unwrap_or(path)
-            .to_string_lossy();
+        let inside = path.strip_prefix(self.root).unwrap_or(path).to_string_lossy();
         inside.replace(MAIN_SEPARATOR, "/")
     }
 
     fn entry(&self, entry: &DirEntry, found: &mut Found) {
         if let Some(error) = entry.error() {
-            let path = self.relative(&entry.path().join(IGNORE_FILE)).0;
+            let path = self.relative_lossy(&entry.path().join(IGNORE_FILE));
             found.skipped.push((path, SkipReason::BadIgnoreFile(error.to_string())));
         }
         let Some(kind) = entry.file_type() else {
@@ -99,33 +95,26 @@ impl<'k> Walk<'k> {
         if kind.is_dir() {
             return;
         }
-        let (mut path, is_utf8) = self.relative(entry.path());
-        if !is_utf8 {
+        let Some(path) = self.relative(entry.path()) else {
+            let path = self.relative_lossy(entry.path());
             found.skipped.push((path, SkipReason::BadName(BadPath::NotUtf8)));
             return;
         };
         if kind.is_symlink() || !kind.is_file() {
             let reason = if kind.is_symlink() { SkipReason::Symlink } else { SkipReason::NotAFile };
-            found.skipped.push((path, reason));
-            return;
+            found.skipped.push((path.into_owned(), reason));
+        } else if self.known.contains_key(path.as_ref()) || is_nfc(&path) {
+            self.file(&path, entry, found);
+        } else if let Some(composed) = composed(self.root, entry, &path) {
+            self.file(&composed, entry, found);
+        } else {
+            let reason = SkipReason::BadName(BadPath::NotComposed);
+            found.skipped.push((path.into_owned(), reason));
         }
-        if !is_nfc(&path) {
-            match composed(self.root, entry, &path) {
-                Some(composed) => path = composed,
-                None => {
-                    found.skipped.push((path, SkipReason::BadName(BadPath::NotComposed)));
-                    return;
-                }
-            }
-        }
-        self.file(path, entry, found);
     }
 
     fn file(&self, path: &str, entry: &DirEntry, found: &mut Found) {
-        let known = self
-            .known
-            .get(path)
-            .map(|(index, known)| (self.seen.get(*index), known));
+        let known = self.known.get(path).map(|(index, known)| (self.seen.get(*index), known));
         if let Some((seen, known)) = known {
             if let Some(seen) = seen {
                 seen.store(true, Ordering::Relaxed);
@@ -140,9 +129,7 @@ impl<'k> Walk<'k> {
         let checked = match VaultPath::new(path) {
             Ok(checked) => checked,
             Err(reason) => {
-                found
-                    .skipped
-                    .push((path.to_owned(), SkipReason::BadName(reason)));
+                found.skipped.push((path.to_owned(), SkipReason::BadName(reason)));
                 return;
             }
         };
@@ -150,7 +137,7 @@ impl<'k> Walk<'k> {
             Ok(Some(reading)) => found.read.push((checked, reading)),
             // Gone since the folder was listed.
             Ok(None) => {
-                if let Some(seen) = self.known.get(path.as_str()).and_then(|k| self.seen.get(k.0)) {
+                if let Some((Some(seen), _)) = known {
                     seen.store(false, Ordering::Relaxed);
                 }
             }
@@ -169,7 +156,7 @@ impl<'k> Walk<'k> {
             return;
         }
         let reason = io.map_or_else(|| error.to_string(), ToString::to_string);
-        found.skipped.push((self.relative(path).0, SkipReason::Unreadable(reason)));
+        found.skipped.push((self.relative_lossy(path), SkipReason::Unreadable(reason)));
     }
 }
 

@@ -21,10 +21,7 @@ async fn basic_is_sent_at_once() {
     script.storage().delete(&path("a")).await.unwrap();
     let seen = script.seen();
     assert_eq!(
-        (
-            seen[0].header("authorization"),
-            seen[1].header("authorization")
-        ),
+        (seen[0].header("authorization"), seen[1].header("authorization")),
         (Some(BASIC), None)
     );
 }
@@ -33,21 +30,11 @@ async fn basic_is_sent_at_once() {
 async fn a_refused_account_is_named_and_its_password_is_not() {
     let refused = answer("401 No", "WWW-Authenticate: Basic realm=\"r\"\r\n", "");
     let script = Script::of(&[&refused]);
-    let error = script
-        .storage_of_ann()
-        .delete(&path("a"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind(), script.seen().len()),
-        (ErrorKind::Unauthorized, 1)
-    );
+    let error = script.storage_of_ann().delete(&path("a")).await.unwrap_err();
+    assert_eq!((error.kind(), script.seen().len()), (ErrorKind::Unauthorized, 1));
     let shown = format!("{error} {error:?} {:?}", script.storage_of_ann());
     assert!(error.to_string().contains("\"ann\"") && error.to_string().contains("127.0.0.1"));
-    assert!(
-        !shown.contains("s3cret") && !shown.contains("YW5uOnMz"),
-        "{shown}"
-    );
+    assert!(!shown.contains("s3cret") && !shown.contains("YW5uOnMz"), "{shown}");
 
     let error = script.storage().delete(&path("a")).await.unwrap_err();
     assert!(error.to_string().contains("wants an account"), "{error}");
@@ -78,10 +65,7 @@ async fn digest_is_taken_up_where_it_is_the_only_one_and_bodies_are_always_whole
     assert_eq!(seen.len(), 3, "the nonce is used again");
     assert!(seen.iter().all(|seen| seen.body == b"whole"));
     let shown = seen[2].header("authorization").unwrap();
-    assert!(
-        shown.contains("uri=\"/dav/b\"") && shown.contains("nc=00000002"),
-        "{shown}"
-    );
+    assert!(shown.contains("uri=\"/dav/b\"") && shown.contains("nc=00000002"), "{shown}");
 }
 
 #[tokio::test]
@@ -104,15 +88,8 @@ async fn a_stale_nonce_is_replaced_by_the_new_one() {
 #[tokio::test]
 async fn a_wrong_password_under_digest_is_given_up_after_one_try() {
     let script = Script::start(|_, nth| digest(&format!("n{nth}"), false));
-    let error = script
-        .storage_of_ann()
-        .delete(&path("a"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind(), script.seen().len()),
-        (ErrorKind::Unauthorized, 2)
-    );
+    let error = script.storage_of_ann().delete(&path("a")).await.unwrap_err();
+    assert_eq!((error.kind(), script.seen().len()), (ErrorKind::Unauthorized, 2));
 }
 
 #[tokio::test]
@@ -124,10 +101,7 @@ async fn a_long_body_waits_until_the_account_is_settled() {
     let storage = script.storage_of_ann();
     let long = Body::from(vec![7; 1 << 20]);
     for _ in 0..2 {
-        storage
-            .put(&path("a"), long.clone(), PutMode::Overwrite)
-            .await
-            .unwrap();
+        storage.put(&path("a"), long.clone(), PutMode::Overwrite).await.unwrap();
     }
     assert_eq!(script.methods(), ["PROPFIND", "PROPFIND", "PUT", "PUT"]);
 }
@@ -139,10 +113,7 @@ async fn a_redirect_to_another_host_gets_neither_account_nor_data() {
     for status in ["301 x", "302 x", "307 x", "308 x"] {
         let script = Script::of(&[&answer(status, &location, "")]);
         let storage = script.storage_of_ann();
-        let error = storage
-            .write(&path("a"), "private".into())
-            .await
-            .unwrap_err();
+        let error = storage.write(&path("a"), "private".into()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol);
         assert!(error.to_string().contains(other.url.as_str()), "{error}");
         assert!(!error.to_string().contains("token"), "{error}");
@@ -166,12 +137,7 @@ async fn a_redirect_within_the_host_is_followed_for_the_same_name_only() {
     });
     let storage = script.storage_of_ann();
     assert_eq!(storage.read(&path("a"), 99).await.unwrap().0, "here");
-    assert!(
-        script
-            .seen()
-            .iter()
-            .all(|seen| seen.header("authorization") == Some(BASIC))
-    );
+    assert!(script.seen().iter().all(|seen| seen.header("authorization") == Some(BASIC)));
     storage.write(&path("a"), "whole".into()).await.unwrap();
     assert_eq!(script.seen()[3].body, b"whole", "method and body survive");
     for name in ["b", "loop"] {

@@ -24,9 +24,7 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let mut fields = self.headers.iter();
-        fields
-            .find(|(field, _)| field == name)
-            .map(|(_, value)| value.as_str())
+        fields.find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -42,10 +40,7 @@ impl Script {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let url = format!("http://{}/dav/", listener.local_addr().unwrap());
         let (seen, answer) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::new(answer));
-        let script = Self {
-            url: Url::parse(&url).unwrap(),
-            seen: Arc::clone(&seen),
-        };
+        let script = Self { url: Url::parse(&url).unwrap(), seen: Arc::clone(&seen) };
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
@@ -125,15 +120,8 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Seen> {
         };
         headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let mut seen = Seen {
-        method,
-        path,
-        headers,
-        body: Vec::new(),
-    };
-    let length = seen
-        .header("content-length")
-        .and_then(|length| length.parse().ok());
+    let mut seen = Seen { method, path, headers, body: Vec::new() };
+    let length = seen.header("content-length").and_then(|length| length.parse().ok());
     seen.body.resize(length.unwrap_or(0), 0);
     reader.read_exact(&mut seen.body).ok()?;
     Some(seen)
