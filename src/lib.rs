@@ -1,7 +1,9 @@
 //! larder keeps a folder of records in step on all of a person's devices through storage they
 //! already have.
 
+pub mod cli;
 pub mod clock;
+pub mod daemon;
 pub mod digest;
 pub mod engine;
 pub mod merge;

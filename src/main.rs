@@ -1,3 +1,7 @@
 //! The `larder` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    larder::cli::run()
+}

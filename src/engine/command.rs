@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use larder_providers::SharedStorage;
 use serde_json::Value;
 
 use super::{Engine, EngineError, Report, Result, Silent, edits::LocalEdits, observe::Observed};
@@ -14,7 +15,7 @@ use crate::{
         entity::{BODY, DELETED, LAYOUT, PATH, TYPE},
         limits::TEXT_BYTES_MAX,
     },
-    remote::{HeadState, Manifest},
+    remote::{HeadState, Manifest, Remote},
     store::{Past, StoredConflict},
 };
 
@@ -43,6 +44,28 @@ pub enum At {
 }
 
 impl Engine {
+    /// How many records a turn would send, as far as known without asking the remote: those with
+    /// edits that nobody acknowledged, and those whose files changed since the last scan.
+    pub fn pending_changes(&self) -> Result<usize> {
+        let mut ids = self.store.unsent()?;
+        let Some(vault) = &self.vault else { return Ok(ids.len()) };
+        let books = self.store.files()?;
+        let known =
+            books.iter().map(|(path, (_, known))| (path.clone(), known.clone())).collect();
+        let scan = vault.scan(&known, self.store.last_scan_ms()?)?;
+        let changed = scan.changed.iter().map(|file| &file.path).chain(&scan.vanished);
+        let moved = scan.renamed.iter().map(|renamed| &renamed.from);
+        for path in changed.chain(moved) {
+            ids.extend(books.get(path).map(|(id, _)| id.clone()));
+        }
+        Ok(ids.len() + scan.new.len())
+    }
+
+    /// The vault's remote on `storage`, unread.
+    pub fn remote(&self, storage: &SharedStorage) -> Result<Remote> {
+        self.bound_remote(storage)
+    }
+
     /// Finds a record by its id or by its file's path.
     pub fn find(&self, name: &str) -> Result<EntityId> {
         if let Ok(id) = EntityId::new(name)

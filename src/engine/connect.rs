@@ -1,7 +1,9 @@
 //! Connecting a vault to a remote: making it, or joining the one that is there.
 
 use bytes::Bytes;
-use larder_providers::{Body, PutMode, RemotePath, SharedStorage, Storage, StorageExt, probe};
+use larder_providers::{
+    Body, Depth, PutMode, RemotePath, SharedStorage, Storage, StorageExt, Verdict, probe,
+};
 
 use super::{Brake, Engine, EngineError, Result, TurnOptions};
 use crate::{
@@ -31,6 +33,7 @@ pub struct Connected {
 enum Found {
     Remote(Meta),
     Nothing,
+    NoFolder,
 }
 
 impl Engine {
@@ -52,8 +55,12 @@ impl Engine {
                 }
                 self.join_remote(storage, &meta).await
             }
-            Found::Nothing if bound.is_some() => Err(self.emptied(bound)),
+            _ if bound.is_some() => Err(emptied(bound)),
             Found::Nothing => self.make_remote(storage, forced, None).await,
+            Found::NoFolder => {
+                storage.make_folder(&RemotePath::root()).await?;
+                self.make_remote(storage, forced, None).await
+            }
         }
     }
 
@@ -63,11 +70,18 @@ impl Engine {
         storage: &SharedStorage,
         options: TurnOptions,
     ) -> Result<Remote> {
-        let Some(bound) = self.store.binding()? else { return Err(EngineError::NotConnected) };
-        let mode = mode_of(&bound)?;
-        if options.recreate_remote && matches!(look(storage).await?, Found::Nothing) {
-            self.make_remote(storage, Some(mode), Some(bound.id.clone())).await?;
+        if options.recreate_remote && !matches!(look(storage).await?, Found::Remote(_)) {
+            let bound = self.store.binding()?.ok_or(EngineError::NotConnected)?;
+            storage.make_folder(&RemotePath::root()).await?;
+            self.make_remote(storage, Some(mode_of(&bound)?), Some(bound.id)).await?;
         }
+        self.bound_remote(storage)
+    }
+
+    /// The remote that this vault is bound to, unread.
+    pub(super) fn bound_remote(&self, storage: &SharedStorage) -> Result<Remote> {
+        let bound = self.store.binding()?.ok_or(EngineError::NotConnected)?;
+        let mode = mode_of(&bound)?;
         Ok(Remote::new(storage.clone(), bound.id, mode))
     }
 
@@ -124,17 +138,13 @@ impl Engine {
         }
         remote.head.found(&first).await?;
         // Another device may have made the remote in the same moment: what stands there now counts.
-        match look(storage).await? {
-            Found::Remote(meta) if meta.remote_id == id => {
-                self.bind(&id, mode)?;
-                Ok(Connected { id, created: true, mode, entities: 0 })
-            }
-            Found::Remote(meta) => self.join_remote(storage, &meta).await,
-            Found::Nothing => {
-                let detail = "what was just written to the folder is not there";
-                Err(RemoteError::damaged(META, detail).into())
-            }
+        let (bytes, _) = storage.read(&root_file(META)?, MANIFEST_BYTES_MAX).await?;
+        let meta = Meta::decode(&bytes)?;
+        if meta.remote_id != id {
+            return self.join_remote(storage, &meta).await;
         }
+        self.bind(&id, mode)?;
+        Ok(Connected { id, created: true, mode, entities: 0 })
     }
 
     fn first_manifest(&self, id: &RemoteId, mode: CommitMode) -> Result<Manifest> {
@@ -160,18 +170,16 @@ impl Engine {
                 storage.make_folder(&root_file(folder)?).await?;
             }
         }
-        if can.trusted {
+        if can.trusted || wanted == CommitMode::Rename {
+            // A rename is proven by the making of the head.
             return Ok(wanted);
         }
-        let report = probe::probe(storage, &root_file(FOLDERS[0])?, probe::Depth::Short).await?;
-        let is_proven = match wanted {
-            CommitMode::Rename => report.rename_ok,
-            CommitMode::IfMatch => report.if_match_ok,
-        };
-        if is_proven {
+        let scratch = root_file(FOLDERS[0])?;
+        let report = probe(storage, &scratch, Depth::Short).await?;
+        if report.if_match_ok {
             return Ok(wanted);
         }
-        let failed = report.checks.iter().find(|check| check.verdict == probe::Verdict::Bad);
+        let failed = report.checks.iter().find(|check| check.verdict == Verdict::Bad);
         let detail = failed.map_or_else(String::new, |check| check.detail.clone());
         Err(RemoteError::NoCommit { detail }.into())
     }
@@ -184,16 +192,10 @@ impl Engine {
         Ok(())
     }
 
-    fn emptied(&self, bound: Option<Binding>) -> EngineError {
-        bound.map_or(EngineError::NotConnected, |bound| {
-            Brake::RemoteEmpty { remote: bound.id }.into()
-        })
-    }
-
     /// Says what a head that is not there means.
     pub(super) async fn why_missing(&self, remote: &Remote) -> EngineError {
         match look(&remote.storage).await {
-            Ok(Found::Nothing) => Brake::RemoteEmpty { remote: remote.id.clone() }.into(),
+            Ok(Found::Nothing | Found::NoFolder) => Brake::RemoteEmpty { remote: remote.id.clone() }.into(),
             Ok(Found::Remote(meta)) if meta.remote_id != remote.id => {
                 Brake::Foreign { expected: remote.id.clone(), found: meta.remote_id }.into()
             }
@@ -206,14 +208,16 @@ impl Engine {
     }
 }
 
-/// Looks at what lies in the remote's folder, and makes the folder if it is not there.
+fn emptied(bound: Option<Binding>) -> EngineError {
+    bound.map_or(EngineError::NotConnected, |bound| Brake::RemoteEmpty { remote: bound.id }.into())
+}
+
+/// Looks at what lies in the remote's folder.
 async fn look(storage: &SharedStorage) -> Result<Found> {
     let listing = match storage.list(&RemotePath::root()).await {
         Ok(listing) => listing,
-        Err(error) if error.is_not_found() => {
-            storage.make_folder(&RemotePath::root()).await?;
-            return Ok(Found::Nothing);
-        }
+        // It is not made here: it may lie on a disk that is not connected.
+        Err(error) if error.is_not_found() => return Ok(Found::NoFolder),
         Err(error) => return Err(error.into()),
     };
     let names: Vec<&str> = listing.entries.iter().map(|entry| entry.path.name()).collect();

@@ -30,6 +30,8 @@ pub(super) struct Client {
     dav: reqwest_dav::Client,
     base: Url,
     auth: Auth,
+    /// How many bytes of fields the HTTP client adds to every request: host, agent, accept.
+    own_field_bytes: u64,
     read_timeout: Duration,
     /// Whether the target of a move is named by its path alone.
     pub(super) short_destination: AtomicBool,
@@ -56,6 +58,9 @@ impl Client {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(wrong("this program has not chosen its cryptography (rustls provider)"));
         }
+        let host_bytes = base.authority().len() + "Host: \r\n".len();
+        let agent_bytes = config.user_agent.len() + "User-Agent: \r\n".len();
+        let own_field_bytes = host_bytes + agent_bytes + "Accept: */*\r\n".len();
         let agent = reqwest::Client::builder()
             .redirect(Policy::none())
             .no_gzip()
@@ -75,6 +80,7 @@ impl Client {
             dav,
             base,
             auth: Auth::new(config.user, config.password),
+            own_field_bytes: own_field_bytes as u64,
             read_timeout: config.read_timeout,
             short_destination: AtomicBool::new(false),
             traffic,
@@ -163,19 +169,23 @@ impl Client {
         let request = request
             .build()
             .map_err(|error| call.error(ErrorKind::Config, "no request").with_source(error))?;
-        let line = (call.method.len() + url.path().len() + 12) as u64;
+        let line = call.method.len() + url.path().len() + "  HTTP/1.1\r\n\r\n".len();
         let in_memory = match &call.body {
-            Some(Body::Bytes(bytes)) => bytes.len() as u64,
+            Some(Body::Bytes(bytes)) => bytes.len(),
             _ => 0,
         };
-        let bytes = line + status::header_bytes(request.headers()) + in_memory;
+        let fields = self.own_field_bytes + status::header_bytes(request.headers());
+        let bytes = (line + in_memory) as u64 + fields;
         self.traffic.request(call.method, url.path(), bytes);
         let response = match timeout(wait, self.dav.agent.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(broken(call.operation, call.path, error)),
             Err(_) => return Err(silent(call.operation, call.path)),
         };
-        self.traffic.received(17 + status::header_bytes(response.headers()));
+        let reason = response.status().canonical_reason().unwrap_or_default();
+        let line = "HTTP/1.1 200 \r\n\r\n".len() + reason.len();
+        let fields = status::header_bytes(response.headers());
+        self.traffic.received(line as u64 + fields);
         tracing::debug!(method = call.method, path = %call.path, status = %response.status(), "answer");
         Ok(response)
     }

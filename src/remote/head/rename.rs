@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use larder_providers::{ErrorKind, SharedStorage, Storage, StorageExt};
+use larder_providers::{ErrorKind, Move, SharedStorage, Storage, StorageExt};
 
 use super::{Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Result, holds_commit};
 use crate::{
@@ -186,12 +186,24 @@ impl Head for Rename {
         }
     }
 
+    /// Makes the first token by the very step that every commit will rest on, and makes sure that
+    /// it cannot be done twice.
     async fn found(&self, first: &Manifest) -> Result<()> {
+        let id = first.remote_id.as_str();
+        let name: String = id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        let scratch = layout::head_token(&format!("new-{}", first.commit.device))?;
         // Named after the remote, so that whoever makes this remote's head makes the same one.
-        let name: String =
-            first.remote_id.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
-        let token = layout::head_token(&format!("0-{}", name.get(..12).unwrap_or(&name)))?;
-        self.storage.write(&token, Bytes::new()).await?;
+        let token = layout::head_token(&format!("0-{name}"))?;
+        let again = layout::head_token(&format!("0-{name}-again"))?;
+        self.storage.write(&scratch, Bytes::new()).await?;
+        if self.storage.move_exclusive(&scratch, &token).await? == Move::Lost {
+            let detail = "a file that was just written could not be renamed".to_owned();
+            return Err(RemoteError::NoCommit { detail });
+        }
+        if self.storage.move_exclusive(&scratch, &again).await? == Move::Done {
+            let detail = "one file could be renamed away twice".to_owned();
+            return Err(RemoteError::NoCommit { detail });
+        }
         Ok(())
     }
 }

@@ -237,6 +237,25 @@ async fn files_are_streamed_with_their_length_and_counted() {
 }
 
 #[tokio::test]
+async fn every_byte_of_every_request_is_counted_hidden_ones_too() {
+    let missing = answer("409 Conflict", "", "no folder");
+    let created = answer("201 Created", "ETag: \"v\"\r\n", "");
+    let read = answer("200 OK", "", "content");
+    let script = Script::of(&[&missing, &created, &created, &read]);
+    let traffic = Traffic::new();
+    let storage = WebDav::new(script.config().with_account("ann", "x")).unwrap();
+    let storage = storage.with_traffic(traffic.clone());
+    storage.write(&path("a/b"), "x".into()).await.unwrap();
+    storage.read(&path("a/b"), 99).await.unwrap();
+    let spent = traffic.snapshot();
+    assert_eq!((spent.requests, spent.by_method.get("MKCOL")), (4, Some(&1)));
+    let sent: usize = script.seen().iter().map(|seen| seen.bytes).sum();
+    assert_eq!(spent.bytes_up, sent as u64);
+    let received = missing.len() + 2 * created.len() + read.len();
+    assert_eq!(spent.bytes_down, received as u64);
+}
+
+#[tokio::test]
 async fn nobody_listening_is_unreachable() {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) path: String,
     headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
+    /// How long it was on the wire.
+    pub(super) bytes: usize,
 }
 
 impl Seen {
@@ -112,17 +114,19 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Seen> {
     let mut words = line.split(' ').map(str::to_owned);
     let (method, path) = (words.next()?, words.next()?);
     let mut headers = Vec::new();
+    let mut bytes = line.len();
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
+        bytes += reader.read_line(&mut line).ok()?;
         let Some((name, value)) = line.trim_end().split_once(": ") else {
             break;
         };
         headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let mut seen = Seen { method, path, headers, body: Vec::new() };
+    let mut seen = Seen { method, path, headers, body: Vec::new(), bytes };
     let length = seen.header("content-length").and_then(|length| length.parse().ok());
     seen.body.resize(length.unwrap_or(0), 0);
+    seen.bytes += seen.body.len();
     reader.read_exact(&mut seen.body).ok()?;
     Some(seen)
 }

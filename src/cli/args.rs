@@ -1,0 +1,264 @@
+//! What can be asked for.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Keeps a folder of notes, tasks and other records in step on all your devices, through storage
+/// you already have.
+#[derive(Debug, Parser)]
+#[command(name = "larder", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Start with: larder sync ~/notes --remote webdavs://you@example.org/notes")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+
+    /// The vault; by default the one that the current folder lies in.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) vault: Option<PathBuf>,
+
+    /// Print JSON: one object, or one per line for lists.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    /// Print nothing but errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+
+    /// Print more: every file and what became of it; twice: every request too.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a folder a vault and connect it to a remote.
+    Init(InitArgs),
+    /// Bring this device and the remote to the same state.
+    Sync(SyncArgs),
+    /// Say what a sync would send, without asking the remote.
+    Status,
+    /// List records.
+    List(ListArgs),
+    /// Show one record with its fields and versions.
+    Show {
+        /// Its id or the path of its file.
+        record: String,
+    },
+    /// Write a record without touching a file by hand.
+    Put(PutArgs),
+    /// Delete a record and its file.
+    Rm {
+        /// Its id or the path of its file.
+        record: String,
+    },
+    /// Bring back a deleted record or an old version, as a new version.
+    Restore(RestoreArgs),
+    /// List, show or resolve conflicts.
+    Conflicts {
+        #[command(subcommand)]
+        action: Option<ConflictsAction>,
+    },
+    /// Show the history of the vault or of one record.
+    Log {
+        /// Its id or the path of its file.
+        record: Option<String>,
+    },
+    /// Fold what lies on the remote into packs and remove what no longer counts.
+    Compact(CompactArgs),
+    /// Verify the remote, this replica and the vault.
+    Check(CheckArgs),
+    /// Sync again and again until stopped.
+    #[command(alias = "watch")]
+    Daemon(DaemonArgs),
+    /// Show, move or probe the remote.
+    Remote {
+        #[command(subcommand)]
+        action: RemoteAction,
+    },
+    /// Show what larder does, with two devices and a remote in a temporary folder.
+    Demo(DemoArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct InitArgs {
+    /// The folder to make a vault; by default the current one.
+    pub(super) dir: Option<PathBuf>,
+    /// Where the remote lies: a folder, webdav://, webdavs://, http:// or https://.
+    #[arg(long, value_name = "URL")]
+    pub(super) remote: String,
+    /// What to call this device; by default its host name.
+    #[arg(long, value_name = "NAME")]
+    pub(super) device: Option<String>,
+    /// How commits are made on a new remote; by default what the probe proves.
+    #[arg(long, value_name = "MODE")]
+    pub(super) commit: Option<CommitArg>,
+}
+
+/// A commit mode as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CommitArg {
+    /// Conditional writes of meta.json.
+    IfMatch,
+    /// Renaming a head token.
+    Rename,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SyncArgs {
+    /// The vault; a folder that is none yet becomes one if --remote is given.
+    pub(super) dir: Option<PathBuf>,
+    /// Where the remote lies; needed only the first time.
+    #[arg(long, value_name = "URL")]
+    pub(super) remote: Option<String>,
+    /// What to call this device; by default its host name.
+    #[arg(long, value_name = "NAME")]
+    pub(super) device: Option<String>,
+    /// Only say what would be done.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Go on although more than half of the files are gone, here or there.
+    #[arg(long)]
+    pub(super) accept_deletes: bool,
+    /// Fill an emptied remote folder again from this device.
+    #[arg(long)]
+    pub(super) recreate_remote: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Only records of this type.
+    #[arg(long = "type", value_name = "T")]
+    pub(super) type_name: Option<String>,
+    /// The deleted ones too.
+    #[arg(long)]
+    pub(super) deleted: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PutArgs {
+    /// The record's type.
+    #[arg(long = "type", value_name = "T")]
+    pub(super) type_name: String,
+    /// The record's id; a new record gets one.
+    #[arg(long, value_name = "ID")]
+    pub(super) id: Option<String>,
+    /// A JSON object with the fields to set, or - to read it from standard input. The field "path"
+    /// gives the record a file.
+    #[arg(default_value = "-")]
+    pub(super) fields: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RestoreArgs {
+    /// Its id or the path of its file.
+    pub(super) record: String,
+    /// A version number, or a time like 2026-11-20T10:30:00Z; by default the state before.
+    #[arg(long, value_name = "VERSION|TIME")]
+    pub(super) at: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConflictsAction {
+    /// List conflicts that wait or that a rule decided.
+    List {
+        /// The resolved ones too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one conflict with all its values.
+    Show {
+        /// The conflict's id, or the first letters of it.
+        id: String,
+    },
+    /// Settle a conflict.
+    Resolve {
+        /// The conflict's id, or the first letters of it.
+        id: String,
+        /// Which value stays.
+        #[arg(long)]
+        keep: KeepArg,
+    },
+}
+
+/// Which value of a conflict is to stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum KeepArg {
+    /// This device's.
+    Local,
+    /// The other device's.
+    Remote,
+    /// What is shown now.
+    Merged,
+    /// One after the other.
+    Both,
+}
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct CompactArgs {
+    /// Only say what would be done.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Write everything anew, even where little is to be gained.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct CheckArgs {
+    /// Read every data file and verify its content.
+    #[arg(long)]
+    pub(super) read_data: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DaemonArgs {
+    /// How long to wait between two turns, like 30s, 5m or 1h.
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub(super) interval: std::time::Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RemoteAction {
+    /// Find out what a storage can really do, in a scratch folder.
+    Probe {
+        /// Where; by default this vault's remote.
+        url: Option<String>,
+    },
+    /// Show where the remote lies and what is on it.
+    Show,
+    /// Point the vault at a new address of the same remote.
+    Set {
+        /// The new address.
+        url: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DemoArgs {
+    /// Where to make the folders; by default a new temporary one.
+    pub(super) dir: Option<PathBuf>,
+}
+
+fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a time like 30s"))?;
+    let seconds = match unit {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(format!("{unit:?} is not one of s, m, h")),
+    };
+    match number.saturating_mul(seconds) {
+        0 => Err("the interval is at least one second".to_owned()),
+        seconds => Ok(std::time::Duration::from_secs(seconds)),
+    }
+}

@@ -1,0 +1,77 @@
+//! `larder put`, `rm`, `restore`: edits by command.
+
+use std::io::Read as _;
+
+use serde_json::Value;
+
+use super::{
+    Ended,
+    args::{Args, PutArgs, RestoreArgs},
+    error::CliError,
+    show,
+    ui::Ui,
+    workplace::{Access, Workplace},
+};
+use crate::{
+    engine::At,
+    model::{Stamp, json},
+};
+
+/// Runs `larder put`.
+pub(super) fn put(args: &Args, ui: &Ui, options: &PutArgs) -> Result<Ended, CliError> {
+    let text = if options.fields == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        text
+    } else {
+        options.fields.clone()
+    };
+    let fields = match json::parse(&text) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) => {
+            let text = "the fields must be one JSON object, like {\"title\": \"Buy milk\"}";
+            return Err(CliError::Usage(text.to_owned()));
+        }
+        Err(error) => return Err(CliError::Usage(format!("the fields are no JSON: {error}"))),
+    };
+    let mut place = Workplace::find(args, Access::Change)?;
+    let id = place.engine.put(&options.type_name, options.id.as_deref(), fields)?;
+    show::tell(&place, ui, &id)?;
+    Ok(Ended::Done)
+}
+
+/// Runs `larder rm`.
+pub(super) fn remove(args: &Args, ui: &Ui, record: &str) -> Result<Ended, CliError> {
+    let mut place = Workplace::find(args, Access::Change)?;
+    let id = place.engine.find(record)?;
+    place.engine.remove(&id)?;
+    if ui.json() {
+        show::tell(&place, ui, &id)?;
+    }
+    ui.line(format!("Deleted {record}; `larder restore {record}` brings it back."));
+    Ok(Ended::Done)
+}
+
+/// Runs `larder restore`.
+pub(super) fn restore(args: &Args, ui: &Ui, options: &RestoreArgs) -> Result<Ended, CliError> {
+    let at = match &options.at {
+        None => At::Before,
+        Some(text) => match (text.trim_start_matches('v').parse(), Stamp::parse(text)) {
+            (Ok(version), _) => At::Version(version),
+            (_, Ok(time)) => At::Time(time),
+            _ => {
+                return Err(CliError::Usage(format!(
+                    "{text:?} is neither a version nor a time like 2026-11-20T10:30:00Z"
+                )));
+            }
+        },
+    };
+    let mut place = Workplace::find(args, Access::Change)?;
+    let id = place.engine.find(&options.record)?;
+    place.engine.restore(&id, at)?;
+    if ui.json() {
+        show::tell(&place, ui, &id)?;
+    }
+    ui.line(format!("Restored {}.", options.record));
+    Ok(Ended::Done)
+}

@@ -1,0 +1,81 @@
+//! `larder compact`: folds what lies on the remote, and removes what no longer counts.
+
+use larder_providers::Traffic;
+use serde::Serialize;
+
+use super::{
+    Ended,
+    args::{Args, CompactArgs},
+    error::CliError,
+    ui::{Ui, bytes, count, duration},
+    workplace::{Access, Workplace},
+};
+use crate::engine::{CompactOptions, CompactReport};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    generation: u64,
+    deltas_folded: usize,
+    packs_written: usize,
+    packs_kept: usize,
+    tombstones_dropped: usize,
+    files_deleted: usize,
+    bytes_before: u64,
+    bytes_after: u64,
+    requests: u64,
+    bytes_up: u64,
+    bytes_down: u64,
+    duration_ms: i64,
+}
+
+/// Runs the command.
+pub(super) async fn run(args: &Args, ui: &Ui, options: CompactArgs) -> Result<Ended, CliError> {
+    let traffic = Traffic::new();
+    let mut place = Workplace::find(args, Access::Change)?;
+    let storage = place.storage(ui, &traffic)?;
+    let wanted = CompactOptions { dry_run: options.dry_run, force: options.force };
+    let progress = ui.progress();
+    let report = place.engine.compact(&storage, &traffic, wanted, &progress).await;
+    drop(progress);
+    let report = report?;
+    ui.object(&told(&report));
+    let folded = count(report.deltas_folded as u64, "file", "files");
+    let would = if options.dry_run { "would be " } else { "" };
+    ui.line(if report.deltas_folded == 0 && report.packs_written == 0 {
+        "Nothing to fold.".to_owned()
+    } else {
+        let packs = count(report.packs_written.max(1) as u64, "pack", "packs");
+        let (before, after) = (bytes(report.bytes_before), bytes(report.bytes_after));
+        format!("{folded} of changes {would}folded into {packs}: {before} before, {after} now.")
+    });
+    if report.files_deleted > 0 {
+        let files = count(report.files_deleted as u64, "file", "files");
+        ui.line(format!("{files} that no longer count {would}removed."));
+    }
+    ui.line(ui.dim(&format!(
+        "({}, {} up, {} down, {})",
+        count(report.requests, "request", "requests"),
+        bytes(report.bytes_up),
+        bytes(report.bytes_down),
+        duration(report.duration_ms)
+    )));
+    Ok(Ended::Done)
+}
+
+fn told(report: &CompactReport) -> Told {
+    Told {
+        generation: report.generation,
+        deltas_folded: report.deltas_folded,
+        packs_written: report.packs_written,
+        packs_kept: report.packs_kept,
+        tombstones_dropped: report.tombstones_dropped,
+        files_deleted: report.files_deleted,
+        bytes_before: report.bytes_before,
+        bytes_after: report.bytes_after,
+        requests: report.requests,
+        bytes_up: report.bytes_up,
+        bytes_down: report.bytes_down,
+        duration_ms: report.duration_ms,
+    }
+}

@@ -1,0 +1,172 @@
+//! What a failure is to the one who called: an exit code, a message, and what to do next.
+
+use larder_providers::ErrorKind;
+
+use crate::{
+    engine::{Brake, EngineError},
+    remote::RemoteError,
+    store::StoreError,
+};
+
+/// The exit codes: a contract with other programs.
+pub(super) mod exit_code {
+    pub(in crate::cli) const DONE: u8 = 0;
+    pub(in crate::cli) const FAILED: u8 = 1;
+    pub(in crate::cli) const USAGE: u8 = 2;
+    pub(in crate::cli) const CONFLICTS_WAIT: u8 = 3;
+    pub(in crate::cli) const UNREACHABLE: u8 = 4;
+    pub(in crate::cli) const BRAKE: u8 = 5;
+    pub(in crate::cli) const NEEDS_NEWER: u8 = 6;
+    pub(in crate::cli) const LOCKED: u8 = 7;
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(super) enum CliError {
+    /// It was asked for something that makes no sense.
+    Usage(String),
+    /// Another larder uses the vault.
+    Locked(String),
+    /// The engine could not do it.
+    Engine(Box<EngineError>),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
+impl CliError {
+    /// The code to exit with.
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => exit_code::USAGE,
+            Self::Locked(_) => exit_code::LOCKED,
+            Self::Other(_) => exit_code::FAILED,
+            Self::Engine(error) => match error.as_ref() {
+                EngineError::Brake(_) => exit_code::BRAKE,
+                EngineError::Remote(RemoteError::NeedsNewer { .. })
+                | EngineError::Store(StoreError::TooNew { .. }) => exit_code::NEEDS_NEWER,
+                EngineError::Remote(RemoteError::Storage(error)) if error.is_temporary() => {
+                    exit_code::UNREACHABLE
+                }
+                EngineError::Raced { .. } => exit_code::UNREACHABLE,
+                EngineError::NotConnected => exit_code::USAGE,
+                _ => exit_code::FAILED,
+            },
+        }
+    }
+
+    /// A word for programs to react to.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.code() {
+            exit_code::USAGE => "usage",
+            exit_code::UNREACHABLE => "unreachable",
+            exit_code::BRAKE => "brake",
+            exit_code::NEEDS_NEWER => "needsNewer",
+            exit_code::LOCKED => "locked",
+            _ => "failed",
+        }
+    }
+
+    /// What happened.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Usage(text) | Self::Locked(text) => text.clone(),
+            Self::Engine(error) => told_with_causes(error.as_ref()),
+            Self::Other(error) => format!("{error:#}"),
+        }
+    }
+
+    /// What to do about it, where there is something to do.
+    pub(super) fn hint(&self) -> Option<String> {
+        let Self::Engine(error) = self else { return None };
+        let hint = match error.as_ref() {
+            EngineError::Brake(brake) => brake_hint(brake),
+            EngineError::NotConnected => "connect it with `larder sync --remote URL`",
+            EngineError::Remote(error) => return remote_hint(error),
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn brake_hint(brake: &Brake) -> &'static str {
+    match brake {
+        Brake::Vanished { .. } => {
+            "nothing was changed. If you meant to delete them: `larder sync --accept-deletes`. If \
+             not: put the files back (is the disk connected?), or bring single ones back with \
+             `larder restore PATH`"
+        }
+        Brake::Incoming(_) => {
+            "nothing was changed. If that is meant: `larder sync --accept-deletes`"
+        }
+        Brake::RemoteEmpty { .. } => {
+            "nothing was changed, and nothing is taken for deleted. To fill the folder again from \
+             this device: `larder sync --recreate-remote`. If the remote moved: `larder remote set URL`"
+        }
+        Brake::Foreign { .. } => {
+            "nothing was changed. Point the vault at its own remote with `larder remote set URL`, or \
+             use another folder for this vault"
+        }
+    }
+}
+
+fn remote_hint(error: &RemoteError) -> Option<String> {
+    let hint = match error {
+        RemoteError::NotEmpty { .. } => "give an empty folder, or a new name in it: a folder that is not there is made",
+        RemoteError::NeedsNewer { .. } => "update larder on this device; nothing was changed",
+        RemoteError::HeadMissing { .. } => "look at the folder: was something in it deleted or restored? Every device still has its records",
+        RemoteError::Storage(error) => match error.kind() {
+            ErrorKind::Unauthorized => "set LARDER_PASSWORD, or let larder ask for it again with `larder remote set URL`",
+            ErrorKind::Forbidden => "the account may not do this: give it the right to write in that folder",
+            ErrorKind::Full => "the storage is full; what came from other devices is here, what this device has is kept and sent when there is room",
+            kind if kind.is_temporary() => "nothing is lost; try again later",
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// The message with those of its causes that say something new.
+fn told_with_causes(error: &EngineError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.contains(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl From<EngineError> for CliError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(Box::new(error))
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        EngineError::from(error).into()
+    }
+}
+
+impl From<anyhow::Error> for CliError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<std::io::Error> for CliError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl From<larder_providers::Error> for CliError {
+    fn from(error: larder_providers::Error) -> Self {
+        EngineError::from(error).into()
+    }
+}

@@ -1,0 +1,107 @@
+//! The command line: it parses, calls the engine, and talks. It decides nothing.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "talking to people and programs is what this layer is for"
+)]
+
+mod args;
+mod change;
+mod check;
+mod compact;
+mod completions;
+mod conflicts;
+mod daemon;
+mod demo;
+mod env;
+mod error;
+mod init;
+mod list;
+mod log;
+mod remote;
+mod remote_url;
+mod secrets;
+mod show;
+mod status;
+mod sync;
+mod ui;
+mod workplace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use error::{CliError, exit_code};
+use ui::Ui;
+
+/// How a command ended, if it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// All is well.
+    Done,
+    /// All is done, and conflicts wait for a person.
+    ConflictsWait,
+    /// What was to be verified is not in order.
+    Findings,
+}
+
+/// Runs the program with the arguments it was called with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let code = if error.use_stderr() { exit_code::USAGE } else { exit_code::DONE };
+            // Nothing is left to do if even this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let ui = Ui::new(&args);
+    // A second installation in one process is refused, and the first one serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            ui.error(&CliError::from(anyhow::Error::from(error)));
+            return ExitCode::from(exit_code::FAILED);
+        }
+    };
+    match runtime.block_on(dispatch(&args, &ui)) {
+        Ok(Ended::Done) => ExitCode::from(exit_code::DONE),
+        Ok(Ended::ConflictsWait) => ExitCode::from(exit_code::CONFLICTS_WAIT),
+        Ok(Ended::Findings) => ExitCode::from(exit_code::FAILED),
+        Err(error) => {
+            ui.error(&error);
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+async fn dispatch(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
+    match &args.command {
+        Command::Init(options) => init::run(args, ui, options).await,
+        Command::Sync(options) => sync::run(args, ui, options).await,
+        Command::Status => status::run(args, ui),
+        Command::List(options) => list::run(args, ui, options),
+        Command::Show { record } => show::run(args, ui, record),
+        Command::Put(options) => change::put(args, ui, options),
+        Command::Rm { record } => change::remove(args, ui, record),
+        Command::Restore(options) => change::restore(args, ui, options),
+        Command::Conflicts { action } => conflicts::run(args, ui, action.as_ref()),
+        Command::Log { record } => log::run(args, ui, record.as_deref()),
+        Command::Compact(options) => compact::run(args, ui, *options).await,
+        Command::Check(options) => check::run(args, ui, *options).await,
+        Command::Daemon(options) => daemon::run(args, ui, options).await,
+        Command::Remote { action } => remote::run(args, ui, action).await,
+        Command::Demo(options) => demo::run(ui, options).await,
+        Command::Completions { shell } => completions::completions(*shell),
+        Command::Man => completions::man(),
+    }
+}

@@ -1,0 +1,146 @@
+//! `larder remote`: show, move or probe the remote.
+
+use larder_providers::{Depth, ProbeReport, RemotePath, Traffic, probe};
+use serde::Serialize;
+
+use super::{
+    Ended,
+    args::{Args, RemoteAction},
+    error::CliError,
+    init, secrets,
+    ui::{Ui, bytes, count, grouped},
+    workplace::{Access, Workplace},
+};
+use crate::{
+    model::{RemoteId, Stamp},
+    remote::{CommitMode, HeadRead, Manifest, Remote, RemoteError},
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    remote: String,
+    remote_id: &'a RemoteId,
+    commit_mode: CommitMode,
+    generation: u64,
+    last_sync_timestamp: Stamp,
+    packs: usize,
+    deltas: usize,
+    retired: usize,
+    bytes: u64,
+    devices: Vec<ToldDevice<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToldDevice<'a> {
+    id: &'a str,
+    name: &'a str,
+    last_seen: Stamp,
+    read_generation: u64,
+}
+
+/// Runs the command.
+pub(super) async fn run(args: &Args, ui: &Ui, action: &RemoteAction) -> Result<Ended, CliError> {
+    match action {
+        RemoteAction::Show => show(args, ui).await,
+        RemoteAction::Set { url } => set(args, ui, url).await,
+        RemoteAction::Probe { url } => run_probe(args, ui, url.as_deref()).await,
+    }
+}
+
+async fn show(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
+    let place = Workplace::find(args, Access::Look)?;
+    let storage = place.storage(ui, &Traffic::new())?;
+    let remote = place.engine.remote(&storage)?;
+    let head = match remote.head.read(None).await.map_err(crate::engine::EngineError::from)? {
+        HeadRead::Current(head) => head,
+        HeadRead::Unchanged | HeadRead::Missing => {
+            let detail = "larder sync says what to do".to_owned();
+            return Err(crate::engine::EngineError::from(RemoteError::HeadMissing { detail }).into());
+        }
+    };
+    tell(ui, &place, &remote, &head.manifest);
+    Ok(Ended::Done)
+}
+
+fn tell(ui: &Ui, place: &Workplace, remote: &Remote, manifest: &Manifest) {
+    let told = Told {
+        remote: place.config.remote.clone().unwrap_or_default(),
+        remote_id: &remote.id,
+        commit_mode: manifest.commit_mode,
+        generation: manifest.generation,
+        last_sync_timestamp: manifest.last_sync_timestamp,
+        packs: manifest.packs.len(),
+        deltas: manifest.deltas.len(),
+        retired: manifest.retired.len(),
+        bytes: manifest.data().map(|data| data.bytes).sum(),
+        devices: manifest
+            .devices
+            .iter()
+            .map(|(id, device)| ToldDevice {
+                id: id.as_str(),
+                name: &device.name,
+                last_seen: device.last_seen,
+                read_generation: device.read_generation,
+            })
+            .collect(),
+    };
+    ui.object(&told);
+    ui.answer(format!("remote      {}", told.remote));
+    ui.answer(format!("id          {}", told.remote_id));
+    ui.answer(format!("commits by  {}", told.commit_mode.name()));
+    ui.answer(format!("generation  {}, {}", grouped(told.generation), told.last_sync_timestamp));
+    let packs = count(told.packs as u64, "pack", "packs");
+    let deltas = count(told.deltas as u64, "file of changes", "files of changes");
+    ui.answer(format!("holds       {packs}, {deltas}, {}", bytes(told.bytes)));
+    for device in &told.devices {
+        let id = device.id;
+        ui.answer(format!("device      {} ({id}), last seen {}", device.name, device.last_seen));
+    }
+}
+
+/// The new address must lead to the same remote: it is asked for its id before anything is kept.
+async fn set(args: &Args, ui: &Ui, address: &str) -> Result<Ended, CliError> {
+    let mut place = Workplace::find(args, Access::Change)?;
+    let url = init::take_address(address, ui)?;
+    secrets::renew(&url, ui)?;
+    let storage = url.open(secrets::find(&url, ui)?, &Traffic::new())?;
+    let connected = place.engine.connect(&storage, None).await?;
+    place.set_remote(&url)?;
+    ui.object(&serde_json::json!({ "remote": url.to_string(), "remoteId": connected.id }));
+    ui.line(format!("The remote of this vault is now {url}."));
+    Ok(Ended::Done)
+}
+
+async fn run_probe(args: &Args, ui: &Ui, address: Option<&str>) -> Result<Ended, CliError> {
+    let traffic = Traffic::new();
+    let storage = match address {
+        Some(address) => {
+            let url = init::take_address(address, ui)?;
+            url.open(secrets::find(&url, ui)?, &traffic)?
+        }
+        None => Workplace::find(args, Access::Look)?.storage(ui, &traffic)?,
+    };
+    let scratch = RemotePath::new(format!("larder-probe-{}", fastrand::u32(..)))
+        .map_err(anyhow::Error::from)?;
+    storage.make_folder(&RemotePath::root()).await?;
+    let report = probe(&storage, &scratch, Depth::Full).await?;
+    ui.object(&report);
+    tell_probe(ui, &report, traffic.snapshot().requests);
+    Ok(Ended::Done)
+}
+
+fn tell_probe(ui: &Ui, report: &ProbeReport, requests: u64) {
+    for check in &report.checks {
+        ui.answer(format!("{:16} {:8} {}", check.name, check.verdict.to_string(), check.detail));
+    }
+    let mode = match (report.rename_ok, report.if_match_ok) {
+        (true, true) => "rename or if-match",
+        (true, false) => "rename",
+        (false, true) => "if-match",
+        (false, false) => "neither rename nor if-match: it cannot be used as it is",
+    };
+    ui.answer(format!("commit mode      {mode}"));
+    ui.line(ui.dim(&format!("({})", count(requests, "request", "requests"))));
+}

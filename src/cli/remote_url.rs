@@ -1,0 +1,175 @@
+//! Addresses of remotes, as people give them and as they are kept.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use larder_providers::{
+    Local, Password, SharedStorage, Traffic, WebDav, WebDavConfig,
+    layer::{Retry, RetryPolicy},
+};
+use url::Url;
+
+use super::{env, error::CliError};
+
+/// An address of a remote, without any password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RemoteUrl {
+    /// A folder of this machine, absolute.
+    Folder(PathBuf),
+    /// A folder on a WebDAV server.
+    WebDav(Url),
+}
+
+/// How long a command waits for a server that does not answer, in seconds.
+const WAITS_S: [u64; 3] = [2, 4, 8];
+
+impl RemoteUrl {
+    /// Reads an address; a password that stands in it comes back beside it.
+    pub(super) fn parse(text: &str) -> Result<(Self, Option<Password>), CliError> {
+        let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| scheme.len() > 1) else {
+            return Ok((Self::folder(text)?, None));
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "file" => Ok((Self::folder(rest.strip_prefix("//").unwrap_or(rest))?, None)),
+            "webdav" | "http" => Self::web(&format!("http:{rest}"), text),
+            "webdavs" | "https" => Self::web(&format!("https:{rest}"), text),
+            "dropbox" | "s3" | "gs" | "az" => Err(CliError::Usage(format!(
+                "{scheme}: is not supported yet; use a folder or webdavs://"
+            ))),
+            _ if scheme.contains(['/', '.', ' ']) => Ok((Self::folder(text)?, None)),
+            _ => Err(CliError::Usage(format!(
+                "{scheme}: is no kind of remote that larder knows; use a folder, webdav://, \
+                 webdavs://, http:// or https://"
+            ))),
+        }
+    }
+
+    fn folder(text: &str) -> Result<Self, CliError> {
+        if text.is_empty() {
+            return Err(CliError::Usage("the remote's address is empty".to_owned()));
+        }
+        let path = match (text.strip_prefix("~/"), env::home()) {
+            (Some(below), Some(home)) => home.join(below),
+            _ => PathBuf::from(text),
+        };
+        Ok(Self::Folder(env::current_dir()?.join(path)))
+    }
+
+    fn web(text: &str, given: &str) -> Result<(Self, Option<Password>), CliError> {
+        let wrong = |why: &dyn fmt::Display| {
+            let shown = given.split('@').next_back().unwrap_or_default();
+            CliError::Usage(format!("the address ending in {shown:?} cannot be used: {why}"))
+        };
+        let url = Url::parse(text).map_err(|error| wrong(&error))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong(&"it has a ? or a # in it"));
+        }
+        let config = WebDavConfig::new(url);
+        let mut url = config.url;
+        if let Some(user) = &config.user {
+            url.set_username(user).map_err(|()| wrong(&"it has no place for a user"))?;
+        }
+        Ok((Self::WebDav(url), config.password))
+    }
+
+    /// The account that a password is asked and kept for; nothing where none is needed.
+    pub(super) fn account(&self) -> Option<String> {
+        match self {
+            Self::Folder(_) => None,
+            Self::WebDav(url) if url.username().is_empty() => None,
+            Self::WebDav(url) => {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                Some(format!("{}@{}{port}", url.username(), url.host_str().unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Whether a password would travel in the open.
+    pub(super) fn is_exposed(&self) -> bool {
+        let Self::WebDav(url) = self else { return false };
+        let host = url.host_str().unwrap_or_default();
+        let is_here = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
+        url.scheme() == "http" && !is_here
+    }
+
+    /// The storage at this address.
+    pub(super) fn open(
+        &self,
+        password: Option<Password>,
+        traffic: &Traffic,
+    ) -> Result<SharedStorage, CliError> {
+        match self {
+            Self::Folder(path) => Ok(Arc::new(Local::new(path).with_traffic(traffic.clone()))),
+            Self::WebDav(url) => {
+                let mut config = WebDavConfig::new(url.clone());
+                config.password = password;
+                let storage = WebDav::new(config)?.with_traffic(traffic.clone());
+                Ok(Arc::new(Retry::with_policy(storage, patience())))
+            }
+        }
+    }
+}
+
+/// Waits as long as a person would; `LARDER_RETRIES` sets how often.
+fn patience() -> RetryPolicy {
+    let tries = env::var("LARDER_RETRIES").and_then(|text| text.parse().ok());
+    let waits = WAITS_S.into_iter().chain(std::iter::repeat(16));
+    let waits = waits.take(tries.unwrap_or(WAITS_S.len())).map(Duration::from_secs);
+    RetryPolicy { waits: waits.collect(), ..RetryPolicy::default() }
+}
+
+impl fmt::Display for RemoteUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::WebDav(url) => {
+                let text = url.as_str();
+                let rest = text.split_once(':').map_or("", |(_, rest)| rest);
+                let scheme = if url.scheme() == "https" { "webdavs" } else { "webdav" };
+                write!(f, "{scheme}:{}", rest.trim_end_matches('/'))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_kept_without_its_password() {
+        let (url, password) = RemoteUrl::parse("webdavs://ada:s3cret@example.org:8443/notes/").unwrap();
+        assert_eq!(url.to_string(), "webdavs://ada@example.org:8443/notes");
+        assert_eq!(url.account().as_deref(), Some("ada@example.org:8443"));
+        assert_eq!(password.unwrap().expose(), "s3cret");
+        let (again, none) = RemoteUrl::parse(&url.to_string()).unwrap();
+        assert_eq!(again.to_string(), url.to_string());
+        assert!(none.is_none());
+    }
+
+    #[test]
+    fn a_path_is_a_folder() {
+        for text in ["/srv/notes", "file:///srv/notes", "file:/srv/notes"] {
+            let (url, _) = RemoteUrl::parse(text).unwrap();
+            assert_eq!(url, RemoteUrl::Folder("/srv/notes".into()));
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_without_the_password() {
+        let error = |text| RemoteUrl::parse(text).unwrap_err().message();
+        assert!(error("ftp://x/y").contains("ftp: is no kind of remote"));
+        assert!(error("dropbox:/notes").contains("is not supported yet"));
+        let told = error("https://ada:s3cret@exa mple.org/");
+        assert!(!told.contains("s3cret"), "{told}");
+        let told = error("https://ada:s3cret@example.org/?x");
+        assert!(!told.contains("s3cret") && told.contains("it has a ?"), "{told}");
+    }
+
+    #[test]
+    fn http_to_another_machine_is_exposed() {
+        let exposed = |text| RemoteUrl::parse(text).unwrap().0.is_exposed();
+        assert!(exposed("webdav://ada@example.org/x"));
+        assert!(!exposed("webdav://ada@127.0.0.1:8080/x"));
+        assert!(!exposed("webdavs://ada@example.org/x"));
+    }
+}

@@ -1,0 +1,103 @@
+//! `larder show`: one record whole.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    Ended,
+    args::Args,
+    error::CliError,
+    list,
+    ui::Ui,
+    workplace::{Access, Workplace},
+};
+use crate::{
+    merge::{conflicts, view},
+    model::{Conflict, EntityId, Sibling, entity::LAYOUT},
+};
+
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    row: list::Told,
+    fields: BTreeMap<&'a str, ToldField<'a>>,
+    conflicts: Vec<Conflict>,
+}
+
+#[derive(Serialize)]
+struct ToldField<'a> {
+    value: &'a Value,
+    siblings: &'a [Sibling],
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, ui: &Ui, record: &str) -> Result<Ended, CliError> {
+    let place = Workplace::find(args, Access::Look)?;
+    let id = place.engine.find(record)?;
+    tell(&place, ui, &id)?;
+    Ok(Ended::Done)
+}
+
+/// Tells everything about a record.
+pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliError> {
+    let rules = place.engine.rules();
+    let Some(record) = place.engine.store().record(id)? else { return Ok(()) };
+    let view = view(&record.state, rules);
+    let fields = view.fields.iter().filter(|(name, _)| name.as_str() != LAYOUT);
+    let told = Told {
+        row: list::Told::new(&record.state, &view),
+        fields: fields
+            .map(|(name, content)| {
+                let siblings = record.state.siblings(name);
+                (name.as_str(), ToldField { value: &content.value, siblings })
+            })
+            .collect(),
+        conflicts: conflicts(&record.state, rules),
+    };
+    ui.object(&told);
+    ui.answer(ui.strong(told.row.path.as_deref().unwrap_or(id.as_str())));
+    ui.answer(format!("id        {id}"));
+    ui.answer(format!("type      {}", told.row.type_name));
+    let deleted = if told.row.is_deleted { ", deleted" } else { "" };
+    ui.answer(format!("version   {}{deleted}", told.row.version));
+    if let (Some(at), Some(by)) = (&told.row.last_modified_at, &told.row.last_modified_by) {
+        ui.answer(format!("modified  {at} by {}", device_name(place, by.as_str())));
+    }
+    for (name, field) in &told.fields {
+        let value = match field.value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let value = value.trim_end();
+        if value.contains('\n') {
+            ui.answer(format!("{name}:"));
+            value.lines().for_each(|line| ui.answer(format!("  {line}")));
+        } else {
+            ui.answer(format!("{name}: {value}"));
+        }
+    }
+    for conflict in &told.conflicts {
+        let text = format!("conflict {} in {}: larder conflicts show {0}", conflict.id, conflict.field);
+        ui.answer(ui.warning(&text));
+    }
+    Ok(())
+}
+
+/// What a device's owner calls it, as far as known here.
+pub(super) fn device_name(place: &Workplace, device: &str) -> String {
+    let own = place.engine.store().replica().ok().flatten();
+    if own.is_some_and(|replica| replica.device.as_str() == device) {
+        return format!("{} (this device)", place.config.device);
+    }
+    let mark = place.engine.store().remote_mark().ok().flatten();
+    let manifest = mark.and_then(|mark| {
+        crate::remote::Manifest::decode("the last manifest", mark.manifest.as_bytes()).ok()
+    });
+    let name = manifest.and_then(|manifest| {
+        let mut devices = manifest.devices.into_iter();
+        devices.find(|(id, _)| id.as_str() == device).map(|(_, known)| known.name)
+    });
+    name.unwrap_or_else(|| device.to_owned())
+}

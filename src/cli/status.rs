@@ -1,0 +1,69 @@
+//! `larder status`: what a turn would send, without asking the remote.
+
+use serde::Serialize;
+
+use super::{
+    Ended,
+    args::Args,
+    error::CliError,
+    ui::{Ui, count, duration},
+    workplace::{Access, Workplace, is_busy},
+};
+use crate::{clock::Clock, model::Stamp};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    state: &'static str,
+    pending_changes: u64,
+    conflicts: u64,
+    last_sync_at: Option<Stamp>,
+    generation: Option<u64>,
+    device: String,
+    device_id: Option<String>,
+    remote: Option<String>,
+    vault: String,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
+    let place = Workplace::find(args, Access::Look)?;
+    let engine = &place.engine;
+    let pending = engine.pending_changes()? as u64;
+    let (waiting, decided) = engine.store().conflict_counts()?;
+    let mark = engine.store().remote_mark()?;
+    let state = match () {
+        () if is_busy(&place.root) => "syncing",
+        () if waiting > 0 => "conflict",
+        () if pending > 0 || mark.is_none() => "pending",
+        () => "synced",
+    };
+    let told = Told {
+        state,
+        pending_changes: pending,
+        conflicts: waiting + decided,
+        last_sync_at: mark.as_ref().map(|mark| Stamp::from_millis(mark.synced_ms)),
+        generation: mark.as_ref().map(|mark| mark.generation),
+        device: place.config.device.clone(),
+        device_id: engine.store().replica()?.map(|replica| replica.device.to_string()),
+        remote: place.config.remote.clone(),
+        vault: place.root.display().to_string(),
+    };
+    ui.object(&told);
+    ui.answer(format!("vault    {}", told.vault));
+    ui.answer(format!("remote   {}", told.remote.as_deref().unwrap_or("none yet")));
+    ui.answer(format!("device   {}", told.device));
+    let last = told.last_sync_at.map_or_else(
+        || "never".to_owned(),
+        |at| {
+            let ago = Clock::system().now().millis().saturating_sub(at.millis());
+            format!("{} ago, generation {}", duration(ago), told.generation.unwrap_or(0))
+        },
+    );
+    ui.answer(format!("synced   {last}"));
+    ui.answer(format!("pending  {}", count(pending, "change to send", "changes to send")));
+    if told.conflicts > 0 {
+        ui.answer(format!("conflicts {waiting} waiting, {decided} decided by a rule"));
+    }
+    Ok(Ended::Done)
+}

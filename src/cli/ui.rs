@@ -1,0 +1,228 @@
+//! How larder talks: to people on a terminal, to programs in JSON.
+
+use std::{
+    io::{IsTerminal, Write},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::{args::Args, env, error::CliError};
+use crate::engine::{Progress, Stage};
+
+/// Work that takes longer than this shows a progress bar.
+const BAR_AFTER: Duration = Duration::from_millis(500);
+
+/// Where to talk and how.
+#[derive(Debug)]
+pub(super) struct Ui {
+    json: bool,
+    quiet: bool,
+    verbose: u8,
+    colour: bool,
+}
+
+impl Ui {
+    /// Talks as the arguments and the terminal ask for.
+    pub(super) fn new(args: &Args) -> Self {
+        let level = match args.verbose {
+            0 | 1 => LevelFilter::WARN,
+            2 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
+        };
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .without_time()
+            .with_target(false)
+            .finish();
+        // Only a second call in one process is refused.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+        let plain = env::var("NO_COLOR").is_some() || env::var("TERM").as_deref() == Some("dumb");
+        let colour = !plain && std::io::stdout().is_terminal();
+        Self { json: args.json, quiet: args.quiet, verbose: args.verbose, colour }
+    }
+
+    /// Whether programs are listening.
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether every detail is wanted.
+    pub(super) fn verbose(&self) -> bool {
+        self.verbose > 0 && !self.json
+    }
+
+    /// Prints one JSON object on a line of its own, for programs.
+    pub(super) fn object<T: Serialize>(&self, value: &T) {
+        if self.json {
+            let text = serde_json::to_string(value).unwrap_or_default();
+            self.print(&text);
+        }
+    }
+
+    /// Prints a line for people.
+    pub(super) fn line(&self, text: impl AsRef<str>) {
+        if !self.json && !self.quiet {
+            self.print(text.as_ref());
+        }
+    }
+
+    /// Prints a line that a person asked for, even when told to be quiet about the rest.
+    pub(super) fn answer(&self, text: impl AsRef<str>) {
+        if !self.json {
+            self.print(text.as_ref());
+        }
+    }
+
+    /// Prints a remark that is no part of the answer.
+    pub(super) fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            eprintln!("{}", text.as_ref());
+        }
+    }
+
+    /// Prints why a command failed and what to do.
+    pub(super) fn error(&self, error: &CliError) {
+        if self.json {
+            let told = serde_json::json!({
+                "error": {
+                    "kind": error.kind(),
+                    "code": error.code(),
+                    "message": error.message(),
+                    "hint": error.hint(),
+                }
+            });
+            self.print(&told.to_string());
+            return;
+        }
+        let word = if std::io::stderr().is_terminal() && self.colour { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
+        eprintln!("{word} {}", error.message());
+        if let Some(hint) = error.hint() {
+            eprintln!("  {hint}");
+        }
+    }
+
+    /// A pipe that was closed at the other end is not larder's failure.
+    fn print(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    /// Emphasised, where colours are shown.
+    pub(super) fn strong(&self, text: &str) -> String {
+        self.painted("1", text)
+    }
+
+    /// Subdued, where colours are shown.
+    pub(super) fn dim(&self, text: &str) -> String {
+        self.painted("2", text)
+    }
+
+    /// As something to look at, where colours are shown.
+    pub(super) fn warning(&self, text: &str) -> String {
+        self.painted("33", text)
+    }
+
+    fn painted(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// A progress bar that comes up if the work takes long and somebody is watching.
+    pub(super) fn progress(&self) -> Bar {
+        let shown = !self.json && !self.quiet && std::io::stderr().is_terminal();
+        Bar { shown, started: started(), bar: Mutex::new(None) }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "only decides when a progress bar comes up")]
+fn started() -> Instant {
+    Instant::now()
+}
+
+/// Shows how far a turn has come.
+#[derive(Debug)]
+pub(super) struct Bar {
+    shown: bool,
+    started: Instant,
+    bar: Mutex<Option<(Stage, ProgressBar)>>,
+}
+
+impl Progress for Bar {
+    fn step(&self, stage: Stage, done: u64, of: u64) {
+        if !self.shown || self.started.elapsed() < BAR_AFTER {
+            return;
+        }
+        let Ok(mut bar) = self.bar.lock() else { return };
+        let is_new = bar.as_ref().is_none_or(|(shown, _)| *shown != stage);
+        if is_new {
+            let style = ProgressStyle::with_template("{msg:10} {bar:30} {pos}/{len}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let new = ProgressBar::with_draw_target(Some(of), ProgressDrawTarget::stderr());
+            new.set_style(style);
+            new.set_message(stage.to_string());
+            if let Some((_, old)) = bar.replace((stage, new)) {
+                old.finish_and_clear();
+            }
+        }
+        if let Some((_, bar)) = bar.as_ref() {
+            bar.set_length(of);
+            bar.set_position(done);
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Ok(mut bar) = self.bar.lock()
+            && let Some((_, bar)) = bar.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A count with its noun: `1 file`, `2 files`.
+pub(super) fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
+/// A number with its thousands set apart.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes as people read them.
+pub(super) fn bytes(number: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let (value, unit) = match number {
+        0..1_000 => return format!("{number} B"),
+        1_000..1_000_000 => (number as f64 / 1e3, "kB"),
+        1_000_000..1_000_000_000 => (number as f64 / 1e6, "MB"),
+        _ => (number as f64 / 1e9, "GB"),
+    };
+    format!("{value:.1} {unit}")
+}
+
+/// A length of time as people read it.
+pub(super) fn duration(millis: i64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let seconds = millis as f64 / 1e3;
+    match millis {
+        ..1_000 => format!("{millis} ms"),
+        1_000..60_000 => format!("{seconds:.1} s"),
+        _ => format!("{} min {} s", millis / 60_000, millis / 1_000 % 60),
+    }
+}

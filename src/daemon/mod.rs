@@ -1,0 +1,84 @@
+//! Turns again and again: on an interval, slower while something is wrong, until it is told to stop.
+
+use std::{future::Future, time::Duration};
+
+use larder_providers::{SharedStorage, Traffic};
+
+use crate::engine::{Engine, EngineError, Report, Silent, TurnOptions};
+
+/// However long the trouble lasts, it is tried again after this.
+const BACK_OFF_MAX: Duration = Duration::from_mins(15);
+
+/// What a daemon has to tell.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A turn was done.
+    Turned(&'a Report),
+    /// A turn failed; the next try comes after this.
+    Failed(&'a EngineError, Duration),
+}
+
+/// Does a turn every `interval` until `stop` comes, telling `listener` about each. A turn that is
+/// under way when `stop` comes is finished.
+pub async fn run(
+    engine: &mut Engine,
+    storage: &SharedStorage,
+    traffic: &Traffic,
+    interval: Duration,
+    stop: impl Future<Output = ()>,
+    mut listener: impl FnMut(&Engine, Event<'_>),
+) {
+    tokio::pin!(stop);
+    let mut failures = 0;
+    loop {
+        let (result, stopped) = {
+            let turn = engine.turn(storage, traffic, TurnOptions::default(), &Silent);
+            tokio::pin!(turn);
+            tokio::select! {
+                result = &mut turn => (result, false),
+                () = &mut stop => (turn.await, true),
+            }
+        };
+        let pause = match &result {
+            Ok(_) => {
+                failures = 0;
+                interval
+            }
+            Err(_) => {
+                failures += 1;
+                back_off(interval, failures)
+            }
+        };
+        match &result {
+            Ok(report) => listener(engine, Event::Turned(report)),
+            Err(error) => listener(engine, Event::Failed(error, pause)),
+        }
+        if stopped {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = &mut stop => return,
+        }
+    }
+}
+
+/// Twice as long after each failure.
+fn back_off(interval: Duration, failures: u32) -> Duration {
+    let longest = BACK_OFF_MAX.max(interval);
+    interval.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_makes_it_slower_but_never_gives_up() {
+        let interval = Duration::from_secs(30);
+        assert_eq!(back_off(interval, 1), Duration::from_mins(1));
+        assert_eq!(back_off(interval, 3), Duration::from_mins(4));
+        assert_eq!(back_off(interval, 30), BACK_OFF_MAX);
+        assert_eq!(back_off(Duration::from_hours(1), 1), Duration::from_hours(1));
+    }
+}
