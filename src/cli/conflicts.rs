@@ -108,14 +108,18 @@ fn explain(ui: &Ui, told: &Told<'_>) {
     let name = told.path.as_deref().unwrap_or(told.entity_id.as_str());
     ui.answer(ui.strong(&format!("{name}: {}", field_name(told.field))));
     ui.answer(match told.kind {
-        ConflictKind::Values => "These edits did not know of each other, and only one can be shown:",
+        ConflictKind::Values => {
+            "These edits did not know of each other, and only one can be shown:"
+        }
         ConflictKind::Overlap => "These edits changed the same words; the text holds both:",
         ConflictKind::Deletion => "One device deleted the record while another edited it:",
     });
     for value in &told.values {
         ui.answer(format!("  {} at {}", value.device_name, value.at));
         let text = match value.value {
-            _ if told.kind == ConflictKind::Deletion && value.value.is_none() => "deleted it".to_owned(),
+            _ if told.kind == ConflictKind::Deletion && value.value.is_none() => {
+                "deleted it".to_owned()
+            }
             _ if told.kind == ConflictKind::Deletion => "edited it".to_owned(),
             Some(Value::String(text)) => text.trim_end().to_owned(),
             Some(other) => other.to_string(),
@@ -132,7 +136,10 @@ fn explain(ui: &Ui, told: &Told<'_>) {
     };
     ui.answer(verdict);
     if told.state != ConflictState::Resolved {
-        ui.answer(format!("  larder conflicts resolve {} --keep local|remote|merged|both", told.id));
+        ui.answer(format!(
+            "  larder conflicts resolve {} --keep local|remote|merged|both",
+            told.id
+        ));
     }
 }
 
@@ -142,15 +149,16 @@ fn find(place: &Workplace, id: &str) -> Result<StoredConflict, CliError> {
     match found.len() {
         1 => Ok(found.remove(0)),
         0 => Err(CliError::Usage(format!("there is no conflict {id:?}; see `larder conflicts`"))),
-        _ => Err(CliError::Usage(format!("several conflicts begin with {id:?}; give more of the id"))),
+        _ => Err(CliError::Usage(format!(
+            "several conflicts begin with {id:?}; give more of the id"
+        ))),
     }
 }
 
 fn told<'a>(place: &Workplace, stored: &'a StoredConflict) -> Result<Told<'a>, CliError> {
     let record = place.engine.store().record(&stored.entity)?;
-    let path = record.and_then(|record| {
-        view(&record.state, place.engine.rules()).path().map(str::to_owned)
-    });
+    let path = record
+        .and_then(|record| view(&record.state, place.engine.rules()).path().map(str::to_owned));
     let conflict = &stored.conflict;
     let values = conflict.values.iter().map(|value| ToldValue {
         device: value.dot.device.as_str(),

@@ -111,13 +111,23 @@ fn brake_hint(brake: &Brake) -> &'static str {
 
 fn remote_hint(error: &RemoteError) -> Option<String> {
     let hint = match error {
-        RemoteError::NotEmpty { .. } => "give an empty folder, or a new name in it: a folder that is not there is made",
+        RemoteError::NotEmpty { .. } => {
+            "give an empty folder, or a new name in it: a folder that is not there is made"
+        }
         RemoteError::NeedsNewer { .. } => "update larder on this device; nothing was changed",
-        RemoteError::HeadMissing { .. } => "look at the folder: was something in it deleted or restored? Every device still has its records",
+        RemoteError::HeadMissing { .. } => {
+            "look at the folder: was something in it deleted or restored? Every device still has its records"
+        }
         RemoteError::Storage(error) => match error.kind() {
-            ErrorKind::Unauthorized => "set LARDER_PASSWORD, or let larder ask for it again with `larder remote set URL`",
-            ErrorKind::Forbidden => "the account may not do this: give it the right to write in that folder",
-            ErrorKind::Full => "the storage is full; what came from other devices is here, what this device has is kept and sent when there is room",
+            ErrorKind::Unauthorized => {
+                "set LARDER_PASSWORD, or let larder ask for it again with `larder remote set URL`"
+            }
+            ErrorKind::Forbidden => {
+                "the account may not do this: give it the right to write in that folder"
+            }
+            ErrorKind::Full => {
+                "the storage is full; what came from other devices is here, what this device has is kept and sent when there is room"
+            }
             kind if kind.is_temporary() => "nothing is lost; try again later",
             _ => return None,
         },

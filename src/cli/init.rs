@@ -35,8 +35,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &InitArgs) -> Result<Ende
     let root = dir.map_or_else(|| here.clone(), |dir| here.join(dir));
     let mut place = Workplace::make(&root, options.device.as_deref())?;
     let traffic = Traffic::new();
-    let (_, connected) =
-        connect(&mut place, ui, &options.remote, options.commit, &traffic).await?;
+    let (_, connected) = connect(&mut place, ui, &options.remote, options.commit, &traffic).await?;
     ui.object(&Told {
         vault: place.root.display().to_string(),
         remote: place.config.remote.clone().unwrap_or_default(),
@@ -90,7 +89,9 @@ pub(super) fn take_address(address: &str, ui: &Ui) -> Result<RemoteUrl, CliError
         secrets::keep(&url, &password, ui)?;
     }
     if url.is_exposed() {
-        ui.note(format!("warning: {url} is not encrypted on its way; use webdavs:// if the server can"));
+        ui.note(format!(
+            "warning: {url} is not encrypted on its way; use webdavs:// if the server can"
+        ));
     }
     Ok(url)
 }
@@ -101,9 +102,10 @@ fn refuse_inside(place: &Workplace, url: &RemoteUrl) -> Result<(), CliError> {
     let real = |path: &std::path::Path| {
         // What is not there yet lies where its nearest parent lies.
         let there = path.ancestors().find_map(|up| Some((up, up.canonicalize().ok()?)));
-        there.map_or_else(|| path.to_owned(), |(up, real)| {
-            path.strip_prefix(up).map_or(real.clone(), |rest| real.join(rest))
-        })
+        there.map_or_else(
+            || path.to_owned(),
+            |(up, real)| path.strip_prefix(up).map_or(real.clone(), |rest| real.join(rest)),
+        )
     };
     let (remote, vault) = (real(folder), real(&place.root));
     if remote.starts_with(&vault) || vault.starts_with(&remote) {

@@ -77,10 +77,19 @@ fn recent(place: &Workplace) -> Result<Vec<Told>, CliError> {
     let mut rows = Vec::new();
     for past in store.recent_history(RECENT)? {
         let before = view(&past.state, place.engine.rules());
-        let row = match store.history(&past.state.id)?.into_iter().rev().find(|next| next.state.version() > past.state.version()) {
-            Some(next) => told(&next.state, &view(&next.state, place.engine.rules()), Some(&before), false),
+        let row = match store
+            .history(&past.state.id)?
+            .into_iter()
+            .rev()
+            .find(|next| next.state.version() > past.state.version())
+        {
+            Some(next) => {
+                told(&next.state, &view(&next.state, place.engine.rules()), Some(&before), false)
+            }
             None => match store.record(&past.state.id)? {
-                Some(now) => told(&now.state, &view(&now.state, place.engine.rules()), Some(&before), true),
+                Some(now) => {
+                    told(&now.state, &view(&now.state, place.engine.rules()), Some(&before), true)
+                }
                 None => continue,
             },
         };

@@ -62,17 +62,14 @@ pub fn run() -> ExitCode {
     let ui = Ui::new(&args);
     // A second installation in one process is refused, and the first one serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            ui.error(&CliError::from(anyhow::Error::from(error)));
-            return ExitCode::from(exit_code::FAILED);
-        }
-    };
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                ui.error(&CliError::from(anyhow::Error::from(error)));
+                return ExitCode::from(exit_code::FAILED);
+            }
+        };
     match runtime.block_on(dispatch(&args, &ui)) {
         Ok(Ended::Done) => ExitCode::from(exit_code::DONE),
         Ok(Ended::ConflictsWait) => ExitCode::from(exit_code::CONFLICTS_WAIT),

@@ -57,7 +57,9 @@ async fn show(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         HeadRead::Current(head) => head,
         HeadRead::Unchanged | HeadRead::Missing => {
             let detail = "larder sync says what to do".to_owned();
-            return Err(crate::engine::EngineError::from(RemoteError::HeadMissing { detail }).into());
+            return Err(
+                crate::engine::EngineError::from(RemoteError::HeadMissing { detail }).into()
+            );
         }
     };
     tell(ui, &place, &remote, &head.manifest);

@@ -25,7 +25,8 @@ const WAITS_S: [u64; 3] = [2, 4, 8];
 impl RemoteUrl {
     /// Reads an address; a password that stands in it comes back beside it.
     pub(super) fn parse(text: &str) -> Result<(Self, Option<Password>), CliError> {
-        let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| scheme.len() > 1) else {
+        let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| scheme.len() > 1)
+        else {
             return Ok((Self::folder(text)?, None));
         };
         match scheme.to_ascii_lowercase().as_str() {
@@ -137,7 +138,8 @@ mod tests {
 
     #[test]
     fn an_address_is_kept_without_its_password() {
-        let (url, password) = RemoteUrl::parse("webdavs://ada:s3cret@example.org:8443/notes/").unwrap();
+        let (url, password) =
+            RemoteUrl::parse("webdavs://ada:s3cret@example.org:8443/notes/").unwrap();
         assert_eq!(url.to_string(), "webdavs://ada@example.org:8443/notes");
         assert_eq!(url.account().as_deref(), Some("ada@example.org:8443"));
         assert_eq!(password.unwrap().expose(), "s3cret");

@@ -73,7 +73,8 @@ fn load() -> Result<BTreeMap<String, String>, CliError> {
     let Ok(file) = file() else { return Ok(BTreeMap::new()) };
     match fs::read(&file) {
         Ok(bytes) => {
-            let what = || format!("{} does not read as JSON; delete it to start over", file.display());
+            let what =
+                || format!("{} does not read as JSON; delete it to start over", file.display());
             Ok(serde_json::from_slice(&bytes).with_context(what)?)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),

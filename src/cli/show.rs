@@ -79,7 +79,8 @@ pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliE
         }
     }
     for conflict in &told.conflicts {
-        let text = format!("conflict {} in {}: larder conflicts show {0}", conflict.id, conflict.field);
+        let text =
+            format!("conflict {} in {}: larder conflicts show {0}", conflict.id, conflict.field);
         ui.answer(ui.warning(&text));
     }
     Ok(())

@@ -100,7 +100,11 @@ impl Ui {
             self.print(&told.to_string());
             return;
         }
-        let word = if std::io::stderr().is_terminal() && self.colour { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
+        let word = if std::io::stderr().is_terminal() && self.colour {
+            "\x1b[1;31merror:\x1b[0m"
+        } else {
+            "error:"
+        };
         eprintln!("{word} {}", error.message());
         if let Some(hint) = error.hint() {
             eprintln!("  {hint}");

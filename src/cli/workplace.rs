@@ -11,13 +11,7 @@ use larder_providers::{SharedStorage, Traffic};
 use serde::{Deserialize, Serialize};
 
 use super::{args::Args, env, error::CliError, remote_url::RemoteUrl, secrets, ui::Ui};
-use crate::{
-    clock::Clock,
-    engine::Engine,
-    model::path::CONTROL_DIR,
-    store::Store,
-    vault::Vault,
-};
+use crate::{clock::Clock, engine::Engine, model::path::CONTROL_DIR, store::Store, vault::Vault};
 
 const CONFIG: &str = "config.toml";
 const REPLICA: &str = "replica.db";

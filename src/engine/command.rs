@@ -50,8 +50,7 @@ impl Engine {
         let mut ids = self.store.unsent()?;
         let Some(vault) = &self.vault else { return Ok(ids.len()) };
         let books = self.store.files()?;
-        let known =
-            books.iter().map(|(path, (_, known))| (path.clone(), known.clone())).collect();
+        let known = books.iter().map(|(path, (_, known))| (path.clone(), known.clone())).collect();
         let scan = vault.scan(&known, self.store.last_scan_ms()?)?;
         let changed = scan.changed.iter().map(|file| &file.path).chain(&scan.vanished);
         let moved = scan.renamed.iter().map(|renamed| &renamed.from);

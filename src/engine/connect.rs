@@ -195,7 +195,9 @@ impl Engine {
     /// Says what a head that is not there means.
     pub(super) async fn why_missing(&self, remote: &Remote) -> EngineError {
         match look(&remote.storage).await {
-            Ok(Found::Nothing | Found::NoFolder) => Brake::RemoteEmpty { remote: remote.id.clone() }.into(),
+            Ok(Found::Nothing | Found::NoFolder) => {
+                Brake::RemoteEmpty { remote: remote.id.clone() }.into()
+            }
             Ok(Found::Remote(meta)) if meta.remote_id != remote.id => {
                 Brake::Foreign { expected: remote.id.clone(), found: meta.remote_id }.into()
             }

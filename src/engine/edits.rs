@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     merge::{LocalEdit, join, view},
-    model::{Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId, VaultPath},
+    model::{
+        Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId, VaultPath,
+        entity::{BODY, LAYOUT, PATH},
+    },
     store::FileRow,
     vault::{
         Scan, ScannedFile,
@@ -171,13 +174,15 @@ impl Clerk<'_> {
         let is_beside = record.is_some_and(|record| record.file.as_ref() == Some(path));
         let mut changes = Changes::new();
         for (field, content) in &now {
-            let is_own_place = field == crate::model::entity::PATH && is_beside;
+            let is_own_place = field == PATH && is_beside;
             if before.get(field) != Some(content) && !is_own_place {
                 changes.insert(field.clone(), Change::set(content.clone()));
             }
         }
-        // A file that came about by itself knew of no field, so it removes none.
-        for field in before.keys().filter(|field| seen && !now.contains_key(*field)) {
+        // A file that came about by itself knew of no field, and a plain text has no place for any.
+        let has_fields = Format::of_path(path.as_str()) != Format::Text;
+        let removes = |field: &String| seen && (has_fields || is_own(field));
+        for field in before.keys().filter(|field| removes(field) && !now.contains_key(*field)) {
             changes.insert(field.clone(), Change::Remove);
         }
         changes
@@ -224,6 +229,11 @@ impl Clerk<'_> {
         let space = binding.map_or(Uuid::NAMESPACE_URL, |binding| namespace(&binding.id));
         Ok(EntityId::new(Uuid::new_v5(&space, path.as_str().as_bytes()).to_string())?)
     }
+}
+
+/// Whether larder itself makes this field of a file.
+fn is_own(field: &str) -> bool {
+    [BODY, LAYOUT, PATH].contains(&field)
 }
 
 fn namespace(remote: &RemoteId) -> Uuid {

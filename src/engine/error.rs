@@ -62,7 +62,9 @@ pub enum Brake {
     #[error("the remote would remove {} of {} files from this vault", .0.removed, .0.known)]
     Incoming(IncomingBrake),
     /// The remote's folder is empty although it once held this vault's remote.
-    #[error("the remote folder is empty or not there, but this vault's remote ({remote}) lay in it")]
+    #[error(
+        "the remote folder is empty or not there, but this vault's remote ({remote}) lay in it"
+    )]
     RemoteEmpty {
         /// The remote that was there.
         remote: RemoteId,

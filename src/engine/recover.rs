@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Engine, Result};
 use crate::{
-    digest::sha256_hex,
-    model::{EntityId, KnownFile},
+    model::EntityId,
     store::{FileRow, Intent},
     vault::Vault,
 };
@@ -22,7 +21,7 @@ impl Engine {
         vault.clean_temps()?;
         let mut written = Vec::new();
         for intent in intents.iter().filter(|intent| intent.sha256.is_some()) {
-            written.extend(done(vault, intent)?);
+            written.extend(done(vault, intent));
         }
         let there: BTreeSet<EntityId> = written.iter().map(|row| row.entity.clone()).collect();
         let books = self.store.files()?;
@@ -44,12 +43,9 @@ impl Engine {
 }
 
 /// The row of a file that holds what was to be written to it.
-fn done(vault: &Vault, intent: &Intent) -> Result<Option<FileRow>> {
-    let Some((stat, bytes)) = vault.read(&intent.path)? else { return Ok(None) };
-    let sha256 = sha256_hex(&bytes);
-    if intent.sha256.as_ref() != Some(&sha256) {
-        return Ok(None);
-    }
-    let known = KnownFile { stat, sha256 };
-    Ok(Some(FileRow { path: intent.path.clone(), entity: intent.entity.clone(), known }))
+fn done(vault: &Vault, intent: &Intent) -> Option<FileRow> {
+    let file = vault.read(&intent.path).ok().flatten()?;
+    let is_done = intent.sha256.as_ref() == Some(&file.sha256);
+    let (path, entity) = (intent.path.clone(), intent.entity.clone());
+    is_done.then(|| FileRow { path, entity, known: file.known() })
 }

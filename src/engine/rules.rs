@@ -16,9 +16,18 @@ impl Engine {
     pub(super) fn observe_rules(&mut self, report: &mut Report) -> Result<()> {
         let Some(vault) = &self.vault else { return Ok(()) };
         let path = VaultPath::new(RULES_FILE).ok();
-        let file = path.map(|path| vault.read(&path)).transpose()?.flatten();
-        let text = file.map_or(Vec::new(), |(_, bytes)| bytes);
-        let text = String::from_utf8_lossy(&text).into_owned();
+        let text = match path.map(|path| vault.read(&path)) {
+            Some(Ok(Some(file))) => file.text,
+            Some(Err(why)) => {
+                report.note(
+                    NoteKind::Rules,
+                    RULES_FILE,
+                    format!("{why}; the rules before stay in force"),
+                );
+                return self.recall_rules();
+            }
+            _ => String::new(),
+        };
         let digest = sha256_hex(text.as_bytes());
         let last = self.store.rules()?;
         match Rules::parse(&text) {

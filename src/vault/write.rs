@@ -45,21 +45,6 @@ pub enum Removed {
 }
 
 impl Vault {
-    /// Reads a file whole, with what the system said of it before and after; nothing if there is no
-    /// file of that name, or something else.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or that is changed while it is read.
-    pub fn read(&self, path: &VaultPath) -> Result<Option<(FileStat, Vec<u8>)>, VaultError> {
-        let target = path.under(self.root());
-        let Some(before) = self.stat(path)? else { return Ok(None) };
-        let bytes = fs::read(&target).map_err(|error| VaultError::write(&target, error))?;
-        match self.stat(path)? {
-            Some(after) if after == before => Ok(Some((before, bytes))),
-            _ => Ok(None),
-        }
-    }
-
     /// Asks the system about a file; nothing if there is no file of that name, or something else.
     ///
     /// # Errors
@@ -188,7 +173,7 @@ impl Vault {
     }
 
     /// Makes sure that no parent of a path is a symlink or a file; those that are missing stay so.
-    fn check_parents(&self, path: &VaultPath) -> Result<(), VaultError> {
+    pub(super) fn check_parents(&self, path: &VaultPath) -> Result<(), VaultError> {
         for folder in self.parents(path) {
             match lstat(&folder)? {
                 None => return Ok(()),
@@ -360,4 +345,5 @@ fn sync_folder(folder: &Path) -> Result<(), VaultError> {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;

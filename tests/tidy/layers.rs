@@ -89,7 +89,7 @@ pub(super) fn strays(code: &Code) -> Vec<String> {
         |room: &&str| code.path == **room || room.ends_with('/') && code.path.starts_with(*room);
     let mut out = Vec::new();
     for (words, rooms, reason) in ROOMS {
-        if rooms.iter().any(|room| lies_in(room)) {
+        if rooms.iter().any(lies_in) {
             continue;
         }
         for word in *words {

@@ -58,9 +58,13 @@ fn string(text: &str, like: &str) -> Option<String> {
         '"' => Some(quoted(text)),
         '\'' => single_quoted(text),
         '|' | '>' => block_string(text, like),
-        // The older one stood plain though some readers take it for a date or a number: so may
-        // the new one.
-        _ if is_ambiguous(like) && has_plain_shape(text, false) => Some(text.to_owned()),
+        // The older one stood plain though some readers take it for a date or a word like `no`: so
+        // may the new one.
+        first if is_ambiguous(like) && has_plain_shape(text, false) => {
+            let same_kind =
+                text.starts_with(|c: char| c.is_ascii_digit()) == first.is_ascii_digit();
+            same_kind.then(|| text.to_owned())
+        }
         _ => None,
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn has_plain_shape(text: &str, in_flow: bool) -> bool {
         && !text.contains(": ")
         && !text.contains(" #")
         && text.chars().all(|c| c == ' ' || is_printable(c) && !c.is_whitespace())
-        && !(in_flow && text.contains([',', '[', ']', '{', '}']))
+        && !(in_flow && text.contains([',', '[', ']', '{', '}', '?']))
 }
 
 /// Tells whether some reader takes the plain text for something other than a string.
@@ -186,6 +186,7 @@ mod tests {
         assert_eq!(yaml(&json!(["a", "b, c", 1, null])), "[a, \"b, c\", 1, null]");
         assert_eq!(yaml(&json!([["a"], {"k": "v"}])), r#"[["a"], {"k": "v"}]"#);
         assert_eq!(yaml(&json!({"k": [1, 2]})), r#"{"k": [1, 2]}"#);
+        assert_eq!(yaml(&json!(["a?"])), "[\"a?\"]");
         assert_eq!(yaml(&json!([])), "[]");
         assert_eq!(yaml(&json!("a\nb")), r#""a\nb""#);
         assert_eq!(spell_json(&json!("a")), "\"a\"");

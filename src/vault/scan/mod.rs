@@ -108,6 +108,8 @@ pub struct Scan {
     pub ignored: Vec<VaultPath>,
     /// What is there and not synced.
     pub skipped: Vec<Skipped>,
+    /// How many files at paths that are not known were left unread, see [`Vault::scan_part`].
+    pub deferred: usize,
     /// How many files were known before.
     pub known_count: usize,
 }
@@ -134,9 +136,27 @@ impl Vault {
         known: &BTreeMap<VaultPath, KnownFile>,
         last_scan_ms: i64,
     ) -> Result<Scan, VaultError> {
+        self.scan_part(known, last_scan_ms, u64::MAX)
+    }
+
+    /// As [`scan`](Self::scan), but stops reading files at new paths when about `max_bytes` of
+    /// them were read, so that the first scan of a large vault fits into memory: while `deferred`
+    /// is not 0, take over what was found and call again.
+    ///
+    /// If a known file is gone everything is read after all, because any new file may be it.
+    ///
+    /// # Errors
+    /// As for [`scan`](Self::scan).
+    pub fn scan_part(
+        &self,
+        known: &BTreeMap<VaultPath, KnownFile>,
+        last_scan_ms: i64,
+        max_bytes: u64,
+    ) -> Result<Scan, VaultError> {
         let racy_from_ns = last_scan_ms.saturating_sub(RACY_MS).saturating_mul(1_000_000);
-        let (found, seen) = Walk::new(self.root(), known.iter(), racy_from_ns).run()?;
-        let Found { read, skipped, .. } = found;
+        let walk = Walk::new(self.root(), known.iter(), racy_from_ns, max_bytes);
+        let (found, seen) = walk.run()?;
+        let Found { read, skipped, deferred, .. } = found;
         let mut scan = Scan { known_count: known.len(), ..Scan::default() };
         let mut new = New::new();
         for (path, reading) in read {
@@ -154,6 +174,16 @@ impl Vault {
         scan.skipped = skipped.into_iter().map(|(path, reason)| Skipped { path, reason }).collect();
         let unseen = known.iter().zip(seen).filter(|(_, seen)| !seen).map(|(known, _)| known);
         let mut vanished = self.vanished(unseen, &new, &mut scan);
+        if vanished.is_empty() {
+            scan.deferred = deferred.len();
+        } else {
+            for path in deferred {
+                match self.read_now(&path) {
+                    Ok(reading) => new.extend(reading.map(|reading| (path, reading))),
+                    Err(reason) => scan.skip(&path, reason),
+                }
+            }
+        }
         scan.renamed = rename::pair(&mut vanished, &mut new);
         scan.vanished = vanished.into_keys().cloned().collect();
         scan.new = new.into_iter().map(|(path, reading)| ScannedFile::new(path, reading)).collect();
@@ -162,6 +192,25 @@ impl Vault {
         scan.ignored.sort();
         scan.skipped.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(scan)
+    }
+
+    /// Reads one file as a scan would; `None` if it is not there.
+    ///
+    /// # Errors
+    /// Why a scan would skip it.
+    pub fn read(&self, path: &VaultPath) -> Result<Option<ScannedFile>, SkipReason> {
+        match self.check_parents(path) {
+            Ok(()) => {}
+            Err(VaultError::Symlink { .. }) => return Err(SkipReason::Symlink),
+            Err(VaultError::NameTaken { .. }) => return Ok(None),
+            Err(error) => return Err(SkipReason::Unreadable(error.to_string())),
+        }
+        let reading = self.read_now(path)?;
+        Ok(reading.map(|reading| ScannedFile::new(path.clone(), reading)))
+    }
+
+    fn read_now(&self, path: &VaultPath) -> Result<Option<Reading>, SkipReason> {
+        read::read(&path.under(self.root()))
     }
 
     /// Tells which of the files that the walk did not meet are gone. Those that it skipped, or
@@ -187,7 +236,7 @@ impl Vault {
                 {
                     vanished.insert(path, known);
                 }
-                Err(error) => scan.ignored_or_skipped(path, Some(error.to_string())),
+                Err(error) => scan.skip(path, SkipReason::Unreadable(error.to_string())),
                 // On a disk that does not see case, a renamed file is found under its old name.
                 Ok(metadata) => {
                     let twins = twins.get_or_insert_with(|| {
@@ -197,7 +246,7 @@ impl Vault {
                     if metadata.is_dir() || inode != 0 && twins.get(&path.key()) == Some(&inode) {
                         vanished.insert(path, known);
                     } else {
-                        scan.ignored_or_skipped(path, None);
+                        scan.ignored.push(path.clone());
                     }
                 }
             }
@@ -220,16 +269,11 @@ impl Scan {
             && self.touched.is_empty()
             && self.renamed.is_empty()
             && self.vanished.is_empty()
+            && self.deferred == 0
     }
 
-    fn ignored_or_skipped(&mut self, path: &VaultPath, error: Option<String>) {
-        match error {
-            None => self.ignored.push(path.clone()),
-            Some(error) => {
-                let reason = SkipReason::Unreadable(error);
-                self.skipped.push(Skipped { path: path.to_string(), reason });
-            }
-        }
+    fn skip(&mut self, path: &VaultPath, reason: SkipReason) {
+        self.skipped.push(Skipped { path: path.to_string(), reason });
     }
 }
 
@@ -252,4 +296,5 @@ impl fmt::Display for Skipped {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;

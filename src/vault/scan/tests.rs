@@ -411,3 +411,42 @@ fn folders_that_cannot_be_read_lose_no_file() {
     mode(f.dir.path(), 0o755);
     assert!(matches!(result, Err(VaultError::Unreadable { .. })), "{result:?}");
 }
+
+#[test]
+fn a_large_vault_is_learned_in_parts() {
+    let mut f = Fixture::new(&[]);
+    for n in 0..50 {
+        f.put(&format!("{n}.md"), format!("{n:0100}"));
+    }
+    let mut parts = 0;
+    loop {
+        let scan = f.vault.scan_part(&f.known, 0, 1000).unwrap();
+        parts += 1;
+        assert!((1..=20).contains(&scan.new.len()), "{}", scan.new.len());
+        assert_eq!(scan.new.len() + scan.deferred + f.known.len(), 50);
+        f.known.extend(scan.new.iter().map(|file| (file.path.clone(), file.known())));
+        if scan.deferred == 0 {
+            break;
+        }
+    }
+    assert!((3..=6).contains(&parts), "{parts}");
+    // A file that is gone may be any of the new ones.
+    fs::create_dir(f.at("d")).unwrap();
+    for n in 0..50 {
+        fs::rename(f.at(&format!("{n}.md")), f.at(&format!("d/{n}.md"))).unwrap();
+    }
+    let scan = f.vault.scan_part(&f.known, 0, 1000).unwrap();
+    assert_eq!((scan.renamed.len(), scan.deferred, scan.new.len()), (50, 0, 0));
+}
+
+#[test]
+fn one_file_is_read_as_a_scan_would() {
+    let f = Fixture::new(&[("d/a.md", "a")]);
+    symlink(f.at("d"), f.at("l")).unwrap();
+    let read = |path: &str| f.vault.read(&VaultPath::new(path).unwrap());
+    assert_eq!(read("d/a.md").unwrap().unwrap().known(), f.known["d/a.md"]);
+    assert_eq!(read("d/gone.md"), Ok(None));
+    assert_eq!(read("d/a.md/x"), Ok(None));
+    assert_eq!(read("l/a.md"), Err(SkipReason::Symlink));
+    assert_eq!(read("d"), Err(SkipReason::NotAFile));
+}

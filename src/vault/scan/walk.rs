@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::path::{MAIN_SEPARATOR, Path};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ignore::{DirEntry, ParallelVisitor, ParallelVisitorBuilder, WalkBuilder, WalkState};
@@ -25,6 +25,8 @@ pub(super) struct Found {
     /// Files that are not known, or are no more what is known.
     pub(super) read: Vec<(VaultPath, Reading)>,
     pub(super) skipped: Vec<(String, SkipReason)>,
+    /// Files that are not known, left for another time because enough was read.
+    pub(super) deferred: Vec<VaultPath>,
     pub(super) root_error: Option<io::Error>,
 }
 
@@ -35,6 +37,8 @@ pub(super) struct Walk<'k> {
     seen: Vec<AtomicBool>,
     /// A file that changed after this, in ns since 1970, is read whatever its stat says.
     racy_from_ns: i64,
+    /// How many bytes of files that are not known may still be read.
+    bytes_left: AtomicU64,
     found: Mutex<Found>,
 }
 
@@ -43,11 +47,19 @@ impl<'k> Walk<'k> {
         root: &'k Path,
         known: impl Iterator<Item = (&'k VaultPath, &'k KnownFile)>,
         racy_from_ns: i64,
+        max_bytes: u64,
     ) -> Self {
         let known: HashMap<_, _> =
             known.enumerate().map(|(index, (path, file))| (path.as_str(), (index, file))).collect();
         let seen = known.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { root, known, seen, racy_from_ns, found: Mutex::default() }
+        Self {
+            root,
+            known,
+            seen,
+            racy_from_ns,
+            bytes_left: AtomicU64::new(max_bytes),
+            found: Mutex::default(),
+        }
     }
 
     /// Walks, and gives what was met and which of the known files were seen, in their order.
@@ -133,8 +145,17 @@ impl<'k> Walk<'k> {
                 return;
             }
         };
+        if known.is_none() && self.bytes_left.load(Ordering::Relaxed) == 0 {
+            found.deferred.push(checked);
+            return;
+        }
         match read(entry.path()) {
-            Ok(Some(reading)) => found.read.push((checked, reading)),
+            Ok(Some(reading)) => {
+                if known.is_none() {
+                    self.spend(reading.stat.size);
+                }
+                found.read.push((checked, reading));
+            }
             // Gone since the folder was listed.
             Ok(None) => {
                 if let Some((Some(seen), _)) = known {
@@ -143,6 +164,12 @@ impl<'k> Walk<'k> {
             }
             Err(reason) => found.skipped.push((path.to_owned(), reason)),
         }
+    }
+
+    fn spend(&self, bytes: u64) {
+        let left = self.bytes_left.load(Ordering::Relaxed);
+        // Two threads may both spend the same bytes: it is a limit in kind, not to the byte.
+        self.bytes_left.store(left.saturating_sub(bytes), Ordering::Relaxed);
     }
 
     fn error(&self, error: &ignore::Error, found: &mut Found) {
@@ -204,6 +231,7 @@ impl Drop for Visitor<'_, '_> {
         let mut whole = self.walk.found.lock().unwrap_or_else(PoisonError::into_inner);
         whole.read.append(&mut self.found.read);
         whole.skipped.append(&mut self.found.skipped);
+        whole.deferred.append(&mut self.found.deferred);
         if let Some(error) = self.found.root_error.take() {
             whole.root_error = Some(error);
         }
