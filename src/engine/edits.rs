@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// A file is read again if it changed this shortly before a scan, in milliseconds.
+const RACY_MS: i64 = 2_000;
+
 /// The vault's files as they are now, against the books.
 #[derive(Debug, Default)]
 pub(super) struct LocalEdits {
@@ -69,12 +72,30 @@ impl Engine {
             self.store.touch_files(&touched)?;
         }
         progress.step(Stage::Scan, 1, 1);
+        self.note_scan(scanned_ms, &books)?;
         let books = books.into_iter().map(|(path, (id, _))| (path, id)).collect();
         let mut clerk = Clerk { engine: self, news, books, out: LocalEdits::default(), report };
         clerk.enter(scan)?;
         let mut local = clerk.out;
         local.scanned_ms = Some(scanned_ms);
         Ok(local)
+    }
+}
+
+impl Engine {
+    /// Remembers when the vault was scanned, if files are so young that the scan before could not
+    /// tell whether they changed after it: they need not be read a third time.
+    fn note_scan(
+        &mut self,
+        scanned_ms: i64,
+        books: &BTreeMap<VaultPath, (EntityId, KnownFile)>,
+    ) -> Result<()> {
+        let youngest = books.values().map(|(_, known)| known.stat.ctime_ns / 1_000_000).max();
+        let before = self.store.last_scan_ms()?;
+        if youngest.is_some_and(|youngest| youngest + RACY_MS >= before) {
+            self.store.set_last_scan_ms(scanned_ms)?;
+        }
+        Ok(())
     }
 }
 

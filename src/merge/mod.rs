@@ -12,14 +12,14 @@ mod place;
 mod plan;
 mod resolve;
 pub mod set;
+mod snapshot;
 pub mod text;
 mod view;
 
 pub use conflict::conflicts;
 pub use join::join;
 pub use place::{PathClaims, Wish};
-pub use plan::{
-    Counts, FileAction, IncomingBrake, LocalEdit, News, Pen, Plan, Snapshot, VaultForms, plan,
-};
+pub use plan::{Counts, FileAction, IncomingBrake, Plan, plan};
 pub use resolve::{Resolved, resolve};
+pub use snapshot::{LocalEdit, News, Pen, Snapshot, VaultForms};
 pub use view::{is_deleted, type_name, view};

@@ -48,8 +48,8 @@ pub struct Manifest {
     pub entity_versions: BTreeMap<EntityId, u64>,
     /// Files that no longer count and wait to be removed.
     pub retired: Vec<Retired>,
-    /// Makes every manifest's length different, for servers whose ETags are made of length and
-    /// whole seconds.
+    /// Makes a manifest's length another than that of the one it replaces, for servers whose ETags
+    /// are made of length and whole seconds.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub pad: String,
     /// What a later form added: kept as it is.

@@ -90,6 +90,11 @@ impl Store {
         Ok(get(&self.connection, "last_scan_ms")?.unwrap_or(0))
     }
 
+    /// Keeps when the vault was last scanned.
+    pub fn set_last_scan_ms(&mut self, scanned_ms: i64) -> Result<()> {
+        self.transact(|connection| set(connection, "last_scan_ms", &scanned_ms))
+    }
+
     /// The rules by which types and deletions were last judged.
     pub fn rules(&self) -> Result<Option<StoredRules>> {
         get(&self.connection, "rules")

@@ -13,9 +13,6 @@ use crate::{
     remote::{RemoteError, layout},
 };
 
-/// Lengths of the padding: each manifest gets another length than the one it replaces.
-const PAD_STEPS: usize = 61;
-
 /// Commits by a conditional write of `meta.json`, on storage with a true compare-and-swap.
 #[derive(Debug)]
 pub struct IfMatch {
@@ -76,8 +73,11 @@ impl Head for IfMatch {
     }
 
     async fn advance(&self, seen: &HeadState, mut next: Manifest) -> Result<Advance> {
-        let steps = usize::try_from(next.generation).unwrap_or(0) % PAD_STEPS;
-        next.pad = " ".repeat(steps);
+        next.pad.clear();
+        let before = seen.manifest.encode().0.len();
+        if next.encode().0.len() == before {
+            next.pad.push(' ');
+        }
         let (text, sha256) = next.encode();
         let body = Body::Bytes(Bytes::from(text));
         let condition = PutMode::Update(Version(seen.mark.clone()));

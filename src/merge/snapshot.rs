@@ -1,0 +1,104 @@
+//! What a plan rests on.
+
+use std::collections::BTreeMap;
+
+use super::place::PathClaims;
+use crate::model::{
+    Changes, Content, DeviceId, Dot, Entity, EntityId, Record, Rules, Stamp, VaultPath,
+    VersionVector, View, limits::STAMP_AHEAD_MS_MAX,
+};
+
+/// Everything that was observed and that a plan rests on.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    /// Who makes the edits of this turn.
+    pub pen: Pen,
+    /// The wall clock when the turn began.
+    pub now: Stamp,
+    /// The vault's rules.
+    pub rules: &'a Rules,
+    /// The edits that the replica holds.
+    pub knows: VersionVector,
+    /// The replica's records that this turn may touch: those edited, fetched, unsent, or whose file
+    /// is behind.
+    pub records: &'a BTreeMap<EntityId, Record>,
+    /// What happened to the vault's files since the last turn.
+    pub local: &'a BTreeMap<EntityId, LocalEdit>,
+    /// What the remote has that the replica lacks.
+    pub remote: &'a News,
+    /// How many files of the vault are known.
+    pub known_files: usize,
+    /// Who else wants which path, and how a record is spelled as a file.
+    pub vault: &'a dyn VaultForms,
+}
+
+/// Makes dots and stamps for one device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pen {
+    /// The device.
+    pub device: DeviceId,
+    /// The counter of the last edit made.
+    pub counter: u64,
+    /// The latest stamp made or believed.
+    pub last: Stamp,
+}
+
+impl Pen {
+    /// The dot and the stamp of the next edit.
+    pub fn next(&mut self, now: Stamp) -> (Dot, Stamp) {
+        self.counter += 1;
+        self.last = Stamp::next(now, self.last);
+        (Dot::new(self.device.clone(), self.counter), self.last)
+    }
+
+    /// Takes note of a stamp seen elsewhere, unless it is too far ahead to be believed.
+    pub fn see(&mut self, stamp: Stamp, now: Stamp) {
+        if stamp.millis() <= now.millis() + STAMP_AHEAD_MS_MAX {
+            self.last = self.last.max(stamp);
+        }
+    }
+}
+
+/// What happened in the vault to one record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LocalEdit {
+    /// Its file was made, changed or moved.
+    Changed {
+        /// The fields that differ from what the file showed; none if only its place in the books
+        /// is new.
+        changes: Changes,
+        /// Where the file lies.
+        file: VaultPath,
+        /// The file's text.
+        text: String,
+        /// Whether whoever made the file had the record's state before them. A file that came about
+        /// by itself is a creation that knew of nothing.
+        seen: bool,
+    },
+    /// Its file is gone.
+    Vanished,
+    /// A command changes it, whatever its file shows.
+    Made(Changes),
+    /// A command deletes it.
+    Deleted,
+}
+
+/// What the remote has that the replica lacks.
+#[derive(Debug, Clone, Default)]
+pub struct News {
+    /// States of records.
+    pub entities: Vec<Entity>,
+    /// The edits that the remote holds.
+    pub knows: VersionVector,
+    /// Whether everything that was to be fetched came.
+    pub complete: bool,
+}
+
+/// What a plan has to know of files.
+pub trait VaultForms: PathClaims + std::fmt::Debug {
+    /// The text of the file at `path` that shows these fields.
+    fn spell(&self, path: &VaultPath, view: &View) -> String;
+
+    /// A merged value in the style that it had before in the file at `path`.
+    fn respell(&self, path: &str, content: Content, like: Option<&Content>) -> Content;
+}
