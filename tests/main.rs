@@ -7,4 +7,5 @@
     reason = "clippy spares test functions but not their helpers, which also fail by panicking"
 )]
 
+mod golden;
 mod tidy;
