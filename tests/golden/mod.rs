@@ -222,3 +222,15 @@ fn assert_matches(name: &str, said: &[String], expected: &str) {
         None => assert_eq!(message, expected, "{name}"),
     }
 }
+
+#[test]
+fn the_example_of_the_format_is_real() {
+    let text = read(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/format.md"));
+    let fixture = fixtures().join("v1/smallest");
+    for folder in ["remote", "expected"] {
+        for (name, content) in files_in(&fixture.join(folder)) {
+            assert!(text.contains(&format!("`{name}`")), "{name}");
+            assert!(text.contains(&format!("```\n{content}```\n")), "{name}");
+        }
+    }
+}
