@@ -3,7 +3,6 @@
 use std::{
     io::{IsTerminal, Write},
     sync::Mutex,
-    time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,10 +10,14 @@ use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{args::Args, env, error::CliError};
-use crate::engine::{Progress, Stage};
+use crate::{
+    clock::Clock,
+    engine::{Progress, Stage},
+    model::Stamp,
+};
 
-/// Work that takes longer than this shows a progress bar.
-const BAR_AFTER: Duration = Duration::from_millis(500);
+/// Work that takes longer than this shows a progress bar, in milliseconds.
+const BAR_AFTER_MS: i64 = 500;
 
 /// Where to talk and how.
 #[derive(Debug)]
@@ -139,26 +142,23 @@ impl Ui {
     /// A progress bar that comes up if the work takes long and somebody is watching.
     pub(super) fn progress(&self) -> Bar {
         let shown = !self.json && !self.quiet && std::io::stderr().is_terminal();
-        Bar { shown, started: started(), bar: Mutex::new(None) }
+        let clock = Clock::system();
+        Bar { shown, started: clock.now(), clock, bar: Mutex::new(None) }
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "only decides when a progress bar comes up")]
-fn started() -> Instant {
-    Instant::now()
 }
 
 /// Shows how far a turn has come.
 #[derive(Debug)]
 pub(super) struct Bar {
     shown: bool,
-    started: Instant,
+    clock: Clock,
+    started: Stamp,
     bar: Mutex<Option<(Stage, ProgressBar)>>,
 }
 
 impl Progress for Bar {
     fn step(&self, stage: Stage, done: u64, of: u64) {
-        if !self.shown || self.started.elapsed() < BAR_AFTER {
+        if !self.shown || self.clock.now().millis() - self.started.millis() < BAR_AFTER_MS {
             return;
         }
         let Ok(mut bar) = self.bar.lock() else { return };

@@ -13,7 +13,7 @@ use crate::{
         Change, Changes, Conflict, ConflictValue, Content, Entity, EntityId, Stamp, VersionVector,
         View,
         entity::{BODY, DELETED, LAYOUT, PATH, TYPE},
-        limits::TEXT_BYTES_MAX,
+        limits::{FIELD_NAME_BYTES_MAX, FIELDS_MAX, TEXT_BYTES_MAX},
     },
     remote::{HeadState, Manifest, Remote},
     store::{Past, StoredConflict},
@@ -103,14 +103,19 @@ impl Engine {
                 format!("the record has {size} bytes; a record has at most {TEXT_BYTES_MAX}");
             return Err(EngineError::Refused(text));
         }
+        if fields.len() >= FIELDS_MAX {
+            let text = format!(
+                "the record has {} fields; a record has at most {FIELDS_MAX}",
+                fields.len()
+            );
+            return Err(EngineError::Refused(text));
+        }
         let record = self.store.record(&id)?;
         let before = record.as_ref().map(|record| view(&record.state, &self.rules));
         let mut changes = Changes::new();
         let typed = fields.into_iter().chain([(TYPE.to_owned(), Value::from(type_name))]);
         for (field, value) in typed {
-            if field.starts_with('$') || (field == PATH && !value.is_string()) {
-                return Err(EngineError::Refused(format!("{field:?} cannot be set")));
-            }
+            check_field(&field, &value)?;
             let old = before.as_ref().and_then(|view| view.fields.get(&field));
             if old.is_none_or(|old| old.value != value) {
                 let content = match (&record, field.as_str()) {
@@ -234,7 +239,7 @@ impl Engine {
     }
 
     /// Makes one edit, by the same plan that a turn makes, without news.
-    fn edit(&mut self, id: &EntityId, edit: LocalEdit) -> Result<()> {
+    pub(super) fn edit(&mut self, id: &EntityId, edit: LocalEdit) -> Result<()> {
         self.recover_files()?;
         let replica = self.replica()?;
         let mut records = self.store.records(&BTreeSet::from([id.clone()]))?;
@@ -259,6 +264,23 @@ impl Engine {
         let Some(mark) = self.store.remote_mark()? else { return Ok(VersionVector::default()) };
         Ok(Manifest::decode("the last manifest", mark.manifest.as_bytes())?.knows)
     }
+}
+
+/// Refuses a field that could not be written to a file or sent.
+fn check_field(field: &str, value: &Value) -> Result<()> {
+    let why = if field.starts_with('$') {
+        "names that begin with $ are larder's own"
+    } else if field == PATH && !value.is_string() {
+        "it has to be a text"
+    } else if field.len() > FIELD_NAME_BYTES_MAX {
+        "its name is longer than 256 bytes"
+    } else if field.chars().any(char::is_control) {
+        "its name has a control character in it"
+    } else {
+        return Ok(());
+    };
+    let field: String = field.chars().take(40).collect();
+    Err(EngineError::Refused(format!("the field {field:?} cannot be set: {why}")))
 }
 
 /// Texts one after the other, lists united; other values cannot both stay.

@@ -4,13 +4,10 @@ use std::collections::BTreeSet;
 
 use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt, Traffic};
 
-use super::{
-    Engine, EngineError, Outcome, Progress, RACES_MAX, Report, Result, Silent, TurnOptions,
-    edits::LocalEdits, observe::Observed, send::retire,
-};
+use super::{Engine, EngineError, Outcome, Progress, RACES_MAX, Result, TurnOptions, send::retire};
 use crate::{
-    merge::{News, plan},
-    model::{Entity, VersionVector, limits::DATA_FILE_BYTES_MAX},
+    merge::{LocalEdit, view},
+    model::{Change, Changes, Entity, Sibling, entity::DELETED, limits::DATA_FILE_BYTES_MAX},
     remote::{
         Advance, DataFile, HeadRead, HeadState, Manifest, Parcel, Remote, Survey, decode_loose,
         pack_all, survey,
@@ -116,13 +113,13 @@ impl Engine {
                 survey.expired.len() + survey.old_manifests.len() + survey.orphans.len();
             return Ok(Outcome::Done);
         }
-        self.adopt(remote, &head, &survey).await?;
+        let kept = self.adopt(remote, &survey).await?;
         let parcels = if folds {
             pack_all(&self.outgoing(&self.store.all_ids()?)?, manifest.generation)?
         } else {
             Vec::new()
         };
-        let gone = sweep(remote, &survey).await?;
+        let gone = sweep(remote, &survey, &kept).await?;
         report.files_deleted += gone.len();
         let raises_floor = survey.has_loose && manifest.floor <= manifest.generation;
         if !folds && survey.expired.is_empty() && !raises_floor && head.strays.is_empty() {
@@ -163,29 +160,40 @@ impl Engine {
         }
     }
 
-    /// Takes edits out of files that a cut turn left behind, before these files go. They travel on
-    /// with the next turn, as edits that the remote lacks.
-    async fn adopt(&mut self, remote: &Remote, head: &HeadState, survey: &Survey) -> Result<()> {
-        let knows = self.replica()?.knows;
-        let mut entities = Vec::new();
+    /// Takes values out of files that a cut turn left behind and whose maker may never come back.
+    /// They travel on with the next turn, as edits of this device: their own dots may be missing
+    /// earlier ones. Says which files have to stay until then.
+    async fn adopt(&mut self, remote: &Remote, survey: &Survey) -> Result<BTreeSet<RemotePath>> {
+        let mut kept = BTreeSet::new();
         for orphan in &survey.orphans {
-            let states = read_orphan(remote, orphan).await?;
-            entities.extend(states.into_iter().filter(|state| !knows.includes(&state.seen())));
+            for state in read_orphan(remote, orphan).await? {
+                let changes = self.unknown_values(&state)?;
+                if !changes.is_empty() {
+                    self.edit(&state.id, LocalEdit::Made(changes))?;
+                    kept.insert(orphan.path.clone());
+                }
+            }
         }
-        if entities.is_empty() {
-            return Ok(());
+        Ok(kept)
+    }
+
+    /// The values in a state that this replica has neither seen nor holds.
+    fn unknown_values(&self, found: &Entity) -> Result<Changes> {
+        let record = self.store.record(&found.id)?;
+        let own = record.map_or_else(|| Entity::new(found.id.clone()), |record| record.state);
+        let knows = self.replica()?.knows;
+        let shown = view(&own, &self.rules).fields;
+        let mut changes = Changes::new();
+        for (field, siblings) in found.fields.iter().filter(|(field, _)| *field != DELETED) {
+            let is_unknown = |s: &&Sibling| !own.covers(&s.dot) && !knows.covers(&s.dot);
+            let newest = siblings.iter().filter(is_unknown).max_by_key(|sibling| sibling.at);
+            if let Some(newest) = newest
+                && shown.get(field) != Some(&newest.content)
+            {
+                changes.insert(field.clone(), Change::set(newest.content.clone()));
+            }
         }
-        let ids: BTreeSet<_> = entities.iter().map(|entity| entity.id.clone()).collect();
-        let observed = Observed {
-            head: head.clone(),
-            replica: self.replica()?,
-            records: self.store.records(&ids)?,
-            local: LocalEdits::default(),
-            news: News { entities, knows: VersionVector::default(), complete: false },
-            known_files: self.store.file_count()?,
-        };
-        let plan = self.with_snapshot(&observed, plan)?;
-        self.execute(&plan, &observed, &Silent, &mut Report::default())
+        Ok(changes)
     }
 }
 
@@ -203,8 +211,13 @@ fn spans(pack: DataFile, manifest: &Manifest) -> DataFile {
 }
 
 /// Removes what no longer counts, and says what is gone.
-async fn sweep(remote: &Remote, survey: &Survey) -> Result<BTreeSet<RemotePath>> {
+async fn sweep(
+    remote: &Remote,
+    survey: &Survey,
+    kept: &BTreeSet<RemotePath>,
+) -> Result<BTreeSet<RemotePath>> {
     let orphans = survey.orphans.iter().map(|entry| &entry.path);
+    let orphans = orphans.filter(|path| !kept.contains(*path));
     let mut gone = BTreeSet::new();
     for file in survey.expired.iter().chain(&survey.old_manifests).chain(orphans) {
         remote.storage.delete(file).await?;

@@ -10,7 +10,7 @@ use crate::{
     model::{RemoteId, Stamp, limits::MANIFEST_BYTES_MAX},
     remote::{
         CommitMode, FORMAT, HeadRead, Manifest, Meta, Remote, RemoteError,
-        layout::{FOLDERS, META},
+        layout::{FOLDERS, META, PACKS},
     },
     store::Binding,
 };
@@ -174,7 +174,7 @@ impl Engine {
             // A rename is proven by the making of the head.
             return Ok(wanted);
         }
-        let scratch = root_file(FOLDERS[0])?;
+        let scratch = root_file(PACKS)?;
         let report = probe(storage, &scratch, Depth::Short).await?;
         if report.if_match_ok {
             return Ok(wanted);

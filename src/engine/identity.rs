@@ -88,7 +88,7 @@ impl Engine {
         let mut pen = Pen { device: device.clone(), counter: 0, last: old.last_stamp };
         let mut updates = Vec::new();
         let mut pending = BTreeSet::new();
-        for id in self.store.unsent()? {
+        for id in self.store.unagreed()? {
             let Some(record) = self.store.record(&id)? else { continue };
             if record.file.is_some() && record.shown.is_some() {
                 pending.insert(id.clone());

@@ -15,6 +15,9 @@ use crate::{
     store::Replica,
 };
 
+/// How often the head is read again because what it names is gone.
+const LOOKS: u32 = 4;
+
 /// How many files are fetched at once.
 const FETCHES: usize = 4;
 
@@ -40,11 +43,8 @@ impl Engine {
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<Observed> {
-        let head = self.read_head(remote).await?;
-        self.check_identity(&head.manifest, report)?;
-        self.check_rollback(&head.manifest, report)?;
+        let (head, news) = self.observe_remote(remote, progress, report).await?;
         let replica = self.replica()?;
-        let news = self.fetch(remote, &head.manifest, &replica.knows, progress, report).await?;
         let joined = join_news(&news.entities);
         self.recover_files()?;
         self.observe_rules(report)?;
@@ -52,6 +52,32 @@ impl Engine {
         let records = self.touched_records(&head.manifest, &joined, &local)?;
         let known_files = self.store.file_count()?;
         Ok(Observed { head, replica, records, local, news, known_files })
+    }
+
+    /// Reads the head and fetches what it names. A file that is missing or damaged may only have
+    /// been folded into another meanwhile: then the head has moved on, and is read again.
+    async fn observe_remote(
+        &mut self,
+        remote: &Remote,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<(HeadState, News)> {
+        let mut looks = 0;
+        loop {
+            let head = self.read_head(remote).await?;
+            self.check_identity(&head.manifest, report)?;
+            self.check_rollback(&head.manifest, report)?;
+            let knows = self.replica()?.knows;
+            let mut damaged = Report::default();
+            let news = self.fetch(remote, &head.manifest, &knows, progress, &mut damaged).await?;
+            looks += 1;
+            let has_moved = !news.complete
+                && !matches!(remote.head.read(Some(&head.mark)).await?, HeadRead::Unchanged);
+            if !has_moved || looks >= LOOKS {
+                report.notes.extend(damaged.notes);
+                return Ok((head, news));
+            }
+        }
     }
 
     async fn read_head(&self, remote: &Remote) -> Result<HeadState> {
@@ -95,7 +121,7 @@ impl Engine {
                 Ok(entities) => news.entities.extend(entities),
                 Err(error) if is_about_one_file(&error) => {
                     news.complete = false;
-                    report.note(NoteKind::Damaged, &data.file, error);
+                    report.note(NoteKind::Damaged, data.file.as_str(), what_is_wrong(&error));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -177,6 +203,14 @@ pub(super) fn join_news(entities: &[Entity]) -> BTreeMap<EntityId, Entity> {
             .or_insert_with(|| entity.clone());
     }
     joined
+}
+
+/// What to say of a file whose name is said already.
+fn what_is_wrong(error: &RemoteError) -> String {
+    match error {
+        RemoteError::Damaged { detail, .. } => format!("damaged on the remote: {detail}"),
+        other => format!("cannot be read from the remote: {other}"),
+    }
 }
 
 /// Whether the rest of the remote may still be fine.

@@ -63,7 +63,9 @@ impl Engine {
         for id in self.store.all_ids()? {
             let Some(record) = self.store.record(&id)? else { continue };
             let view = view(&record.state, &self.rules);
-            if record.shown.is_some() || view.is_deleted == record.file.is_some() {
+            // Where values compete, other rules may show another one.
+            let is_open = record.state.fields.values().any(|siblings| siblings.len() > 1);
+            if is_open || record.shown.is_some() || view.is_deleted == record.file.is_some() {
                 pending.insert(id);
             }
             updates.push(Update {

@@ -10,11 +10,14 @@ use super::{
     snapshot::{LocalEdit, Pen, Snapshot},
     view::view,
 };
-use crate::model::{
-    Agreed, Change, Changes, Conflict, Content, Entity, EntityId, Record, Update, VaultPath,
-    VersionVector, View,
-    entity::{DELETED, LAYOUT},
-    limits::STAMP_AHEAD_MS_MAX,
+use crate::{
+    digest::sha256_hex,
+    model::{
+        Agreed, Change, Changes, Conflict, Content, Entity, EntityId, Record, Update, VaultPath,
+        VersionVector, View,
+        entity::{DELETED, LAYOUT},
+        limits::STAMP_AHEAD_MS_MAX,
+    },
 };
 
 /// What is to be done, in order.
@@ -324,18 +327,26 @@ impl<'a> Planner<'a> {
         plan
     }
 
+    /// Whether the file of a record says this already.
+    fn on_disk(&self, id: &EntityId, text: &str) -> bool {
+        if let Some(read) = self.read.get(id) {
+            return *read == text;
+        }
+        let record = self.snapshot.records.get(id);
+        let known = record.and_then(|record| record.file_sha256.as_deref());
+        known == Some(sha256_hex(text.as_bytes()).as_str())
+    }
+
     /// Decides where each file is to lie and which files have to be written for it.
     fn place_files(&mut self) {
         let wishes: Vec<Wish> = self.plan.updates.iter().map(wish_of).collect();
         let mut places = place(&wishes, self.snapshot.vault);
         let mut files = Vec::new();
-        for update in &mut self.plan.updates {
+        let mut updates = std::mem::take(&mut self.plan.updates);
+        for update in &mut updates {
             let to = places.remove(&update.state.id);
             let text = to.as_ref().map(|to| self.snapshot.vault.spell(to, &update.view));
-            let is_behind = update.shown.is_some();
-            let is_read =
-                self.read.get(&update.state.id).map(|read| Some(*read) == text.as_deref());
-            let is_right = is_read.unwrap_or(!is_behind && update.replaced.is_none());
+            let is_right = text.as_deref().is_some_and(|text| self.on_disk(&update.state.id, text));
             match (to, text) {
                 (Some(to), Some(_)) if update.file.as_ref() == Some(&to) && is_right => {
                     update.shown = None;
@@ -353,6 +364,7 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+        self.plan.updates = updates;
         self.plan.files = files;
         self.plan.revisit = places.into_keys().collect();
     }

@@ -101,9 +101,9 @@ fn chosen(rule: Rule, siblings: &[Sibling]) -> Option<&Sibling> {
             Rule::Longest => length(x).cmp(&length(y)),
             Rule::Shortest => length(y).cmp(&length(x)),
             Rule::Highest | Rule::Counter => by_number(x, y),
-            Rule::Lowest => by_number(y, x),
+            Rule::Lowest => by_number_down(x, y),
             Rule::Latest => by_date(x, y),
-            Rule::Earliest => by_date(y, x),
+            Rule::Earliest => by_date_down(x, y),
             Rule::DoneWins => is_done(x).cmp(&is_done(y)),
             _ => Ordering::Equal,
         };
@@ -172,6 +172,14 @@ fn by_number(a: &Value, b: &Value) -> Ordering {
     }
 }
 
+/// Numbers by size downwards, and above anything that is none.
+fn by_number_down(a: &Value, b: &Value) -> Ordering {
+    match (number(a), number(b)) {
+        (Some(x), Some(y)) => y.total_cmp(&x),
+        (x, y) => x.is_some().cmp(&y.is_some()),
+    }
+}
+
 fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
 }
@@ -179,6 +187,14 @@ fn number(value: &Value) -> Option<f64> {
 /// Dates by time, and above anything that is none.
 fn by_date(a: &Value, b: &Value) -> Ordering {
     date(a).cmp(&date(b))
+}
+
+/// Dates by time backwards, and above anything that is none.
+fn by_date_down(a: &Value, b: &Value) -> Ordering {
+    match (date(a), date(b)) {
+        (Some(x), Some(y)) => y.cmp(&x),
+        (x, y) => x.is_some().cmp(&y.is_some()),
+    }
 }
 
 fn date(value: &Value) -> Option<(i64, String)> {

@@ -19,13 +19,28 @@ pub struct InvalidJson(String);
 /// Parses one JSON value, refusing duplicate keys, nesting over [`NESTING_MAX`] and numbers that a
 /// double cannot hold: other programs would read something else than what was written.
 pub fn parse(text: &str) -> Result<Value, InvalidJson> {
+    parse_nested(text, NESTING_MAX)
+}
+
+/// [`parse`] with another bound on the nesting, for texts that hold values inside values.
+pub fn parse_nested(text: &str, nesting_max: usize) -> Result<Value, InvalidJson> {
     check_integers(text)?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: 0 }
+    let value = Strict { depth: 0, nesting_max }
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
         .map_err(|error| InvalidJson(error.to_string()))?;
     Ok(value)
+}
+
+/// Whether a value is nested deeper than so many levels.
+pub fn is_deeper(value: &Value, levels: usize) -> bool {
+    let below = |value: &Value| is_deeper(value, levels - 1);
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(below),
+        Value::Object(fields) => levels == 0 || fields.values().any(below),
+        _ => false,
+    }
 }
 
 /// Refuses integers that change when they become a double. serde_json turns those over 64 bits into
@@ -68,16 +83,19 @@ fn check_integer(number: &str) -> Result<(), InvalidJson> {
 }
 
 /// Reads a value while it counts how deep it is.
+#[derive(Clone, Copy)]
 struct Strict {
     depth: usize,
+    nesting_max: usize,
 }
 
 impl Strict {
-    fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
-        if self.depth >= NESTING_MAX {
-            return Err(E::custom(format!("nested deeper than {NESTING_MAX} levels")));
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        let nesting_max = self.nesting_max;
+        if self.depth >= nesting_max {
+            return Err(E::custom(format!("nested deeper than {nesting_max} levels")));
         }
-        Ok(Self { depth: self.depth + 1 })
+        Ok(Self { depth: self.depth + 1, nesting_max })
     }
 }
 
@@ -165,6 +183,8 @@ mod tests {
         assert!(refused("{} x").contains("trailing characters"));
         let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65));
         assert!(refused(&deep).contains("nested deeper than 64 levels"));
+        let at_limit = parse(&format!("{}1{}", "[".repeat(64), "]".repeat(64))).unwrap();
+        assert!(!is_deeper(&at_limit, 64) && is_deeper(&at_limit, 63));
         let fine = format!("{}1{}", "[".repeat(64), "]".repeat(64));
         assert!(parse(&fine).is_ok());
     }

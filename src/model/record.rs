@@ -13,6 +13,8 @@ pub struct Record {
     pub agreed: Agreed,
     /// The file that shows it.
     pub file: Option<VaultPath>,
+    /// The SHA-256 of that file's content, as it was last read or written.
+    pub file_sha256: Option<String>,
     /// The state that the file shows, where the file is behind.
     pub shown: Option<Entity>,
     /// Whether its type was kept on this device so far, so that no remote was ever meant to have it.

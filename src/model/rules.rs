@@ -6,7 +6,7 @@ use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::entity::{BODY, LAYOUT};
+use super::entity::{BODY, LAYOUT, PATH, TYPE};
 
 /// The type of a record that neither says its own nor matches a rule.
 pub const DEFAULT_TYPE: &str = "note";
@@ -173,6 +173,8 @@ impl Rules {
         let own = self.of(type_name).and_then(|rules| rules.fields.get(field));
         match field {
             LAYOUT => Rule::Layout,
+            // A path or a type that nobody chose would be nobody's.
+            PATH | TYPE => Rule::Newest,
             _ if own.is_some() => own.copied().unwrap_or(Rule::Newest),
             BODY => Rule::Text,
             _ => by_shape(values),

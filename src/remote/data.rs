@@ -16,7 +16,7 @@ use crate::{
 /// The most entities that travel as one delta; more travel as packs.
 pub const DELTA_ENTITIES_MAX: usize = 256;
 
-/// How much text goes into one pack, in bytes before compression.
+/// How much text goes into one file, in bytes before compression; a single longer line may.
 const PACK_TEXT_BYTES: usize = 16 << 20;
 
 /// The compression level: of the levels whose speed a person does not notice, the smallest result.
@@ -45,41 +45,44 @@ pub struct Parcel {
 }
 
 /// Packs entities for the way: one alone as a file of its own that anybody can read, some as a
-/// delta, many as packs. `generation` is the one the files are built on.
+/// delta, many or long ones as packs. `generation` is the one the files are built on.
 pub fn pack_up(outgoing: &[Outgoing], generation: u64, device: &DeviceId) -> Result<Vec<Parcel>> {
-    match outgoing {
+    let lines = lines(outgoing)?;
+    let text_bytes: usize = lines.iter().map(|line| line.text.len()).sum();
+    match lines.as_slice() {
         [] => Ok(Vec::new()),
         [single] => {
-            let mut text = codec::encode(&single.state, &single.type_name, single.is_deleted);
-            text.push('\n');
-            let bytes = text.into_bytes();
-            let sha = sha256_hex(&bytes);
-            let file = layout::entity_file(&single.type_name, &single.state.id, generation, &sha)?;
-            Ok(vec![
-                Batch { file, sha256: sha, bytes, text_bytes: None }
-                    .seal(outgoing, generation, false),
-            ])
+            let bytes = single.text.clone().into_bytes();
+            let sha256 = sha256_hex(&bytes);
+            let (name, id) = (&single.entity.type_name, &single.entity.state.id);
+            let file = layout::entity_file(name, id, generation, &sha256)?;
+            let batch = Batch { file, sha256, bytes, text_bytes: None };
+            Ok(vec![batch.seal(&lines, generation, false)])
         }
-        some if some.len() <= DELTA_ENTITIES_MAX => {
+        some if some.len() <= DELTA_ENTITIES_MAX && text_bytes <= PACK_TEXT_BYTES => {
             let (bytes, text_bytes) = compress(some)?;
             let sha256 = sha256_hex(&bytes);
             let file = layout::delta_file(generation, device, &sha256)?;
             let batch = Batch { file, sha256, bytes, text_bytes: Some(text_bytes) };
             Ok(vec![batch.seal(some, generation, false)])
         }
-        many => pack_all(many, generation),
+        many => pack_lines(many, generation),
     }
 }
 
 /// Packs entities, sorted by id, into packs.
 pub fn pack_all(outgoing: &[Outgoing], generation: u64) -> Result<Vec<Parcel>> {
+    pack_lines(&lines(outgoing)?, generation)
+}
+
+fn pack_lines(lines: &[Line<'_>], generation: u64) -> Result<Vec<Parcel>> {
     let mut parcels = Vec::new();
     let (mut start, mut text_bytes) = (0, 0);
-    for (index, entity) in outgoing.iter().enumerate() {
-        text_bytes += weight(&entity.state);
-        let is_last = index + 1 == outgoing.len();
-        if text_bytes >= PACK_TEXT_BYTES || is_last {
-            let some = outgoing.get(start..=index).unwrap_or_default();
+    for (index, line) in lines.iter().enumerate() {
+        text_bytes += line.text.len();
+        let next = lines.get(index + 1).map(|next| next.text.len());
+        if next.is_none_or(|next| text_bytes + next > PACK_TEXT_BYTES) {
+            let some = lines.get(start..=index).unwrap_or_default();
             let (bytes, length) = compress(some)?;
             let sha256 = sha256_hex(&bytes);
             let file = layout::pack_file(generation, &sha256)?;
@@ -91,10 +94,24 @@ pub fn pack_all(outgoing: &[Outgoing], generation: u64) -> Result<Vec<Parcel>> {
     Ok(parcels)
 }
 
-/// About how long an entity is as text: exact enough to cut packs by.
-fn weight(entity: &Entity) -> usize {
-    let siblings = entity.fields.values().flatten();
-    siblings.map(|s| 120 + s.content.value.as_str().map_or(32, str::len)).sum()
+/// An entity and the line that stands for it, its end included.
+struct Line<'a> {
+    entity: &'a Outgoing,
+    text: String,
+}
+
+/// Encodes entities, and makes sure that every reader will take them: what one reader refuses
+/// would make its whole file unreadable to all.
+fn lines(outgoing: &[Outgoing]) -> Result<Vec<Line<'_>>> {
+    outgoing.iter().map(line).collect()
+}
+
+fn line(entity: &Outgoing) -> Result<Line<'_>> {
+    let mut text = codec::encode(&entity.state, &entity.type_name, entity.is_deleted);
+    codec::check(&entity.state, text.len())
+        .map_err(|why| RemoteError::Unsendable { id: entity.state.id.clone(), why })?;
+    text.push('\n');
+    Ok(Line { entity, text })
 }
 
 /// The bytes of a data file, before it is known what the manifest will say of it.
@@ -106,17 +123,17 @@ struct Batch {
 }
 
 impl Batch {
-    fn seal(self, entities: &[Outgoing], generation: u64, is_pack: bool) -> Parcel {
+    fn seal(self, lines: &[Line<'_>], generation: u64, is_pack: bool) -> Parcel {
         let mut holds = VersionVector::default();
-        for entity in entities {
-            holds.join(&entity.state.seen());
+        for line in lines {
+            holds.join(&line.entity.state.seen());
         }
         let file = DataFile {
             file: self.file,
             bytes: self.bytes.len() as u64,
             sha256: self.sha256,
             text_bytes: self.text_bytes,
-            entities: entities.len() as u64,
+            entities: lines.len() as u64,
             from_generation: generation + 1,
             to_generation: generation + 1,
             holds,
@@ -125,13 +142,9 @@ impl Batch {
     }
 }
 
-/// Entities as lines, compressed; with the length of the lines.
-fn compress(entities: &[Outgoing]) -> Result<(Vec<u8>, u64)> {
-    let mut text = String::new();
-    for entity in entities {
-        text.push_str(&codec::encode(&entity.state, &entity.type_name, entity.is_deleted));
-        text.push('\n');
-    }
+/// Lines, compressed; with their length before.
+fn compress(lines: &[Line<'_>]) -> Result<(Vec<u8>, u64)> {
+    let text: String = lines.iter().map(|line| line.text.as_str()).collect();
     let bytes = zstd::bulk::compress(text.as_bytes(), ZSTD_LEVEL)
         .map_err(|error| RemoteError::damaged("a batch to be sent", error))?;
     Ok((bytes, text.len() as u64))

@@ -202,8 +202,9 @@ impl Manifest {
 
     /// Adds what another manifest of the same remote names.
     pub fn join(&mut self, other: &Self) {
-        let known: BTreeSet<RemotePath> = self.data().map(|data| data.file.clone()).collect();
-        let new = |data: &&DataFile| !known.contains(&data.file);
+        // Files whose edits this manifest holds already may have been folded and removed since.
+        let ours = self.knows.clone();
+        let new = |data: &&DataFile| !ours.includes(&data.holds);
         let (packs, deltas): (Vec<_>, Vec<_>) = (
             other.packs.iter().filter(new).cloned().collect(),
             other.deltas.iter().filter(new).cloned().collect(),

@@ -17,7 +17,7 @@ pub use gc::{Survey, survey};
 pub use head::{Advance, Head, HeadRead, HeadState, IfMatch, Rename};
 pub use manifest::{Commit, DataFile, FORMAT, Manifest, Meta, Participant, Retired};
 
-use crate::model::RemoteId;
+use crate::model::{EntityId, RemoteId};
 
 /// The result of work with a remote.
 pub type Result<T, E = RemoteError> = std::result::Result<T, E>;
@@ -84,6 +84,14 @@ pub enum RemoteError {
     NotEmpty {
         /// Some of what is there.
         names: String,
+    },
+    /// A record is over a limit that every reader holds it to.
+    #[error("the record {id} cannot be sent: {why}")]
+    Unsendable {
+        /// Which record.
+        id: EntityId,
+        /// Which limit.
+        why: String,
     },
     /// The storage can do neither of the commits.
     #[error("the storage cannot keep one writer from overwriting another: {detail}")]

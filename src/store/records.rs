@@ -36,7 +36,8 @@ pub struct Decided<'a> {
 impl Store {
     /// A record; nothing if there is none of that id.
     pub fn record(&self, id: &EntityId) -> Result<Option<Record>> {
-        let sql = "SELECT e.state, e.agreed, e.agreed_state, e.shown_state, e.kept, f.path
+        let sql =
+            "SELECT e.state, e.agreed, e.agreed_state, e.shown_state, e.kept, f.path, f.sha256
                    FROM entity e LEFT JOIN file f ON f.entity = e.id WHERE e.id = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let raw = statement
@@ -48,6 +49,7 @@ impl Store {
                     shown_state: row.get(3)?,
                     kept: row.get(4)?,
                     file: row.get(5)?,
+                    file_sha256: row.get(6)?,
                 })
             })
             .optional()?;
@@ -68,7 +70,7 @@ impl Store {
     /// The records that need a look: with edits that a remote of these edits lacks, not known to be
     /// agreed, or whose file is behind.
     pub fn unsettled(&self, remote_knows: &VersionVector) -> Result<BTreeSet<EntityId>> {
-        let mut ids = self.ids("SELECT id FROM entity WHERE agreed <> 1")?;
+        let mut ids = self.unagreed()?;
         ids.extend(self.ids("SELECT id FROM entity WHERE pending = 1")?);
         let mut by_device = self
             .connection
@@ -87,6 +89,12 @@ impl Store {
     /// The records with edits that nobody has acknowledged, as far as known without asking.
     pub fn unsent(&self) -> Result<BTreeSet<EntityId>> {
         self.ids("SELECT id FROM entity WHERE agreed <> 1 AND kept = 0")
+    }
+
+    /// The records of which the remote does not hold the present state, those among them that are
+    /// kept on this device included.
+    pub fn unagreed(&self) -> Result<BTreeSet<EntityId>> {
+        self.ids("SELECT id FROM entity WHERE agreed <> 1")
     }
 
     /// All ids, in order.
@@ -225,6 +233,7 @@ struct RawRecord {
     shown_state: Option<Vec<u8>>,
     kept: bool,
     file: Option<String>,
+    file_sha256: Option<String>,
 }
 
 impl RawRecord {
@@ -240,6 +249,7 @@ impl RawRecord {
             agreed,
             shown: self.shown_state.map(|state| from_json(&what, &state)).transpose()?,
             file: self.file.map(|path| files::vault_path(&path)).transpose()?,
+            file_sha256: self.file_sha256,
             kept: self.kept,
         })
     }

@@ -160,12 +160,6 @@ impl Document {
         };
         is_name(&id, "_-").then_some(id)
     }
-
-    /// Tells the type that the file itself gives, if it is a valid one.
-    pub fn type_name(&self) -> Option<&str> {
-        let name = self.fields.get("type")?.value.as_str()?;
-        (is_name(name, "_-.") && !name.starts_with('.')).then_some(name)
-    }
 }
 
 fn is_name(text: &str, signs: &str) -> bool {

@@ -237,8 +237,6 @@ fn the_id_and_the_type_are_those_of_the_file() {
     for text in [r#"{"id": ""}"#, r#"{"id": "a b"}"#, r#"{"id": 1.0}"#, r#"{"id": -1}"#, "{}"] {
         assert_eq!(of(text).id(), None);
     }
-    assert_eq!(of(r#"{"type": "task"}"#).type_name(), Some("task"));
-    assert_eq!(of(r#"{"type": "../x"}"#).type_name(), None);
 }
 
 fn changed(format: Format, text: &str, change: impl FnOnce(&mut Document)) -> String {
