@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use larder_providers::{RemotePath, SharedStorage, StorageExt};
+use larder_providers::{ErrorKind, RemotePath, SharedStorage, StorageExt};
 
 use super::{DataFile, RemoteError, Result, codec, layout};
 use crate::{
@@ -156,8 +156,14 @@ pub async fn read(storage: &SharedStorage, data: &DataFile) -> Result<Vec<Entity
         let detail = format!("{} bytes, over {DATA_FILE_BYTES_MAX}", data.bytes);
         return Err(RemoteError::damaged(data.file.as_str(), detail));
     }
-    let (bytes, _) = storage.read(&data.file, data.bytes).await?;
-    decode(data, &bytes)
+    match storage.read(&data.file, data.bytes).await {
+        Ok((bytes, _)) => decode(data, &bytes),
+        Err(error) if error.kind() == ErrorKind::TooLarge => {
+            let detail = format!("longer than the {} bytes that were written", data.bytes);
+            Err(RemoteError::damaged(data.file.as_str(), detail))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Decodes a data file that came as `bytes`.
