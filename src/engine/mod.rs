@@ -93,6 +93,12 @@ impl Engine {
         &mut self.store
     }
 
+    /// Gives the replica back and forgets the rest, as the end of the process does.
+    #[must_use]
+    pub fn into_store(self) -> Store {
+        self.store
+    }
+
     /// The vault's folder.
     pub fn vault(&self) -> Option<&Vault> {
         self.vault.as_ref()

@@ -1,0 +1,240 @@
+//! What people do to records by command, to databases by copying, and what saboteurs do.
+
+use std::fs;
+
+use larder::{
+    engine::{At, Keep},
+    merge::{conflicts, view},
+    model::{EntityId, Update, View},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    replica::Home,
+    world::{Sabotage, TYPES, Verdict, World, short},
+};
+
+impl World {
+    /// One command of one person.
+    pub(crate) fn edit(&mut self, index: usize) -> Verdict {
+        let before = self.before(index);
+        let number = self.random.usize(..self.shape.entities);
+        let id = EntityId::new(format!("e{number}")).map_err(|error| error.to_string())?;
+        let dies = self.shape.crashes && self.random.u8(0..20) == 0;
+        if dies {
+            self.replicas[index].arm(super::replica::Death::AtCommit(0));
+        }
+        let exists = before.states.contains_key(&id);
+        let (what, result) = match self.random.u8(0..20) {
+            0 | 1 if exists => ("remove", self.replicas[index].engine().remove(&id).map(|()| id)),
+            2 if exists => {
+                let at = match self.random.u8(0..3) {
+                    0 => At::Before,
+                    _ => At::Version(self.random.u64(1..6)),
+                };
+                ("restore", self.replicas[index].engine().restore(&id, at).map(|()| id))
+            }
+            3..6 => ("resolve", self.resolve(index, id)),
+            _ => {
+                let type_name = TYPES[number % TYPES.len()];
+                let rules = self.replicas[index].peek().rules();
+                let old = before.states.get(&id).map(|state| view(state, rules));
+                let fields = self.fields(old.as_ref());
+                let engine = self.replicas[index].engine();
+                ("put", engine.put(type_name, Some(id.as_str()), fields))
+            }
+        };
+        let (device, states) = (self.replicas[index].device(), self.replicas[index].states());
+        let named = result.as_ref().map(|id| format!("{id} to {:?}", states.get(id)));
+        let named = named.unwrap_or_else(|error| error.to_string());
+        self.tell(format!("{index} ({device}) {what}s {named}"));
+        if result.is_ok() {
+            self.log.note((index, self.step), &device, (&before.states, &states), false);
+        } else if before.states != states {
+            return Err(format!("{what} failed and changed something: {}", short(&result)));
+        }
+        if self.replicas[index].disarm() {
+            self.reopen(index);
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, index: usize, id: EntityId) -> larder::engine::Result<EntityId> {
+        let found = self.replicas[index].peek().store().conflicts(false)?;
+        let Some(conflict) = self.random.choice(found) else { return Ok(id) };
+        let keeps = [Keep::Local, Keep::Remote, Keep::Merged, Keep::Both];
+        let keep = self.random.choice(keeps).unwrap_or(Keep::Merged);
+        self.replicas[index].engine().resolve(&conflict, keep).map(|()| conflict.entity)
+    }
+
+    /// New values for some fields.
+    fn fields(&mut self, old: Option<&View>) -> Map<String, Value> {
+        let mut fields = Map::new();
+        for field in ["title", "body", "tags", "count", "geo"] {
+            if self.random.bool() {
+                let value = old.and_then(|old| old.fields.get(field)).map(|c| c.value.clone());
+                fields.insert(field.to_owned(), self.value(field, value));
+            }
+        }
+        fields
+    }
+
+    fn value(&mut self, field: &str, old: Option<Value>) -> Value {
+        let word = self.word();
+        match (field, old) {
+            ("body", Some(Value::String(text))) => Value::from(self.rewrite(&text, &word)),
+            ("body", _) => Value::from(format!("{word}\nfirst line\n")),
+            ("tags", Some(Value::Array(mut list))) => {
+                if self.random.bool() && !list.is_empty() {
+                    list.remove(self.random.usize(..list.len()));
+                }
+                list.push(Value::from(word));
+                Value::from(list)
+            }
+            ("tags", _) => json!([word]),
+            ("count", Some(Value::Number(n))) => json!(n.as_i64().unwrap_or(0) + 1),
+            ("count", _) => json!(1),
+            ("geo", Some(Value::Object(mut map))) => {
+                let key = self.random.choice(["x", "y", "z"]).unwrap_or("x");
+                if self.random.u8(0..4) == 0 { map.remove(key) } else { map.insert(key.into(), word.into()) };
+                Value::from(map)
+            }
+            ("geo", _) => json!({ "x": word }),
+            ("title", _) if self.random.u8(0..6) == 0 => Value::from("done"),
+            _ => Value::from(word),
+        }
+    }
+
+    /// A text with a line added, changed, extended or removed.
+    pub(crate) fn rewrite(&mut self, text: &str, word: &str) -> String {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let at = self.random.usize(..=lines.len());
+        match self.random.u8(0..4) {
+            0 if at < lines.len() => lines[at] = word.to_owned(),
+            1 if at < lines.len() => lines[at] = format!("{} {word}", lines[at]),
+            2 if at < lines.len() => drop(lines.remove(at)),
+            _ => lines.insert(at, word.to_owned()),
+        }
+        let mut text = lines.join("\n");
+        text.push('\n');
+        text
+    }
+
+    pub(crate) fn word(&mut self) -> String {
+        self.words += 1;
+        format!("t{}", self.words)
+    }
+
+    /// Databases are backed up, come back, and are taken along to other devices.
+    pub(crate) fn copy_about(&mut self, index: usize) {
+        let Some(folder) = self.folder.as_ref().map(|folder| folder.path().to_owned()) else {
+            return;
+        };
+        let step = self.step;
+        let of_mine = self.backups.iter().position(|(owner, ..)| *owner == index);
+        match (self.random.u8(0..3), of_mine) {
+            (0, Some(nth)) => {
+                let (_, since, copy) = self.backups.remove(nth);
+                let in_place = self.random.bool();
+                self.replicas[index].with_closed(|file| {
+                    if !in_place {
+                        // Kept open, so that the new file cannot get the number of the old.
+                        let _old = fs::File::open(file).unwrap();
+                        fs::rename(&copy, file).unwrap();
+                        return;
+                    }
+                    fs::copy(&copy, file).unwrap();
+                });
+                self.log.went_back(index, since);
+                self.sabotage_identity(index);
+                self.reopen(index);
+                self.tell(format!("{index} goes back to step {since}, in place: {in_place}"));
+            }
+            (1, _) if self.replicas.len() < 5 => {
+                let number = self.replicas.len();
+                let home = self.home(number);
+                let Home::File(copy) = home.clone() else { return };
+                self.replicas[index].with_closed(|file| copy_to(file, &copy));
+                self.add_replica(number, home);
+                self.log.dots_are_doubtful = true;
+                self.tell(format!("{number} is a copy of {index}"));
+                self.reopen(index);
+            }
+            _ => {
+                let copy = folder.join(format!("backup{step}"));
+                self.replicas[index].with_closed(|file| copy_to(file, &copy));
+                self.backups.push((index, step, copy));
+                self.tell(format!("a backup of {index} is made"));
+                self.reopen(index);
+            }
+        }
+    }
+
+    fn sabotage_identity(&mut self, index: usize) {
+        if self.sabotage == Some(Sabotage::TrustEveryDot) {
+            let store = self.replicas[index].engine().store_mut();
+            let mut replica = store.replica().unwrap().unwrap();
+            replica.attempted = u64::MAX;
+            store.set_replica(&replica).unwrap();
+        }
+    }
+
+    /// Does what the simulation has to notice.
+    pub(crate) fn sabotage(&mut self, index: usize) {
+        match self.sabotage {
+            Some(Sabotage::DropSibling) => self.drop_sibling(index),
+            Some(Sabotage::ClaimUnread) => {
+                let mut knows = larder::model::VersionVector::default();
+                for replica in &self.replicas {
+                    knows.join(&replica.peek().store().replica().unwrap().unwrap().knows);
+                }
+                let store = self.replicas[index].engine().store_mut();
+                let mut replica = store.replica().unwrap().unwrap();
+                replica.knows.join(&knows);
+                store.set_replica(&replica).unwrap();
+                self.tell(format!("{index} claims to know everything"));
+            }
+            Some(Sabotage::LoseFile) => {
+                let data = |path: &&larder_providers::RemotePath| {
+                    larder::remote::layout::data_generation(path.as_str()).is_some()
+                };
+                let files = self.memory.files();
+                if let Some(path) = files.keys().find(data) {
+                    self.memory.remove_raw(path);
+                    self.tell(format!("{path} is lost"));
+                }
+            }
+            Some(Sabotage::TrustEveryDot) | None => {}
+        }
+    }
+
+    fn drop_sibling(&mut self, index: usize) {
+        let rules = self.replicas[index].peek().rules().clone();
+        for (id, mut state) in self.replicas[index].states() {
+            let mut lists = state.fields.values_mut();
+            let Some(list) = lists.find(|siblings| siblings.len() > 1) else { continue };
+            list.remove(0);
+            let store = self.replicas[index].engine().store_mut();
+            let record = store.record(&id).unwrap().unwrap();
+            let update = Update {
+                view: view(&state, &rules),
+                conflicts: conflicts(&state, &rules),
+                settled: Vec::new(),
+                replaced: None,
+                agreed: record.agreed,
+                shown: record.shown,
+                file: record.file,
+                kept: record.kept,
+                state,
+            };
+            let stored = store.rules().unwrap().unwrap();
+            store.rejudge(&[update], &Default::default(), &stored).unwrap();
+            self.tell(format!("{index} forgets a value of {id}"));
+            return;
+        }
+    }
+}
+
+fn copy_to(file: &std::path::Path, copy: &std::path::Path) {
+    fs::copy(file, copy).unwrap();
+}

@@ -1,0 +1,154 @@
+//! What people do to the files of their vaults.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    oracle::{States, Word, words_in, words_of},
+    world::World,
+};
+
+const NAMES: [&str; 5] = ["a.md", "b.md", "sub/a.md", "c.json", "d.txt"];
+
+impl World {
+    /// One to three things that a person does to their files between two turns.
+    pub(crate) fn edit_files(&mut self, index: usize) {
+        for _ in 0..self.random.u8(1..4) {
+            self.edit_file(index);
+        }
+    }
+
+    fn vault(&self, index: usize) -> PathBuf {
+        self.replicas[index].setup.vault.clone().unwrap()
+    }
+
+    fn edit_file(&mut self, index: usize) {
+        let vault = self.vault(index);
+        let files: Vec<String> = tree(&vault).into_keys().collect();
+        let name = self.random.choice(NAMES).unwrap_or("a.md").to_owned();
+        let some = self.random.choice(files.clone()).unwrap_or_else(|| name.clone());
+        let path = vault.join(&some);
+        match self.random.u8(0..12) {
+            0 if path.is_file() => {
+                self.untype(&fs::read_to_string(&path).unwrap());
+                fs::remove_file(&path).unwrap();
+                self.tell(format!("{index} deletes {some}"));
+            }
+            1 | 2 if path.is_file() && !vault.join(&name).exists() => {
+                fs::create_dir_all(vault.join("sub")).unwrap();
+                fs::rename(&path, vault.join(&name)).unwrap();
+                self.tell(format!("{index} moves {some} to {name}"));
+            }
+            3 if files.len() > 1 => {
+                let other = vault.join(files.iter().find(|file| **file != some).unwrap());
+                let aside = vault.join("aside.tmp");
+                fs::rename(&path, &aside).unwrap();
+                fs::rename(&other, &path).unwrap();
+                fs::rename(&aside, &other).unwrap();
+                self.tell(format!("{index} swaps {some} and {}", other.display()));
+            }
+            4..9 if path.is_file() => self.change_file(index, &some),
+            _ if !vault.join(&name).exists() && files.len() < 8 => {
+                let word = self.word();
+                let text = match Path::new(&name).extension().and_then(|e| e.to_str()) {
+                    Some("md") => format!("---\ntitle: {word}\ntags:\n  - x\n---\nHello\nthere\n"),
+                    Some("json") => format!("{{\n  \"title\": \"{word}\"\n}}\n"),
+                    _ => format!("Hello\n{word}\n"),
+                };
+                self.save(index, &name, &text);
+            }
+            _ => {}
+        }
+    }
+
+    fn change_file(&mut self, index: usize, name: &str) {
+        let old = fs::read_to_string(self.vault(index).join(name)).unwrap();
+        let word = self.word();
+        let parsed: Option<serde_json::Value> = serde_json::from_str(&old).ok();
+        let text = match (parsed, old.strip_prefix("---\n").and_then(|rest| rest.split_once("---\n"))) {
+            (Some(mut value), _) if value.is_object() => {
+                let key = self.random.choice(["title", "more"]).unwrap_or("title");
+                value[key] = word.into();
+                format!("{value:#}\n")
+            }
+            (_, Some((front, body))) if self.random.bool() => {
+                let front: Vec<&str> = front.lines().filter(|l| !l.starts_with("title")).collect();
+                format!("---\ntitle: {word}\n{}\n---\n{body}", front.join("\n"))
+            }
+            (_, Some((front, body))) => {
+                format!("---\n{front}---\n{}", self.rewrite(body, &word))
+            }
+            _ => self.rewrite(&old, &word),
+        };
+        self.untype(&old);
+        self.save(index, name, &text);
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "a user does not write atomically either")]
+    fn save(&mut self, index: usize, name: &str, text: &str) {
+        let path = self.vault(index).join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        for word in words_in(text) {
+            self.log.untyped.remove(&word);
+            self.log.typed.insert(word);
+        }
+        self.tell(format!("{index} writes {name}: {text:?}"));
+    }
+
+    fn untype(&mut self, text: &str) {
+        self.log.untyped.extend(words_in(text));
+    }
+
+    /// Everything that was typed and not removed by hand is in sight, waits in a conflict, or can
+    /// be brought back; and all vaults hold the same files.
+    pub(crate) fn judge_files(&self, states: &States) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let first = tree(&self.vault(0));
+        for index in 1..self.replicas.len() {
+            let other = tree(&self.vault(index));
+            if first != other {
+                wrong.push(format!("0 has the files\n{first:?}\nand {index} has\n{other:?}"));
+            }
+        }
+        let mut there: BTreeSet<Word> = BTreeSet::new();
+        for state in states.values() {
+            there.extend(state.fields.keys().flat_map(|field| words_of(state, field)));
+        }
+        let mut past: BTreeSet<Word> = BTreeSet::new();
+        for replica in &self.replicas {
+            let history = replica.peek().store().recent_history(u32::MAX).unwrap();
+            for state in history.into_iter().map(|past| past.state) {
+                past.extend(state.fields.keys().flat_map(|field| words_of(&state, field)));
+            }
+        }
+        for word in self.log.typed.difference(&self.log.untyped) {
+            if !there.contains(word) {
+                let kept = if past.contains(word) { "only history has it" } else { "nobody has it" };
+                wrong.push(format!("{word} was typed and is gone: {kept}"));
+            }
+        }
+        wrong
+    }
+}
+
+/// The files of a folder and their text.
+fn tree(folder: &Path) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
+                files.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    files
+}

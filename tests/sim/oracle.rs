@@ -1,0 +1,291 @@
+//! The exact record of every edit, and what must be true at the end because of it.
+//!
+//! Every value that somebody types holds words that nobody else ever types (`t17`). An edit is
+//! logged by the words it brought into a field and those it took out, as its author saw them. A
+//! word may leave a field only by an edit that took it out: whatever merges, races and crashes do,
+//! each word must otherwise still stand there, in sight or among the values that wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use larder::{
+    merge::{conflicts, is_deleted, view},
+    model::{
+        DeleteRule, DeviceId, Dot, Entity, EntityId, Rules, Stamp, VersionVector, entity::DELETED,
+    },
+};
+use serde_json::Value;
+
+/// A word that is typed once in the whole simulation.
+pub(crate) type Word = String;
+
+/// One edit of one field.
+#[derive(Debug, Clone)]
+pub(crate) struct Edit {
+    pub(crate) replica: usize,
+    pub(crate) step: usize,
+    /// Its names: a replica that starts a new life names its unsent edits anew.
+    pub(crate) dots: Vec<Dot>,
+    pub(crate) entity: EntityId,
+    pub(crate) field: String,
+    pub(crate) adds: BTreeSet<Word>,
+    pub(crate) drops: BTreeSet<Word>,
+    /// The edits of the record that its author had seen.
+    pub(crate) seen: VersionVector,
+    pub(crate) at: Stamp,
+    /// Whether the field has a value after it.
+    pub(crate) sets: bool,
+    /// Made by a merge and by nobody.
+    pub(crate) is_merge: bool,
+    /// A turn was acknowledged after it.
+    pub(crate) sent: bool,
+    /// Its replica lost its disk before anybody else had it.
+    pub(crate) excused: bool,
+}
+
+/// Every edit that was acknowledged.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) edits: Vec<Edit>,
+    /// Set when a replica came back from an older copy: from then on one dot may name two edits.
+    pub(crate) dots_are_doubtful: bool,
+    /// Words that stand in a file of somebody's vault because they were typed there.
+    pub(crate) typed: BTreeSet<Word>,
+    /// Words that somebody removed from a file they saw.
+    pub(crate) untyped: BTreeSet<Word>,
+}
+
+pub(crate) type States = BTreeMap<EntityId, Entity>;
+
+impl Log {
+    /// Logs what `device` did to the records between two moments.
+    pub(crate) fn note(
+        &mut self,
+        (replica, step): (usize, usize),
+        device: &DeviceId,
+        (before, after): (&States, &States),
+        is_merge: bool,
+    ) {
+        for (id, state) in after {
+            let empty = Entity::new(id.clone());
+            let old = before.get(id).unwrap_or(&empty);
+            let Some(last) = state.clock.get(device) else { continue };
+            if old.clock.get(device).is_some_and(|old| old.counter >= last.counter) {
+                continue;
+            }
+            let dot = Dot::new(device.clone(), last.counter);
+            let seen = if is_merge { state.seen() } else { old.seen() };
+            for field in old.fields.keys().chain(state.fields.keys()).collect::<BTreeSet<_>>() {
+                if old.siblings(field) == state.siblings(field) {
+                    continue;
+                }
+                let is_own = state.siblings(field).iter().any(|sibling| sibling.dot == dot);
+                if is_merge && !is_own {
+                    continue;
+                }
+                let (had, has) = (words_of(old, field), words_of(state, field));
+                self.edits.push(Edit {
+                    replica,
+                    step,
+                    dots: vec![dot.clone()],
+                    entity: id.clone(),
+                    field: field.clone(),
+                    adds: if is_merge { BTreeSet::new() } else { &has - &had },
+                    drops: if is_merge { BTreeSet::new() } else { &had - &has },
+                    seen: seen.clone(),
+                    at: last.at,
+                    sets: !state.siblings(field).is_empty(),
+                    is_merge,
+                    sent: false,
+                    excused: false,
+                });
+            }
+        }
+    }
+
+    /// A turn of this replica was acknowledged.
+    pub(crate) fn sent(&mut self, replica: usize) {
+        for edit in self.edits.iter_mut().filter(|edit| edit.replica == replica) {
+            edit.sent = true;
+        }
+    }
+
+    /// The replica's database is again what it was at `step`.
+    pub(crate) fn went_back(&mut self, replica: usize, step: usize) {
+        self.dots_are_doubtful = true;
+        let own = self.edits.iter_mut().filter(|edit| edit.replica == replica);
+        for edit in own.filter(|edit| edit.step >= step && !edit.sent) {
+            edit.excused = true;
+        }
+    }
+
+    /// The replica started a new life: its unsent edits have new names.
+    pub(crate) fn renamed(&mut self, replica: usize, device: &DeviceId, states: &States) {
+        let own = self.edits.iter_mut().filter(|edit| edit.replica == replica && !edit.sent);
+        for edit in own.filter(|edit| edit.dots.iter().all(|dot| dot.device != *device)) {
+            let last = states.get(&edit.entity).and_then(|state| state.clock.get(device));
+            if let Some(last) = last {
+                edit.dots.push(Dot::new(device.clone(), last.counter));
+            }
+        }
+    }
+
+    /// What is wrong with the state in which everybody agrees in the end.
+    pub(crate) fn judge(&self, states: &States, rules: &Rules) -> Vec<String> {
+        let mut wrong = self.lost_words(states);
+        if !self.dots_are_doubtful {
+            wrong.extend(self.zombies(states));
+            wrong.extend(self.deletions(states, rules));
+        }
+        wrong
+    }
+
+    /// Words that nobody took out and that are gone.
+    fn lost_words(&self, states: &States) -> Vec<String> {
+        let mut lost = Vec::new();
+        for edit in self.edits.iter().filter(|edit| !edit.excused) {
+            let there = states.get(&edit.entity).map(|state| words_of(state, &edit.field));
+            let there = there.unwrap_or_default();
+            for word in edit.adds.iter().filter(|word| !there.contains(*word)) {
+                let is_taken = |other: &&Edit| {
+                    other.entity == edit.entity
+                        && other.field == edit.field
+                        && other.drops.contains(word)
+                        && is_standing(other, states)
+                };
+                if !self.edits.iter().any(|other| is_taken(&other)) {
+                    lost.push(format!("{word} is lost, typed in {}", told(edit)));
+                }
+            }
+        }
+        lost
+    }
+
+    /// Values that somebody replaced, who had seen them, and that stand there nevertheless.
+    fn zombies(&self, states: &States) -> Vec<String> {
+        let mut found = Vec::new();
+        for edit in self.edits.iter().filter(|edit| !edit.is_merge) {
+            let Some(state) = states.get(&edit.entity) else { continue };
+            let mut siblings = state.siblings(&edit.field).iter();
+            let stands = siblings.any(|sibling| edit.dots.contains(&sibling.dot));
+            let killer = self.successors(edit, states).next();
+            if let (true, Some(killer)) = (stands, killer) {
+                found.push(format!("{} stands, but see {}", told(edit), told(killer)));
+            }
+        }
+        found
+    }
+
+    /// Edits of the same field that had seen this one, as far as they arrived.
+    fn successors<'a>(
+        &'a self,
+        edit: &'a Edit,
+        states: &'a States,
+    ) -> impl Iterator<Item = &'a Edit> {
+        self.edits.iter().filter(move |other| {
+            let is_same = other.entity == edit.entity && other.field == edit.field;
+            let saw = || edit.dots.iter().any(|dot| other.seen.covers(dot));
+            is_same && !other.is_merge && saw() && is_standing(other, states)
+        })
+    }
+
+    /// Records that are deleted or not against what the edits and the rules say.
+    fn deletions(&self, states: &States, rules: &Rules) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (id, state) in states {
+            let own: Vec<&Edit> = self.edits.iter().filter(|edit| edit.entity == *id).collect();
+            let standing: Vec<&Edit> = own
+                .iter()
+                .copied()
+                .filter(|edit| edit.field == DELETED && edit.sets && is_standing(edit, states))
+                .filter(|edit| self.successors(edit, states).next().is_none())
+                .collect();
+            let expected: BTreeSet<&Dot> = standing.iter().flat_map(|edit| &edit.dots).collect();
+            let found: BTreeSet<&Dot> = state.siblings(DELETED).iter().map(|s| &s.dot).collect();
+            if expected != found {
+                wrong.push(format!("{id}: deletions {found:?}, but made were {expected:?}"));
+                continue;
+            }
+            let type_name = view(state, rules).type_name;
+            let rule = rules.delete(&type_name, false);
+            let is_deleted = is_deleted(state, rules, &type_name);
+            if is_deleted != expect_deleted(&standing, &own, rule) {
+                wrong.push(format!("{id}: deleted is {is_deleted} by {rule:?}, {standing:?}"));
+            }
+        }
+        wrong
+    }
+}
+
+/// Whether a record is deleted, by the edits that people made. A merge that had seen the deletion
+/// is nobody's edit; one that had not counts as the edit it finishes.
+fn expect_deleted(standing: &[&Edit], own: &[&Edit], rule: DeleteRule) -> bool {
+    let Some(newest) = standing.iter().map(|edit| (edit.at, &edit.dots[0].device)).max() else {
+        return false;
+    };
+    let covers = |edit: &Edit| {
+        let is_seen = |deletion: &&&Edit| {
+            edit.dots.iter().any(|dot| deletion.seen.covers(dot) || deletion.dots.contains(dot))
+        };
+        standing.iter().any(|deletion| is_seen(&deletion))
+    };
+    let knew = |edit: &Edit| {
+        standing.iter().all(|deletion| deletion.dots.iter().any(|dot| edit.seen.covers(dot)))
+    };
+    let unseen = own.iter().filter(|edit| !covers(edit) && !(edit.is_merge && knew(edit)));
+    match rule {
+        DeleteRule::DeleteWins => true,
+        DeleteRule::EditWins => unseen.count() == 0,
+        DeleteRule::Newest => {
+            Some(newest) >= unseen.map(|edit| (edit.at, &edit.dots[0].device)).max()
+        }
+    }
+}
+
+/// Whether the edit arrived.
+fn is_standing(edit: &Edit, states: &States) -> bool {
+    let state = states.get(&edit.entity);
+    state.is_some_and(|state| edit.dots.iter().any(|dot| state.covers(dot)))
+}
+
+fn told(edit: &Edit) -> String {
+    let Edit { replica, step, dots, entity, field, .. } = edit;
+    format!("step {step} by {replica} as {dots:?} on {entity}.{field}")
+}
+
+/// The words in all values of a field, in sight or waiting.
+pub(crate) fn words_of(state: &Entity, field: &str) -> BTreeSet<Word> {
+    let mut words = BTreeSet::new();
+    for sibling in state.siblings(field) {
+        collect(&sibling.content.value, &mut words);
+        for alternative in &sibling.alternatives {
+            collect(&alternative.content.value, &mut words);
+        }
+    }
+    words
+}
+
+/// The words in a text.
+pub(crate) fn words_in(text: &str) -> BTreeSet<Word> {
+    let parts = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let is_word = |part: &&str| {
+        part.strip_prefix('t').is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    parts.filter(is_word).map(str::to_owned).collect()
+}
+
+fn collect(value: &Value, words: &mut BTreeSet<Word>) {
+    match value {
+        Value::String(text) => words.extend(words_in(text)),
+        Value::Array(list) => list.iter().for_each(|value| collect(value, words)),
+        Value::Object(map) => map.values().for_each(|value| collect(value, words)),
+        _ => {}
+    }
+}
+
+/// The conflicts that a state holds, as the journal should list them.
+pub(crate) fn conflict_ids(states: &States, rules: &Rules) -> BTreeSet<String> {
+    let all = states.values().flat_map(|state| conflicts(state, rules));
+    all.map(|conflict| conflict.id).collect()
+}

@@ -1,0 +1,90 @@
+//! What lies between one replica and the storage: time that passes, and servers that lie.
+
+use std::{sync::Mutex, time::Duration};
+
+use async_trait::async_trait;
+use larder_providers::{
+    Body, Capabilities, Get, GetOptions, Listing, Move, Put, PutMode, RemotePath, Result,
+    SharedStorage, Storage,
+};
+
+/// A replica's way to the storage. Each call takes a random time before and after it takes effect,
+/// so that turns which run side by side interleave at every call.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    inner: SharedStorage,
+    random: Mutex<fastrand::Rng>,
+    manners: Manners,
+}
+
+/// What the server is like.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Manners {
+    /// Its claims are not taken at their word.
+    pub(crate) untrusted: bool,
+    /// It takes no notice of conditions on writes.
+    pub(crate) ignores_conditions: bool,
+}
+
+impl Seat {
+    pub(crate) fn new(inner: SharedStorage, seed: u64, manners: Manners) -> Self {
+        Self { inner, random: Mutex::new(fastrand::Rng::with_seed(seed)), manners }
+    }
+
+    async fn pass_time(&self) {
+        let millis = self.random.lock().unwrap().u64(0..40);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+}
+
+#[async_trait]
+impl Storage for Seat {
+    async fn get(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
+        self.pass_time().await;
+        let got = self.inner.get(path, options).await;
+        self.pass_time().await;
+        got
+    }
+
+    async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> Result<Put> {
+        self.pass_time().await;
+        let mode = match mode {
+            PutMode::Update(_) if self.manners.ignores_conditions => PutMode::Overwrite,
+            mode => mode,
+        };
+        let put = self.inner.put(path, body, mode).await;
+        self.pass_time().await;
+        put
+    }
+
+    async fn delete(&self, path: &RemotePath) -> Result<()> {
+        self.pass_time().await;
+        let deleted = self.inner.delete(path).await;
+        self.pass_time().await;
+        deleted
+    }
+
+    async fn list(&self, folder: &RemotePath) -> Result<Listing> {
+        self.pass_time().await;
+        let listed = self.inner.list(folder).await;
+        self.pass_time().await;
+        listed
+    }
+
+    async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
+        self.pass_time().await;
+        let moved = self.inner.move_exclusive(from, to).await;
+        self.pass_time().await;
+        moved
+    }
+
+    async fn make_folder(&self, folder: &RemotePath) -> Result<()> {
+        self.pass_time().await;
+        self.inner.make_folder(folder).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let capabilities = self.inner.capabilities();
+        Capabilities { trusted: capabilities.trusted && !self.manners.untrusted, ..capabilities }
+    }
+}
