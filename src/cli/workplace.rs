@@ -84,9 +84,8 @@ impl Workplace {
         };
         let store = Store::open(&control.join(REPLICA))?;
         let vault = Vault::open(root).map_err(crate::engine::EngineError::from)?;
-        let mut engine =
+        let engine =
             Engine::new(store, Some(vault), Clock::system(), fastrand::Rng::new(), &config.device)?;
-        engine.recall_rules()?;
         Ok(Self { root: root.to_owned(), config, engine, _lock: lock })
     }
 

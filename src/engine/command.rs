@@ -255,7 +255,9 @@ impl Engine {
             known_files: 0,
             replica,
         };
-        let plan = self.with_snapshot(&observed, plan)?;
+        let mut plan = self.with_snapshot(&observed, plan)?;
+        // Nothing leaves this device now: no edit counts as one that was about to be sent.
+        plan.send.clear();
         // A file that its owner changed in the meantime is left alone: the next turn merges.
         self.execute(&plan, &observed, &Silent, &mut Report::default())
     }

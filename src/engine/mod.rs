@@ -79,6 +79,7 @@ impl Engine {
         let device_name = device_name.into();
         let (rules, sent) = (Rules::default(), BTreeMap::new());
         let mut engine = Self { store, vault, rules, clock, random, device_name, sent };
+        engine.recall_rules()?;
         engine.settle_identity()?;
         Ok(engine)
     }

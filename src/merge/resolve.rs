@@ -7,11 +7,12 @@ use serde_json::Value;
 use super::{
     join::join,
     object, set, text,
-    view::{age_order, field_rule, newest, shown, type_name, view, without_ancestor},
+    view::{age_order, field_rule, is_deleted, newest, shown, type_name, view, without_ancestor},
 };
 use crate::model::{
     Alternative, Change, Changes, Content, Entity, Rule, Rules, Sibling, Strategy,
     entity::{DELETED, LAYOUT},
+    limits::SIBLINGS_MAX,
 };
 
 /// Two sides of a record, joined, and the edit that finishes what the join alone cannot.
@@ -34,6 +35,10 @@ pub fn resolve(base: Option<&Entity>, local: &Entity, remote: &Entity, rules: &R
         return Resolved { joined, changes: Changes::new() };
     }
     let type_name = type_name(&joined, rules);
+    if is_deleted(&joined, rules, &type_name) {
+        // A merge is an edit, and would bring back what nobody edited.
+        return Resolved { joined, changes: Changes::new() };
+    }
     let sides = Sides { base, local, remote, joined: &joined, rules, type_name: &type_name };
     let changes = match rules.strategy(&type_name) {
         Strategy::Merge => sides.merge(None),
@@ -94,9 +99,13 @@ impl Sides<'_> {
         let (first, second) = if local_first { (local, remote) } else { (remote, local) };
         let base = self.base.and_then(|base| shown(rule, base.siblings(field)));
         let merged = merge_values(rule, base.as_ref(), &first.content, &second.content)?;
-        let alternatives =
-            if merged.lost { vec![first.alternative(), second.alternative()] } else { Vec::new() };
-        Some(Change::Set(merged.content, alternatives))
+        let lost = merged.lost || first.is_contested(rule) || second.is_contested(rule);
+        let sides = first.siblings.iter().chain(second.siblings);
+        let kept = sides.flat_map(|sibling| {
+            let own = lost.then(|| keep(sibling));
+            own.into_iter().chain(sibling.alternatives.iter().cloned())
+        });
+        Some(Change::Set(merged.content, waiting(kept)))
     }
 
     /// The winner's fields over the joined ones, the loser's kept as alternatives.
@@ -111,9 +120,11 @@ impl Sides<'_> {
             }
             let change = match won.fields.get(field) {
                 Some(content) => {
-                    let beaten = lost.fields.get(field).filter(|other| *other != content);
-                    let alternative = beaten.and(newest(loser.siblings(field)));
-                    Change::Set(content.clone(), alternative.map(keep).into_iter().collect())
+                    let is_beaten = lost.fields.get(field).is_some_and(|other| other != content);
+                    let beaten = loser.siblings(field).iter().filter(|_| is_beaten).map(keep);
+                    let sides = winner.siblings(field).iter().chain(loser.siblings(field));
+                    let older = sides.flat_map(|sibling| sibling.alternatives.iter().cloned());
+                    Change::Set(content.clone(), waiting(beaten.chain(older)))
                 }
                 None => Change::Remove,
             };
@@ -127,17 +138,32 @@ impl Sides<'_> {
 struct Side<'a> {
     content: Content,
     newest: &'a Sibling,
+    siblings: &'a [Sibling],
 }
 
 impl<'a> Side<'a> {
     fn of(siblings: &'a [Sibling], rule: Rule) -> Option<Self> {
-        Some(Self { content: shown(rule, siblings)?, newest: newest(siblings)? })
+        Some(Self { content: shown(rule, siblings)?, newest: newest(siblings)?, siblings })
     }
 
-    fn alternative(&self) -> Alternative {
-        let (dot, at) = (self.newest.dot.clone(), self.newest.at);
-        Alternative { dot, at, content: self.content.clone() }
+    /// Whether this side alone has values that its content does not hold: those would go unseen.
+    fn is_contested(&self, rule: Rule) -> bool {
+        let is_whole = matches!(rule, Rule::Text | Rule::Union | Rule::Layout | Rule::Counter);
+        !is_whole && self.siblings.iter().any(|s| s.content.value != self.content.value)
     }
+}
+
+/// Values that are to wait for a person, each once, and not more than a reader takes.
+fn waiting(values: impl Iterator<Item = Alternative>) -> Vec<Alternative> {
+    let mut waiting: Vec<Alternative> = Vec::new();
+    for value in values {
+        if !waiting.contains(&value) {
+            waiting.push(value);
+        }
+    }
+    waiting.sort_by(|a, b| age_order((a.at, &a.dot), (b.at, &b.dot)));
+    waiting.drain(..waiting.len().saturating_sub(SIBLINGS_MAX));
+    waiting
 }
 
 fn keep(sibling: &Sibling) -> Alternative {

@@ -118,13 +118,7 @@ impl World {
         for state in states.values() {
             there.extend(state.fields.keys().flat_map(|field| words_of(state, field)));
         }
-        let mut past: BTreeSet<Word> = BTreeSet::new();
-        for replica in &self.replicas {
-            let history = replica.peek().store().recent_history(u32::MAX).unwrap();
-            for state in history.into_iter().map(|past| past.state) {
-                past.extend(state.fields.keys().flat_map(|field| words_of(&state, field)));
-            }
-        }
+        let past = self.past_words();
         for word in self.log.typed.difference(&self.log.untyped) {
             if !there.contains(word) {
                 let kept = if past.contains(word) { "only history has it" } else { "nobody has it" };
@@ -132,6 +126,20 @@ impl World {
             }
         }
         wrong
+    }
+}
+
+impl World {
+    /// The words that somebody's history has.
+    pub(crate) fn past_words(&self) -> BTreeSet<Word> {
+        let mut past: BTreeSet<Word> = BTreeSet::new();
+        for replica in &self.replicas {
+            let history = replica.peek().store().recent_history(u32::MAX).unwrap();
+            for state in history.into_iter().map(|past| past.state) {
+                past.extend(state.fields.keys().flat_map(|field| words_of(&state, field)));
+            }
+        }
+        past
     }
 }
 

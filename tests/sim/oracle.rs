@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder::{
     merge::{conflicts, is_deleted, view},
     model::{
-        DeleteRule, DeviceId, Dot, Entity, EntityId, Rules, Stamp, VersionVector, entity::DELETED,
+        DeleteRule, DeviceId, Dot, Entity, EntityId, Rules, Stamp, Strategy, VersionVector,
+        entity::DELETED,
     },
 };
 use serde_json::Value;
@@ -130,8 +131,16 @@ impl Log {
     }
 
     /// What is wrong with the state in which everybody agrees in the end.
-    pub(crate) fn judge(&self, states: &States, rules: &Rules) -> Vec<String> {
-        let mut wrong = self.lost_words(states);
+    ///
+    /// `past` are the words that some history has: enough for records of which one side is taken
+    /// whole.
+    pub(crate) fn judge(
+        &self,
+        states: &States,
+        past: &BTreeSet<Word>,
+        rules: &Rules,
+    ) -> Vec<String> {
+        let mut wrong = self.lost_words(states, past, rules);
         if !self.dots_are_doubtful {
             wrong.extend(self.zombies(states));
             wrong.extend(self.deletions(states, rules));
@@ -140,11 +149,20 @@ impl Log {
     }
 
     /// Words that nobody took out and that are gone.
-    fn lost_words(&self, states: &States) -> Vec<String> {
+    fn lost_words(
+        &self,
+        states: &States,
+        past: &BTreeSet<Word>,
+        rules: &Rules,
+    ) -> Vec<String> {
         let mut lost = Vec::new();
         for edit in self.edits.iter().filter(|edit| !edit.excused) {
             let there = states.get(&edit.entity).map(|state| words_of(state, &edit.field));
-            let there = there.unwrap_or_default();
+            let mut there = there.unwrap_or_default();
+            let strategy = states.get(&edit.entity).map(|s| rules.strategy(&view(s, rules).type_name));
+            if !matches!(strategy, Some(Strategy::Merge | Strategy::Manual)) {
+                there.extend(past.iter().cloned());
+            }
             for word in edit.adds.iter().filter(|word| !there.contains(*word)) {
                 let is_taken = |other: &&Edit| {
                     other.entity == edit.entity
