@@ -211,18 +211,18 @@ impl<'a> Planner<'a> {
     fn apply_news(&mut self, sides: &mut Sides, news: &Entity) {
         sides.pulled = true;
         let agreed = sides.agreed_state();
-        sides.agreed = Agreed::Earlier(Box::new(match &agreed {
-            Some(agreed) => join(agreed, news),
-            None => news.clone(),
-        }));
+        // The news may come from a device that had not seen what is agreed. The remote holds both,
+        // and only of their join is the agreed state an ancestor.
+        let remote = agreed.as_ref().map_or_else(|| news.clone(), |agreed| join(agreed, news));
         sides.state = Some(match sides.state.take() {
             Some(state) => {
-                let joined = self.bring_together(agreed.as_ref(), &state, news);
-                sides.merged = joined.seen() != state.seen() && joined.seen() != news.seen();
+                let joined = self.bring_together(agreed.as_ref(), &state, &remote);
+                sides.merged = joined.seen() != state.seen() && joined.seen() != remote.seen();
                 joined
             }
-            None => news.clone(),
+            None => remote.clone(),
         });
+        sides.agreed = Agreed::Earlier(Box::new(remote));
     }
 
     /// Joins two sides and makes the edit that finishes the merge, if one is needed.

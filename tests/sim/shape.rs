@@ -39,6 +39,12 @@ impl Shape {
         let mode = if random.bool() { CommitMode::IfMatch } else { CommitMode::Rename };
         let replicas = random.usize(2..=4);
         let skews_ms = (0..replicas).map(|_| skew(random)).collect();
+        // A server that is not trusted is probed, and then the lie comes out.
+        let manners = match random.u8(0..6) {
+            0 => Manners { ignores_conditions: true, untrusted: false },
+            1 | 2 => Manners { ignores_conditions: false, untrusted: true },
+            _ => Manners::default(),
+        };
         let often = |random: &mut fastrand::Rng| match random.u8(0..4) {
             0 => 0.3,
             1 => 0.05,
@@ -51,13 +57,8 @@ impl Shape {
             slow: often(random),
             slow_for: Duration::from_millis(random.u64(10..2000)),
             stale: often(random),
-            torn: often(random),
-        };
-        // A server that is not trusted is probed, and then the lie comes out.
-        let manners = match random.u8(0..6) {
-            0 => Manners { ignores_conditions: true, untrusted: false },
-            1 | 2 => Manners { ignores_conditions: false, untrusted: true },
-            _ => Manners::default(),
+            // With lies about conditions, meta.json itself could be torn: no commit mode bears that.
+            torn: if manners.ignores_conditions { 0.0 } else { often(random) },
         };
         Self {
             replicas,
