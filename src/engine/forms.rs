@@ -4,9 +4,9 @@ use std::cell::RefCell;
 
 use super::Result;
 use crate::{
-    merge::{PathClaims, VaultForms, Wish},
+    merge::{PathClaims, VaultForms, Wish, view},
     model::{
-        Content, VaultPath, View,
+        Content, Rules, VaultPath, View,
         entity::{BODY, LAYOUT, PATH},
     },
     store::{Store, StoreError},
@@ -18,12 +18,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Forms<'a> {
     store: &'a Store,
+    rules: &'a Rules,
     failed: RefCell<Option<StoreError>>,
 }
 
 impl<'a> Forms<'a> {
-    pub(super) fn new(store: &'a Store) -> Self {
-        Self { store, failed: RefCell::new(None) }
+    pub(super) fn new(store: &'a Store, rules: &'a Rules) -> Self {
+        Self { store, rules, failed: RefCell::new(None) }
     }
 
     /// Says whether every question was answered.
@@ -34,9 +35,8 @@ impl<'a> Forms<'a> {
     fn look_up(&self, key: &str) -> Result<Vec<Wish>, StoreError> {
         let records = self.store.records(&self.store.claimants(key)?)?;
         let wishes = records.into_iter().filter_map(|(id, record)| {
-            let siblings = record.state.siblings(PATH);
-            let newest = siblings.iter().max_by_key(|sibling| sibling.at)?;
-            let path = VaultPath::new(newest.content.value.as_str()?).ok();
+            let view = view(&record.state, self.rules);
+            let path = VaultPath::new(view.path()?).ok();
             Some(Wish { id, current: record.file, path })
         });
         Ok(wishes.collect())

@@ -171,7 +171,7 @@ impl Engine {
         plan: impl FnOnce(&Snapshot<'_>) -> Plan,
     ) -> Result<Plan> {
         let replica = &observed.replica;
-        let forms = Forms::new(&self.store);
+        let forms = Forms::new(&self.store, &self.rules);
         let snapshot = Snapshot {
             pen: Pen {
                 device: replica.device.clone(),

@@ -23,7 +23,7 @@ pub trait PathClaims {
 
 /// Gives every wish its place: of several records that want one path, or paths that differ in case
 /// only, the one with the lowest id keeps it and the others become `name (2).ext` and so on, the
-/// same on every device.
+/// same on every device: numbers are given by what records want, never by where files lie.
 ///
 /// The answer also names untouched records that have to make way or may move up.
 pub(super) fn place(
@@ -31,19 +31,16 @@ pub(super) fn place(
     claims: &(impl PathClaims + ?Sized),
 ) -> BTreeMap<EntityId, VaultPath> {
     let touched: BTreeSet<&EntityId> = wishes.iter().map(|wish| &wish.id).collect();
-    let mut wanted: BTreeMap<String, Vec<Wish>> = BTreeMap::new();
-    for wish in wishes {
-        for path in wish.path.iter().chain(&wish.current) {
-            wanted.entry(path.key()).or_default();
-        }
-        if let Some(path) = &wish.path {
-            wanted.entry(path.key()).or_default().push(wish.clone());
-        }
-    }
+    let wanted: BTreeSet<String> =
+        wishes.iter().filter_map(|wish| Some(wish.path.as_ref()?.key())).collect();
+    let is_free = |path: &VaultPath| {
+        let key = path.key();
+        let is_rival = |wish: &Wish| !touched.contains(&wish.id);
+        !wanted.contains(&key) && !claims.claimants(&key).iter().any(is_rival)
+    };
     let mut places = BTreeMap::new();
-    let keys: BTreeSet<String> = wanted.keys().cloned().collect();
-    for (key, group) in &mut wanted {
-        let others = claims.claimants(key);
+    for (key, mut group) in groups(wishes) {
+        let others = claims.claimants(&key);
         group.extend(others.into_iter().filter(|other| !touched.contains(&other.id)));
         group.sort_by(|a, b| a.id.cmp(&b.id));
         let mut numbers = 2..;
@@ -52,12 +49,8 @@ pub(super) fn place(
             let place = if rank == 0 {
                 path.clone()
             } else {
-                let is_free = |path: &VaultPath| {
-                    let key = path.key();
-                    !keys.contains(&key) && claims.claimants(&key).is_empty()
-                };
                 let numbered = numbers.by_ref().filter_map(|number| path.with_number(number).ok());
-                numbered.take(10_000).find(is_free).unwrap_or_else(|| path.clone())
+                numbered.take(10_000).find(&is_free).unwrap_or_else(|| path.clone())
             };
             let is_news = touched.contains(&wish.id) || wish.current.as_ref() != Some(&place);
             if is_news {
@@ -67,3 +60,24 @@ pub(super) fn place(
     }
     places
 }
+
+/// The wishes by what they want. Whoever takes or leaves a numbered path changes the numbers of
+/// those who want the path without it, so these are looked at as well.
+fn groups(wishes: &[Wish]) -> BTreeMap<String, Vec<Wish>> {
+    let mut groups: BTreeMap<String, Vec<Wish>> = BTreeMap::new();
+    for wish in wishes {
+        for path in wish.path.iter().chain(&wish.current) {
+            let without = |path: &VaultPath| path.without_number();
+            for path in std::iter::successors(Some(path.clone()), without) {
+                groups.entry(path.key()).or_default();
+            }
+        }
+        if let Some(path) = &wish.path {
+            groups.entry(path.key()).or_default().push(wish.clone());
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests;

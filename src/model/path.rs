@@ -136,6 +136,19 @@ impl VaultPath {
         let stem = cut.ok_or(BadPath::TooLong)?;
         Self::new(&format!("{parent}{stem}{suffix}"))
     }
+
+    /// Gives `name.ext` for `name (2).ext`; nothing for a name without a number.
+    pub fn without_number(&self) -> Option<Self> {
+        let name = self.file_name();
+        let (stem, extension) = match name.rfind('.').filter(|at| *at > 0) {
+            Some(at) => name.split_at(at),
+            None => (name, ""),
+        };
+        let (plain, number) = stem.strip_suffix(')')?.rsplit_once(" (")?;
+        number.parse::<u32>().ok()?;
+        let parent = self.parent().map_or(String::new(), |parent| format!("{parent}/"));
+        Self::new(&format!("{parent}{plain}{extension}")).ok()
+    }
 }
 
 /// Checks one part of a path.
@@ -305,6 +318,12 @@ mod tests {
         assert_eq!(with("b"), "b (2)");
         assert_eq!(with(".hidden"), ".hidden (2)");
         assert_eq!(with("x.tar.gz"), "x.tar (2).gz");
+        let without = |path: &str| VaultPath::new(path).unwrap().without_number();
+        for path in ["a/b.md", "b", ".hidden", "x.tar.gz"] {
+            assert_eq!(without(&with(path)).unwrap().as_str(), path);
+            assert_eq!(without(path), None);
+        }
+        assert_eq!(without("a (x).md"), None);
         let long = format!("{}.md", "é".repeat(126));
         assert_eq!(with(&long), format!("{} (2).md", "é".repeat(124)));
         let deep = format!("{}{}", "abcd/".repeat(204), "abcd");
