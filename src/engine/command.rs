@@ -262,7 +262,8 @@ impl Engine {
         self.execute(&plan, &observed, &Silent, &mut Report::default())
     }
 
-    fn last_knows(&self) -> Result<VersionVector> {
+    /// What the remote knew when it was last in agreement.
+    pub(super) fn last_knows(&self) -> Result<VersionVector> {
         let Some(mark) = self.store.remote_mark()? else { return Ok(VersionVector::default()) };
         Ok(Manifest::decode("the last manifest", mark.manifest.as_bytes())?.knows)
     }

@@ -4,13 +4,14 @@
 //! other life has numbered as well. Two edits under one dot would be taken for one, and one of them
 //! lost; so it takes a new device id before it edits, and renumbers what it has not sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, EngineError, NoteKind, Report, Result};
 use crate::{
-    merge::{Pen, conflicts, join, view},
+    merge::{Pen, conflicts, view},
     model::{
-        Agreed, Change, Changes, DeviceId, Entity, EntityId, Record, Stamp, Update, VersionVector,
+        Agreed, Conflict, DeviceId, Dot, Entity, LastEdit, Record, Stamp, Update, VersionVector,
+        entity::DELETED,
     },
     remote::Manifest,
     store::{Decided, Replica},
@@ -93,10 +94,10 @@ impl Engine {
             if record.file.is_some() && record.shown.is_some() {
                 pending.insert(id.clone());
             }
-            updates.push(self.renumber(&id, record, &mut pen, now));
+            updates.push(self.renumber(record, &old.device, &mut pen, now));
         }
         let replica = Replica {
-            knows: renumbered_knows(old, &pen),
+            knows: renumbered_knows(old, &self.last_knows()?, &pen),
             device,
             counter: pen.counter,
             attempted: 0,
@@ -116,34 +117,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes what a record has beyond the agreed state again, under a new dot.
-    fn renumber(&self, id: &EntityId, record: Record, pen: &mut Pen, now: Stamp) -> Update {
-        let agreed = match &record.agreed {
-            Agreed::Earlier(earlier) => (**earlier).clone(),
-            Agreed::Never | Agreed::Current => Entity::new(id.clone()),
-        };
-        let mut changes = Changes::new();
-        for (field, siblings) in &record.state.fields {
-            if agreed.siblings(field) != siblings.as_slice()
-                && let Some(newest) = siblings.iter().max_by_key(|sibling| sibling.at)
-            {
-                let change = Change::Set(newest.content.clone(), newest.alternatives.clone());
-                changes.insert(field.clone(), change);
-            }
-        }
-        for field in agreed.fields.keys() {
-            if !record.state.fields.contains_key(field) {
-                changes.insert(field.clone(), Change::Remove);
-            }
-        }
-        let mut state = agreed;
-        let (dot, at) = pen.next(now);
-        state.edit(&dot, at, changes);
-        let shown = record.shown.as_ref().map(|shown| join(shown, &state));
+    /// Names what a record has beyond the agreed state anew.
+    fn renumber(&self, record: Record, old: &DeviceId, pen: &mut Pen, now: Stamp) -> Update {
+        let before = conflicts(&record.state, &self.rules);
+        let renaming = Renaming::new(&record, old, pen, now);
+        let state = renaming.apply(&record.state);
+        let shown = record.shown.as_ref().map(|shown| renaming.apply(shown));
+        let standing = conflicts(&state, &self.rules);
+        let is_gone = |c: &&Conflict| !standing.iter().any(|s| s.id == c.id);
         Update {
             view: view(&state, &self.rules),
-            conflicts: conflicts(&state, &self.rules),
-            settled: Vec::new(),
+            settled: before.iter().filter(is_gone).map(|c| c.id.clone()).collect(),
+            conflicts: standing,
             replaced: None,
             agreed: record.agreed,
             shown: shown.filter(|shown| *shown != state),
@@ -154,13 +139,106 @@ impl Engine {
     }
 }
 
-/// Without the edits that were never sent, which have other names now.
-fn renumbered_knows(old: &Replica, pen: &Pen) -> VersionVector {
-    let sent = |(device, counter): (&DeviceId, u64)| {
+/// New names for the edits of one record that were not sent.
+struct Renaming {
+    old: DeviceId,
+    new: DeviceId,
+    /// The last edit of the old life that the remote has.
+    agreed: Option<LastEdit>,
+    /// The new counters by the old.
+    counters: BTreeMap<u64, u64>,
+}
+
+impl Renaming {
+    fn new(record: &Record, old: &DeviceId, pen: &mut Pen, now: Stamp) -> Self {
+        let agreed = match &record.agreed {
+            Agreed::Earlier(earlier) => earlier.clock.get(old).copied(),
+            Agreed::Never | Agreed::Current => None,
+        };
+        let mut renaming =
+            Self { old: old.clone(), new: pen.device.clone(), agreed, counters: BTreeMap::new() };
+        let siblings = record.state.fields.values().flatten();
+        let mut counters: BTreeSet<u64> = siblings
+            .flat_map(|s| s.alternatives.iter().map(|a| &a.dot).chain([&s.dot]))
+            .filter(|dot| dot.device == *old)
+            .map(|dot| dot.counter)
+            .collect();
+        counters.extend(record.state.clock.get(old).map(|last| last.counter));
+        counters.extend(record.shown.iter().filter_map(|s| s.clock.get(old)).map(|l| l.counter));
+        let floor = renaming.floor();
+        for counter in counters.into_iter().filter(|counter| *counter > floor) {
+            let (dot, _) = pen.next(now);
+            renaming.counters.insert(counter, dot.counter);
+        }
+        renaming
+    }
+
+    fn floor(&self) -> u64 {
+        self.agreed.map_or(0, |last| last.counter)
+    }
+
+    fn apply(&self, entity: &Entity) -> Entity {
+        let mut entity = entity.clone();
+        for (field, siblings) in &mut entity.fields {
+            for sibling in siblings.iter_mut() {
+                self.rename(&mut sibling.dot);
+                for alternative in &mut sibling.alternatives {
+                    self.rename(&mut alternative.dot);
+                }
+                if field == DELETED {
+                    self.rename_seen(&mut sibling.content.value);
+                }
+            }
+            siblings.sort_by(|a, b| a.dot.cmp(&b.dot));
+        }
+        let Some(last) = entity.clock.get(&self.old).copied() else { return entity };
+        let mine: Vec<u64> = self.counters.range(..=last.counter).map(|(_, new)| *new).collect();
+        if let Some(counter) = mine.last() {
+            let edits = mine.len() as u64;
+            let last = LastEdit { counter: *counter, edits, at: last.at };
+            entity.clock.insert(self.new.clone(), last);
+            match self.agreed {
+                Some(agreed) => entity.clock.insert(self.old.clone(), agreed),
+                None => entity.clock.remove(&self.old),
+            };
+        }
+        entity
+    }
+
+    fn rename(&self, dot: &mut Dot) {
+        let counter = self.counters.get(&dot.counter).filter(|_| dot.device == self.old);
+        if let Some(counter) = counter {
+            *dot = Dot::new(self.new.clone(), *counter);
+        }
+    }
+
+    /// What a deletion had seen of the old life's unsent edits it has seen of the new life's.
+    fn rename_seen(&self, value: &mut serde_json::Value) {
+        let Some(seen) = VersionVector::from_json(value) else { return };
+        let own = seen.get(&self.old);
+        if own <= self.floor() {
+            return;
+        }
+        let capped = |(device, counter): (&DeviceId, u64)| {
+            let is_old = *device == self.old;
+            (device.clone(), if is_old { counter.min(self.floor()) } else { counter })
+        };
+        let mut renamed: VersionVector = seen.iter().map(capped).filter(|(_, c)| *c > 0).collect();
+        if let Some((_, new)) = self.counters.range(..=own).next_back() {
+            renamed.raise(&self.new, *new);
+        }
+        *value = serde_json::to_value(renamed).unwrap_or_default();
+    }
+}
+
+/// Without the edits that the remote is not known to have, for these have other names now.
+fn renumbered_knows(old: &Replica, sent: &VersionVector, pen: &Pen) -> VersionVector {
+    let capped = |(device, counter): (&DeviceId, u64)| {
         let is_old_self = *device == old.device;
-        (device.clone(), if is_old_self { counter.min(old.attempted) } else { counter })
+        (device.clone(), if is_old_self { counter.min(sent.get(device)) } else { counter })
     };
-    let mut knows: VersionVector = old.knows.iter().map(sent).collect();
+    let mut knows: VersionVector =
+        old.knows.iter().map(capped).filter(|(_, counter)| *counter > 0).collect();
     knows.raise(&pen.device, pen.counter);
     knows
 }
