@@ -13,7 +13,7 @@ use crate::{
     model::{Agreed, EntityId, Record, Stamp},
     remote::{
         Advance, Commit, DataFile, HeadState, Manifest, Outgoing, Parcel, Participant, Remote,
-        Retired, pack_all, pack_up,
+        Retired, layout, pack_all, pack_up,
     },
     store::RemoteMark,
 };
@@ -107,18 +107,20 @@ impl Engine {
     ) -> Result<Vec<DataFile>> {
         let of = parcels.len() as u64;
         progress.step(Stage::Send, 0, of);
-        let sends = parcels.iter().map(|parcel| {
+        let mut sends = Vec::new();
+        for parcel in parcels {
             let sent = self.sent.get(&parcel.file.sha256).cloned();
-            async move {
-                let is_safe = |sent: &DataFile| sent.from_generation > manifest.floor;
-                if let Some(sent) = sent.filter(is_safe) {
+            let sent = sent.filter(|sent| sent.from_generation > manifest.floor);
+            let name = layout::never_used(&parcel.file.file, &mut self.random)?;
+            sends.push(async move {
+                if let Some(sent) = sent {
                     return Ok::<_, super::EngineError>(sent);
                 }
                 let body = Body::Bytes(Bytes::from(parcel.bytes.clone()));
-                remote.storage.put(&parcel.file.file, body, PutMode::Overwrite).await?;
-                Ok(parcel.file.clone())
-            }
-        });
+                remote.storage.put(&name, body, PutMode::Overwrite).await?;
+                Ok(DataFile { file: name, ..parcel.file.clone() })
+            });
+        }
         let mut files: Vec<DataFile> = Vec::new();
         let mut sending = stream::iter(sends).buffered(SENDS);
         while let Some(file) = sending.try_next().await? {

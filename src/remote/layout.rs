@@ -51,6 +51,16 @@ pub(super) fn pack_file(generation: u64, sha256: &str) -> Result<RemotePath> {
     path(format!("{PACKS}/{generation}-{}.jsonl.zst", short(sha256)))
 }
 
+/// The file under a name that was never used: a second upload of the same content, cut midway, must
+/// not spoil the first, which the head may name already.
+pub fn never_used(file: &RemotePath, random: &mut fastrand::Rng) -> Result<RemotePath> {
+    let salt: String = (0..6).map(|_| random.char('a'..='z')).collect();
+    let name = file.as_str();
+    let end = [".jsonl.zst", ".json"].into_iter().find(|end| name.ends_with(end));
+    let end = end.unwrap_or_default();
+    path(format!("{}-{salt}{end}", name.strip_suffix(end).unwrap_or(name)))
+}
+
 /// The token of a commit.
 pub(super) fn head_token(token: &str) -> Result<RemotePath> {
     path(format!("{HEAD}/{token}"))
@@ -102,8 +112,12 @@ mod tests {
         let delta = delta_file(7, &device, sha).unwrap();
         assert_eq!(delta.as_str(), "deltas/7-k3v9x2-0123456789abcdef.jsonl.zst");
         let pack = pack_file(3, sha).unwrap();
+        let mut random = fastrand::Rng::with_seed(7);
         for (file, generation) in [(&entity, 12), (&delta, 7), (&pack, 3)] {
             assert_eq!(data_generation(file.as_str()), Some(generation));
+            let salted = never_used(file, &mut random).unwrap();
+            assert_eq!(data_generation(salted.as_str()), Some(generation));
+            assert_ne!(salted, never_used(file, &mut random).unwrap());
         }
         assert_eq!(data_generation("head/3-x"), None);
         assert_eq!(token_generation("41-qq"), Some(41));

@@ -96,7 +96,11 @@ impl World {
             ("count", _) => json!(1),
             ("geo", Some(Value::Object(mut map))) => {
                 let key = self.random.choice(["x", "y", "z"]).unwrap_or("x");
-                if self.random.u8(0..4) == 0 { map.remove(key) } else { map.insert(key.into(), word.into()) };
+                if self.random.u8(0..4) == 0 {
+                    map.remove(key)
+                } else {
+                    map.insert(key.into(), word.into())
+                };
                 Value::from(map)
             }
             ("geo", _) => json!({ "x": word }),

@@ -68,21 +68,23 @@ impl World {
         let old = fs::read_to_string(self.vault(index).join(name)).unwrap();
         let word = self.word();
         let parsed: Option<serde_json::Value> = serde_json::from_str(&old).ok();
-        let text = match (parsed, old.strip_prefix("---\n").and_then(|rest| rest.split_once("---\n"))) {
-            (Some(mut value), _) if value.is_object() => {
-                let key = self.random.choice(["title", "more"]).unwrap_or("title");
-                value[key] = word.into();
-                format!("{value:#}\n")
-            }
-            (_, Some((front, body))) if self.random.bool() => {
-                let front: Vec<&str> = front.lines().filter(|l| !l.starts_with("title")).collect();
-                format!("---\ntitle: {word}\n{}\n---\n{body}", front.join("\n"))
-            }
-            (_, Some((front, body))) => {
-                format!("---\n{front}---\n{}", self.rewrite(body, &word))
-            }
-            _ => self.rewrite(&old, &word),
-        };
+        let text =
+            match (parsed, old.strip_prefix("---\n").and_then(|rest| rest.split_once("---\n"))) {
+                (Some(mut value), _) if value.is_object() => {
+                    let key = self.random.choice(["title", "more"]).unwrap_or("title");
+                    value[key] = word.into();
+                    format!("{value:#}\n")
+                }
+                (_, Some((front, body))) if self.random.bool() => {
+                    let front: Vec<&str> =
+                        front.lines().filter(|l| !l.starts_with("title")).collect();
+                    format!("---\ntitle: {word}\n{}\n---\n{body}", front.join("\n"))
+                }
+                (_, Some((front, body))) => {
+                    format!("---\n{front}---\n{}", self.rewrite(body, &word))
+                }
+                _ => self.rewrite(&old, &word),
+            };
         let (had, has) = (words_in(&old), words_in(&text));
         self.log.untyped.extend(had.difference(&has).cloned());
         self.save(index, name, &text);

@@ -26,7 +26,8 @@ pub(crate) fn look(memory: &Memory) -> Result<Option<Ground>, String> {
     for data in manifest.data() {
         let name = data.file.as_str();
         let bytes = files.get(&data.file).ok_or(format!("the head names {name}: it is gone"))?;
-        let entities = decode(data, bytes).map_err(|why| format!("the head names {name}: {why}"))?;
+        let entities =
+            decode(data, bytes).map_err(|why| format!("the head names {name}: {why}"))?;
         for entity in entities {
             let joined = states.get(&entity.id).map(|known| join(known, &entity));
             states.insert(entity.id.clone(), joined.unwrap_or(entity));
@@ -47,7 +48,8 @@ fn manifest(files: &BTreeMap<RemotePath, bytes::Bytes>) -> Result<Option<Manifes
         .collect();
     if tokens.is_empty() {
         let meta = RemotePath::new(layout::META).map_err(|error| error.to_string())?;
-        let is_manifest = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).contains("\"knows\"");
+        let is_manifest =
+            |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).contains("\"knows\"");
         let is_there = files.get(&meta).is_some_and(is_manifest);
         return if is_there { read(layout::META).map(Some) } else { Ok(None) };
     }

@@ -149,17 +149,13 @@ impl Log {
     }
 
     /// Words that nobody took out and that are gone.
-    fn lost_words(
-        &self,
-        states: &States,
-        past: &BTreeSet<Word>,
-        rules: &Rules,
-    ) -> Vec<String> {
+    fn lost_words(&self, states: &States, past: &BTreeSet<Word>, rules: &Rules) -> Vec<String> {
         let mut lost = Vec::new();
         for edit in self.edits.iter().filter(|edit| !edit.excused) {
             let there = states.get(&edit.entity).map(|state| words_of(state, &edit.field));
             let mut there = there.unwrap_or_default();
-            let strategy = states.get(&edit.entity).map(|s| rules.strategy(&view(s, rules).type_name));
+            let strategy =
+                states.get(&edit.entity).map(|s| rules.strategy(&view(s, rules).type_name));
             if !matches!(strategy, Some(Strategy::Merge | Strategy::Manual)) {
                 there.extend(past.iter().cloned());
             }
@@ -286,9 +282,8 @@ pub(crate) fn words_of(state: &Entity, field: &str) -> BTreeSet<Word> {
 pub(crate) fn words_in(text: &str) -> BTreeSet<Word> {
     let parts = text.split(|c: char| !c.is_ascii_alphanumeric());
     let is_word = |part: &&str| {
-        part.strip_prefix('t').is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
-        })
+        part.strip_prefix('t')
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
     };
     parts.filter(is_word).map(str::to_owned).collect()
 }
