@@ -118,16 +118,13 @@ impl Sides<'_> {
             if won.fields.get(field) == both.fields.get(field) && is_single {
                 continue;
             }
-            let change = match won.fields.get(field) {
-                Some(content) => {
-                    let is_beaten = lost.fields.get(field).is_some_and(|other| other != content);
-                    let beaten = loser.siblings(field).iter().filter(|_| is_beaten).map(keep);
-                    let sides = winner.siblings(field).iter().chain(loser.siblings(field));
-                    let older = sides.flat_map(|sibling| sibling.alternatives.iter().cloned());
-                    Change::Set(content.clone(), waiting(beaten.chain(older)))
-                }
-                None => Change::Remove,
-            };
+            // A field that only the other side has would go without a trace: it stays.
+            let Some(content) = won.fields.get(field) else { continue };
+            let is_beaten = lost.fields.get(field).is_some_and(|other| other != content);
+            let beaten = loser.siblings(field).iter().filter(|_| is_beaten).map(keep);
+            let sides = winner.siblings(field).iter().chain(loser.siblings(field));
+            let older = sides.flat_map(|sibling| sibling.alternatives.iter().cloned());
+            let change = Change::Set(content.clone(), waiting(beaten.chain(older)));
             changes.insert(field.clone(), change);
         }
         changes

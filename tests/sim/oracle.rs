@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder::{
     merge::{conflicts, is_deleted, view},
     model::{
-        DeleteRule, DeviceId, Dot, Entity, EntityId, Rules, Stamp, Strategy, VersionVector,
+        DeleteRule, DeviceId, Dot, Entity, EntityId, Rules, Stamp, VersionVector,
         entity::DELETED,
     },
 };
@@ -131,16 +131,8 @@ impl Log {
     }
 
     /// What is wrong with the state in which everybody agrees in the end.
-    ///
-    /// `past` are the words that some history has: enough for records of which one side is taken
-    /// whole.
-    pub(crate) fn judge(
-        &self,
-        states: &States,
-        past: &BTreeSet<Word>,
-        rules: &Rules,
-    ) -> Vec<String> {
-        let mut wrong = self.lost_words(states, past, rules);
+    pub(crate) fn judge(&self, states: &States, rules: &Rules) -> Vec<String> {
+        let mut wrong = self.lost_words(states);
         if !self.dots_are_doubtful {
             wrong.extend(self.zombies(states));
             wrong.extend(self.deletions(states, rules));
@@ -149,16 +141,11 @@ impl Log {
     }
 
     /// Words that nobody took out and that are gone.
-    fn lost_words(&self, states: &States, past: &BTreeSet<Word>, rules: &Rules) -> Vec<String> {
+    fn lost_words(&self, states: &States) -> Vec<String> {
         let mut lost = Vec::new();
         for edit in self.edits.iter().filter(|edit| !edit.excused) {
             let there = states.get(&edit.entity).map(|state| words_of(state, &edit.field));
-            let mut there = there.unwrap_or_default();
-            let strategy =
-                states.get(&edit.entity).map(|s| rules.strategy(&view(s, rules).type_name));
-            if !matches!(strategy, Some(Strategy::Merge | Strategy::Manual)) {
-                there.extend(past.iter().cloned());
-            }
+            let there = there.unwrap_or_default();
             for word in edit.adds.iter().filter(|word| !there.contains(*word)) {
                 let is_taken = |other: &&Edit| {
                     other.entity == edit.entity
@@ -282,8 +269,9 @@ pub(crate) fn words_of(state: &Entity, field: &str) -> BTreeSet<Word> {
 pub(crate) fn words_in(text: &str) -> BTreeSet<Word> {
     let parts = text.split(|c: char| !c.is_ascii_alphanumeric());
     let is_word = |part: &&str| {
-        part.strip_prefix('t')
-            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+        part.strip_prefix('t').is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
+        })
     };
     parts.filter(is_word).map(str::to_owned).collect()
 }

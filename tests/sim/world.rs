@@ -414,7 +414,7 @@ impl World {
         wrong.extend(if self.shape.vaults {
             self.judge_files(&states)
         } else {
-            self.log.judge(&states, &self.past_words(), &rules)
+            self.log.judge(&states, &rules)
         });
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     }
