@@ -43,12 +43,13 @@ impl World {
                 self.tell(format!("{index} moves {some} to {name}"));
             }
             3 if files.len() > 1 => {
-                let other = vault.join(files.iter().find(|file| **file != some).unwrap());
+                let twin = files.iter().find(|file| **file != some).unwrap();
+                let other = vault.join(twin);
                 let aside = vault.join("aside.tmp");
                 fs::rename(&path, &aside).unwrap();
                 fs::rename(&other, &path).unwrap();
                 fs::rename(&aside, &other).unwrap();
-                self.tell(format!("{index} swaps {some} and {}", other.display()));
+                self.tell(format!("{index} swaps {some} and {twin}"));
             }
             4..9 if path.is_file() => self.change_file(index, &some),
             _ if !vault.join(&name).exists() && files.len() < 8 => {

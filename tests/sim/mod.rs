@@ -32,6 +32,8 @@ struct Told {
 }
 
 fn tell(seed: u64, sabotage: Option<Sabotage>) -> Told {
+    // The probe draws the names of its files from this thread's own generator.
+    fastrand::seed(seed);
     let mut world = World::new(seed, sabotage);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -127,8 +129,8 @@ fn what_was_found_once_stays_mended() {
 fn the_same_seed_tells_the_same_story() {
     for seed in 0..10 {
         let (first, again) = (tell(seed, None), tell(seed, None));
-        assert_eq!(first.story, again.story, "seed {seed}");
-        assert_eq!(first.digest, again.digest, "seed {seed}");
+        let told = first.story.lines().zip(again.story.lines()).find(|(a, b)| a != b);
+        assert!(told.is_none() && first.digest == again.digest, "seed {seed}: {told:?}");
     }
 }
 

@@ -237,6 +237,7 @@ impl World {
             0..45 if self.shape.vaults => self.edit_files(index),
             0..45 => self.edit(index)?,
             45..70 => self.sync(index).await?,
+            70..80 if self.sabotage.is_some() => self.sabotage(index),
             70..82 if self.shape.crashes => self.sync_and_die(index).await?,
             70..88 if self.shape.races => self.sync_together().await?,
             88..90 => {
@@ -248,7 +249,6 @@ impl World {
             92..94 => self.reopen(index),
             94..100 if self.shape.rollbacks => self.roll_back(),
             94..100 if self.shape.copies => self.copy_about(index),
-            94..96 => self.sabotage(index),
             _ => self.sync(index).await?,
         }
         Ok(())
