@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder::{
     merge::{conflicts, is_deleted, view},
     model::{
-        DeleteRule, DeviceId, Dot, Entity, EntityId, Rules, Stamp, VersionVector,
-        entity::DELETED,
+        DeleteRule, DeviceId, Dot, Entity, EntityId, Rules, Stamp, VersionVector, entity::DELETED,
     },
 };
 use serde_json::Value;
@@ -232,7 +231,7 @@ fn expect_deleted(standing: &[&Edit], own: &[&Edit], rule: DeleteRule) -> bool {
     let knew = |edit: &Edit| {
         standing.iter().all(|deletion| deletion.dots.iter().any(|dot| edit.seen.covers(dot)))
     };
-    let unseen = own.iter().filter(|edit| !covers(edit) && !(edit.is_merge && knew(edit)));
+    let unseen = own.iter().filter(|edit| !(covers(edit) || edit.is_merge && knew(edit)));
     match rule {
         DeleteRule::DeleteWins => true,
         DeleteRule::EditWins => unseen.count() == 0,
@@ -269,9 +268,8 @@ pub(crate) fn words_of(state: &Entity, field: &str) -> BTreeSet<Word> {
 pub(crate) fn words_in(text: &str) -> BTreeSet<Word> {
     let parts = text.split(|c: char| !c.is_ascii_alphanumeric());
     let is_word = |part: &&str| {
-        part.strip_prefix('t').is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
-        })
+        part.strip_prefix('t')
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
     };
     parts.filter(is_word).map(str::to_owned).collect()
 }
