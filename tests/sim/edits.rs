@@ -208,7 +208,8 @@ impl World {
                     self.tell(format!("{path} is lost"));
                 }
             }
-            Some(Sabotage::TrustEveryDot) | None => {}
+            Some(Sabotage::TrustEveryDot) => self.copy_about(index),
+            None => {}
         }
     }
 

@@ -240,6 +240,7 @@ impl World {
             70..80 if self.sabotage.is_some() => self.sabotage(index),
             70..82 if self.shape.crashes => self.sync_and_die(index).await?,
             70..88 if self.shape.races => self.sync_together().await?,
+            88..98 if self.shape.copies => self.copy_about(index),
             88..90 => {
                 let skew_ms = skew(&mut self.random);
                 self.replicas[index].skew_ms.store(skew_ms, SeqCst);
@@ -248,7 +249,6 @@ impl World {
             90..92 => self.compact(index).await,
             92..94 => self.reopen(index),
             94..100 if self.shape.rollbacks => self.roll_back(),
-            94..100 if self.shape.copies => self.copy_about(index),
             _ => self.sync(index).await?,
         }
         Ok(())
