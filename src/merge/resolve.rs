@@ -111,7 +111,7 @@ impl Sides<'_> {
     /// The winner's fields over the joined ones, the loser's kept as alternatives.
     fn take(&self, winner: &Entity, loser: &Entity) -> Changes {
         let both = view(self.joined, self.rules);
-        let (won, lost) = (view(winner, self.rules), view(loser, self.rules));
+        let won = view(winner, self.rules);
         let mut changes = BTreeMap::new();
         for field in both.fields.keys().filter(|field| *field != LAYOUT) {
             let is_single = self.joined.siblings(field).len() == 1;
@@ -120,11 +120,12 @@ impl Sides<'_> {
             }
             // A field that only the other side has would go without a trace: it stays.
             let Some(content) = won.fields.get(field) else { continue };
-            let is_beaten = lost.fields.get(field).is_some_and(|other| other != content);
-            let beaten = loser.siblings(field).iter().filter(|_| is_beaten).map(keep);
             let sides = winner.siblings(field).iter().chain(loser.siblings(field));
-            let older = sides.flat_map(|sibling| sibling.alternatives.iter().cloned());
-            let change = Change::Set(content.clone(), waiting(beaten.chain(older)));
+            let beaten = sides.flat_map(|sibling| {
+                let own = (sibling.content.value != content.value).then(|| keep(sibling));
+                own.into_iter().chain(sibling.alternatives.iter().cloned())
+            });
+            let change = Change::Set(content.clone(), waiting(beaten));
             changes.insert(field.clone(), change);
         }
         changes
