@@ -13,6 +13,8 @@ mod plan;
 mod resolve;
 pub mod set;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 pub mod text;
 mod view;
 
