@@ -4,9 +4,12 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     reason = "clippy spares test functions but not their helpers, which also fail by panicking"
 )]
 
+mod common;
 mod golden;
+mod servers;
 mod sim;
 mod tidy;

@@ -1,0 +1,25 @@
+//! Devices and remotes for tests that go through the real binary.
+
+mod device;
+mod ran;
+mod remote;
+
+pub(crate) use device::{Device, tree};
+pub(crate) use ran::Ran;
+pub(crate) use remote::{Place, Remote};
+
+/// Two devices of one remote.
+pub(crate) fn pair(remote: &Remote) -> (Device, Device) {
+    (Device::joined("laptop", remote), Device::joined("phone", remote))
+}
+
+/// Syncs until everybody has everything, and sees to it that all vaults hold the same.
+#[track_caller]
+pub(crate) fn settle(devices: &[&Device]) {
+    devices.iter().chain(&devices[..devices.len() - 1]).for_each(|device| {
+        device.sync();
+    });
+    for device in &devices[1..] {
+        assert_eq!(devices[0].files(), device.files(), "{} and {}", devices[0], device);
+    }
+}

@@ -1,0 +1,80 @@
+//! Places for a remote: a folder of this machine, or a real server.
+
+use std::path::PathBuf;
+
+use larder_providers::testing::{Kind, Server};
+use tempfile::TempDir;
+
+/// What kind of place a remote lies at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A folder of this machine.
+    Folder,
+    /// A WebDAV server.
+    Server(Kind),
+}
+
+impl Place {
+    pub(crate) const DAV_SERVER: Self = Self::Server(Kind::DavServerBare);
+    pub(crate) const APACHE: Self = Self::Server(Kind::Apache);
+    pub(crate) const LIGHTTPD: Self = Self::Server(Kind::Lighttpd);
+    pub(crate) const NGINX: Self = Self::Server(Kind::Nginx);
+    pub(crate) const RCLONE: Self = Self::Server(Kind::Rclone);
+}
+
+/// A place for a remote, gone when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    place: Place,
+    url: String,
+    dir: PathBuf,
+    _keep: Keep,
+}
+
+#[derive(Debug)]
+enum Keep {
+    Folder { _dir: TempDir },
+    Server { _server: Server },
+}
+
+impl Remote {
+    /// A place of this kind; nothing if the server is not installed.
+    pub(crate) fn start(place: Place) -> Option<Self> {
+        let (url, dir, keep) = match place {
+            Place::Folder => {
+                let dir = tempfile::Builder::new().prefix("larder-remote-").tempdir().unwrap();
+                let path = dir.path().join("remote");
+                (path.to_str().unwrap().to_owned(), path, Keep::Folder { _dir: dir })
+            }
+            Place::Server(kind) => {
+                let server = Server::start(kind)?;
+                let mut url = server.url().join("remote").unwrap();
+                if let Some((user, _)) = server.account() {
+                    url.set_username(user).unwrap();
+                }
+                (url.to_string(), server.dir().join("remote"), Keep::Server { _server: server })
+            }
+        };
+        Some(Self { place, url, dir, _keep: keep })
+    }
+
+    /// A folder of this machine.
+    pub(crate) fn folder() -> Self {
+        Self::start(Place::Folder).unwrap()
+    }
+
+    /// What kind of place it is.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Its address, as a user types it.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where its files lie on this machine, to look behind the server's back.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        &self.dir
+    }
+}

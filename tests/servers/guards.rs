@@ -1,0 +1,133 @@
+//! Brakes: what looks like an accident is not done unasked.
+
+use std::fs;
+
+use crate::common::{Device, Remote, pair, settle};
+
+super::on_every_remote!(
+    mass_delete_here,
+    mass_delete_there,
+    emptied_remote,
+    foreign_remote,
+    dry_run_is_the_turn_that_follows,
+);
+
+/// Two devices with twelve notes.
+fn full_pair(remote: &Remote) -> (Device, Device) {
+    let (a, b) = pair(remote);
+    (0..12).for_each(|n| a.write(&format!("n{n}.md"), format!("note {n}\n")));
+    settle(&[&a, &b]);
+    (a, b)
+}
+
+fn delete_most(device: &Device) {
+    (0..8).for_each(|n| device.delete(&format!("n{n}.md")));
+}
+
+#[track_caller]
+fn braked(device: &Device, message: &str) {
+    let before = device.files();
+    let ran = device.run(&["sync"]).exits(5);
+    assert!(ran.stderr.starts_with(&format!("error: {message}")), "{ran}");
+    assert!(ran.stderr.contains("nothing was changed"), "{ran}");
+    let told = device.run(&["sync", "--json"]).exits(5).json();
+    assert_eq!((&told["error"]["kind"], &told["error"]["code"]), (&"brake".into(), &5.into()));
+    assert_eq!(device.files(), before);
+}
+
+fn mass_delete_here(remote: &Remote) {
+    let (a, b) = full_pair(remote);
+    delete_most(&a);
+    braked(&a, "8 of 12 files are gone from this vault\n");
+    b.sync();
+    assert_eq!(b.names().len(), 12);
+    a.run(&["restore", "n0.md"]).exits(0);
+    assert_eq!(a.read("n0.md"), "note 0\n");
+    let turn = a.run(&["sync", "--accept-deletes", "--json"]).exits(0);
+    assert_eq!(turn.number("deleted"), 7);
+    b.run(&["sync", "--accept-deletes"]).exits(0);
+    assert_eq!(a.files(), b.files());
+    assert_eq!(b.names().len(), 5);
+}
+
+fn mass_delete_there(remote: &Remote) {
+    let (a, b) = full_pair(remote);
+    delete_most(&a);
+    a.run(&["sync", "--accept-deletes"]).exits(0);
+    braked(&b, "the remote would remove 8 of 12 files from this vault\n");
+    let turn = b.run(&["sync", "--accept-deletes", "--json"]).exits(0);
+    assert_eq!((turn.number("deleted"), b.names().len()), (8, 4));
+    b.run(&["restore", "n0.md"]).exits(0);
+    settle(&[&b, &a]);
+    assert_eq!(a.read("n0.md"), "note 0\n");
+}
+
+fn emptied_remote(remote: &Remote) {
+    let (a, b) = full_pair(remote);
+    for entry in fs::read_dir(remote.dir()).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+    }
+    b.write("unsent.md", "edited meanwhile\n");
+    braked(&a, "the remote folder is empty or not there, but this vault's remote (");
+    braked(&b, "the remote folder is empty or not there, but this vault's remote (");
+    a.run(&["sync", "--recreate-remote"]).exits(0);
+    settle(&[&b, &a]);
+    assert_eq!(a.names().len(), 13);
+    assert_eq!(a.run(&["check", "--read-data", "--json"]).exits(0).json()["ok"], true);
+}
+
+fn foreign_remote(remote: &Remote) {
+    let (a, _b) = full_pair(remote);
+    let stranger = Device::new("stranger");
+    fs::rename(remote.dir(), remote.dir().with_file_name("moved")).unwrap();
+    stranger.init(remote);
+    stranger.write("other.md", "not ours\n");
+    stranger.sync();
+    braked(&a, "the remote folder holds another remote (");
+    let moved = format!("{}", remote.url().replace("/remote", "/moved"));
+    a.run(&["remote", "set", &moved]).exits(0);
+    assert_eq!(a.sync().number("requests"), 1);
+    let ran = a.run(&["remote", "set", remote.url()]).exits(5);
+    assert!(ran.stderr.contains("holds another remote"), "{ran}");
+}
+
+fn dry_run_is_the_turn_that_follows(remote: &Remote) {
+    let (a, b) = full_pair(remote);
+    a.edit("n0.md", "note", "a note");
+    a.rename("n1.md", "sub/moved.md");
+    a.delete("n2.md");
+    a.write("new.md", "---\nx: 1\n---\n");
+    a.sync();
+    b.edit("n0.md", "0", "zero");
+    b.edit("n3.md", "note", "b's note");
+    b.delete("n4.md");
+    let looks = [
+        &["list", "--deleted", "--json"][..],
+        &["conflicts", "list", "--all", "--json"],
+        &["log", "--json"],
+        &["remote", "show", "--json"],
+    ];
+    let look = || looks.map(|args| b.run(args).exits(0).stdout);
+    let before = (b.files(), crate::common::tree(remote.dir()), look());
+    let dry = b.run(&["sync", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!((b.files(), crate::common::tree(remote.dir()), look()), before);
+    let told = b.run(&["sync", "--dry-run"]).exits(0).stdout;
+    assert_eq!((b.files(), crate::common::tree(remote.dir()), look()), before);
+    let lines = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("  "));
+        lines.map(str::to_owned).collect()
+    };
+    let planned: Vec<_> =
+        dry["plan"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert_eq!(lines(&told), planned);
+    assert_eq!(
+        lines(&b.run(&["sync", "-v"]).exits(0).stdout),
+        planned,
+        "the turn does what the dry run said"
+    );
+    let counts = ["pulled", "pushed", "merged", "deleted", "renamed"].map(|key| dry[key].as_u64());
+    assert_eq!(counts, [4, 3, 1, 2, 1].map(Some), "{dry}");
+    assert_eq!(b.run(&["sync", "--dry-run"]).stdout, "Nothing to do.\n");
+    settle(&[&a, &b]);
+}

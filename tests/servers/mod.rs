@@ -1,0 +1,37 @@
+//! What devices do to each other, on every kind of remote: each scenario is written once.
+
+use crate::common::{Place, Remote};
+
+/// Makes a test of each scenario for each kind of remote.
+macro_rules! on_every_remote {
+    ($($scenario:ident),* $(,)?) => {
+        mod folder { $crate::servers::on!(Place::Folder, $($scenario),*); }
+        mod dav_server { $crate::servers::on!(Place::DAV_SERVER, $($scenario),*); }
+        mod apache { $crate::servers::on!(Place::APACHE, $($scenario),*); }
+        mod lighttpd { $crate::servers::on!(Place::LIGHTTPD, $($scenario),*); }
+        mod nginx { $crate::servers::on!(Place::NGINX, $($scenario),*); }
+        mod rclone { $crate::servers::on!(Place::RCLONE, $($scenario),*); }
+    };
+}
+
+macro_rules! on {
+    ($place:expr, $($scenario:ident),*) => {
+        use $crate::servers::{Place, play};
+        $(#[test] fn $scenario() { play($place, super::$scenario); })*
+    };
+}
+
+use {on, on_every_remote};
+
+mod cost;
+mod edits;
+mod files;
+mod guards;
+mod rules;
+
+/// Plays a scenario on a fresh remote; a server that is not installed has said so.
+fn play(place: Place, scenario: fn(&Remote)) {
+    if let Some(remote) = Remote::start(place) {
+        scenario(&remote);
+    }
+}
