@@ -187,21 +187,21 @@ impl Head for Rename {
     }
 
     /// Makes the first token by the very step that every commit will rest on, and makes sure that
-    /// it cannot be done twice.
+    /// what was renamed away is gone, so that nobody else can rename it.
     async fn found(&self, first: &Manifest) -> Result<()> {
         let id = first.remote_id.as_str();
         let name: String = id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
         let scratch = layout::head_token(&format!("new-{}", first.commit.device))?;
         // Named after the remote, so that whoever makes this remote's head makes the same one.
         let token = layout::head_token(&format!("0-{name}"))?;
-        let again = layout::head_token(&format!("0-{name}-again"))?;
         self.storage.write(&scratch, Bytes::new()).await?;
         if self.storage.move_exclusive(&scratch, &token).await? == Move::Lost {
             let detail = "a file that was just written could not be renamed".to_owned();
             return Err(RemoteError::NoCommit { detail });
         }
-        if self.storage.move_exclusive(&scratch, &again).await? == Move::Done {
-            let detail = "one file could be renamed away twice".to_owned();
+        let listing = self.storage.list(&layout::path(layout::HEAD)?).await?;
+        if listing.entries.iter().any(|entry| entry.path == scratch) {
+            let detail = "a file that was renamed is still there under its old name".to_owned();
             return Err(RemoteError::NoCommit { detail });
         }
         Ok(())
