@@ -10,8 +10,8 @@ use super::{Engine, EngineError, Report, Result, Silent, edits::LocalEdits, obse
 use crate::{
     merge::{LocalEdit, News, plan, view},
     model::{
-        Change, Changes, Conflict, ConflictValue, Content, Entity, EntityId, Stamp, VersionVector,
-        View,
+        Change, Changes, Conflict, ConflictValue, Content, Entity, EntityId, Stamp, VaultPath,
+        VersionVector, View,
         entity::{BODY, DELETED, LAYOUT, PATH, TYPE},
         limits::{FIELD_NAME_BYTES_MAX, FIELDS_MAX, TEXT_BYTES_MAX},
     },
@@ -73,7 +73,7 @@ impl Engine {
             return Ok(id);
         }
         let missing = || EngineError::NoRecord { name: name.to_owned() };
-        let path = crate::model::VaultPath::new(name).map_err(|_| missing())?;
+        let path = VaultPath::new(name).map_err(|_| missing())?;
         let mut deleted = None;
         for id in self.store.ids_of_path(path.as_str())? {
             let Some(record) = self.store.record(&id)? else { continue };
@@ -149,6 +149,13 @@ impl Engine {
         let record = self.store.record(id)?;
         let record = record.ok_or_else(|| EngineError::NoRecord { name: id.to_string() })?;
         let now = view(&record.state, &self.rules);
+        if at == At::Before
+            && !now.is_deleted
+            && let Some(path) = &record.file
+            && self.is_lost(path)?
+        {
+            return self.write_again(id, path);
+        }
         let past = self.store.history(id)?;
         let wanted = self.earlier(&record.state, &now, &past, at).ok_or_else(|| {
             EngineError::Refused(format!(
@@ -168,6 +175,20 @@ impl Engine {
             changes.insert(DELETED.to_owned(), Change::Remove);
         }
         self.edit(id, LocalEdit::Made(changes))
+    }
+
+    /// Whether a file that the books have is not in the vault.
+    fn is_lost(&self, path: &VaultPath) -> Result<bool> {
+        let Some(vault) = &self.vault else { return Ok(false) };
+        Ok(vault.stat(path)?.is_none())
+    }
+
+    /// Writes a file that vanished before any turn took that for a deletion.
+    fn write_again(&mut self, id: &EntityId, path: &VaultPath) -> Result<()> {
+        self.recover_files()?;
+        self.store.settle_files(&[], std::slice::from_ref(path), &[])?;
+        self.store.revisit(std::slice::from_ref(id))?;
+        self.edit(id, LocalEdit::Made(Changes::new()))
     }
 
     fn earlier(&self, now: &Entity, shown: &View, past: &[Past], at: At) -> Option<View> {
