@@ -1,9 +1,14 @@
 //! Places for a remote: a folder of this machine, or a real server.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use larder_providers::testing::{Kind, Server};
+use larder_providers::{
+    Local, RemotePath, SharedStorage, WebDav,
+    testing::{Kind, Server},
+};
 use tempfile::TempDir;
+
+use super::tree;
 
 /// What kind of place a remote lies at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +33,13 @@ pub(crate) struct Remote {
     place: Place,
     url: String,
     dir: PathBuf,
-    _keep: Keep,
+    keep: Keep,
 }
 
 #[derive(Debug)]
 enum Keep {
     Folder { _dir: TempDir },
-    Server { _server: Server },
+    Server { server: Server },
 }
 
 impl Remote {
@@ -52,10 +57,10 @@ impl Remote {
                 if let Some((user, _)) = server.account() {
                     url.set_username(user).unwrap();
                 }
-                (url.to_string(), server.dir().join("remote"), Keep::Server { _server: server })
+                (url.to_string(), server.dir().join("remote"), Keep::Server { server })
             }
         };
-        Some(Self { place, url, dir, _keep: keep })
+        Some(Self { place, url, dir, keep })
     }
 
     /// A folder of this machine.
@@ -71,6 +76,27 @@ impl Remote {
     /// Its address, as a user types it.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Deletes every file in it, through the server: some remember what they served.
+    pub(crate) fn empty(&self) {
+        let storage: SharedStorage = match &self.keep {
+            Keep::Folder { .. } => Arc::new(Local::new(&self.dir)),
+            Keep::Server { server } => {
+                let mut config = server.config();
+                config.url = server.url().join("remote/").unwrap();
+                Arc::new(WebDav::new(config).unwrap())
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for file in tree(&self.dir).into_keys() {
+                // What the storage keeps for itself has no name that can be asked for.
+                if let Ok(path) = RemotePath::new(file) {
+                    storage.delete(&path).await.unwrap();
+                }
+            }
+        });
     }
 
     /// Where its files lie on this machine, to look behind the server's back.

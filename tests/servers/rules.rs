@@ -46,7 +46,7 @@ fn rules_of_fields(remote: &Remote) {
     settle(&[&a, &b]);
     a.write(
         "tasks/a.md",
-        "---\nstatus: done\npriority: 9\ndue: 2026-05-12\ncount: 13\nowner: ann\n\
+        "---\nstatus: done\npriority: 9\ndue: 2026-05-12\ncount: 13\nowner: cy\n\
          summary: much longer than the other\ntitle: Buy bread\nwatchers: [ann, bob]\n---\n",
     );
     b.write(
@@ -63,7 +63,7 @@ fn rules_of_fields(remote: &Remote) {
     assert_eq!(fields["priority"], 9);
     assert_eq!(fields["due"], "2026-05-08");
     assert_eq!(fields["count"], 18);
-    assert_eq!(fields["owner"], "ann");
+    assert_eq!(fields["owner"], "cy", "the first edit stays");
     assert_eq!(fields["summary"], "much longer than the other");
     assert_eq!(fields["title"], "Buy milk", "it waits for a person");
     assert_eq!(fields["watchers"], serde_json::json!(["ann", "bob", "cy"]));
