@@ -1,10 +1,11 @@
 //! Devices and remotes for tests that go through the real binary.
 
 mod device;
+pub(crate) mod notes;
 mod ran;
 mod remote;
 
-pub(crate) use device::{Device, tree};
+pub(crate) use device::{Device, Text, tree};
 pub(crate) use ran::Ran;
 pub(crate) use remote::{Place, Remote};
 

@@ -27,7 +27,9 @@ mod cost;
 mod edits;
 mod files;
 mod guards;
+mod rivals;
 mod rules;
+mod thousand;
 
 /// Plays a scenario on a fresh remote; a server that is not installed has said so.
 fn play(place: Place, scenario: fn(&Remote)) {
