@@ -261,7 +261,7 @@ proptest! {
         let deletions = expected(&world.writes, &whole, DELETED);
         let covers = |write: &Write| {
             let by = |deletion: &&Write| deletion.seen.covers(&write.dot) || deletion.dot == write.dot;
-            deletions.iter().any(|deletion| by(&deletion))
+            deletions.iter().any(|deletion| by(deletion))
         };
         let unseen: Vec<&Write> = world.writes.iter().filter(|write| !covers(write)).collect();
         // Of each device the last edit speaks for those before it.
