@@ -6,6 +6,8 @@ mod history;
 mod records;
 mod replica;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
