@@ -260,7 +260,7 @@ proptest! {
         let whole = all(&world.states);
         let deletions = expected(&world.writes, &whole, DELETED);
         let covers = |write: &Write| {
-            let by = |deletion: &&Write| deletion.seen.covers(&write.dot) || deletion.dot == write.dot;
+            let by = |deletion: &Write| deletion.seen.covers(&write.dot) || deletion.dot == write.dot;
             deletions.iter().any(|deletion| by(deletion))
         };
         let unseen: Vec<&Write> = world.writes.iter().filter(|write| !covers(write)).collect();

@@ -231,7 +231,7 @@ fn expect_deleted(standing: &[&Edit], own: &[&Edit], rule: DeleteRule) -> bool {
     let knew = |edit: &Edit| {
         standing.iter().all(|deletion| deletion.dots.iter().any(|dot| edit.seen.covers(dot)))
     };
-    let unseen = own.iter().filter(|edit| !covers(edit) && !(edit.is_merge && knew(edit)));
+    let unseen = own.iter().filter(|edit| !(covers(edit) || edit.is_merge && knew(edit)));
     match rule {
         DeleteRule::DeleteWins => true,
         DeleteRule::EditWins => unseen.count() == 0,
