@@ -12,7 +12,7 @@ use std::{
 
 use larder::{
     clock::Clock,
-    engine::{Engine, EngineError, Report, Silent, TurnOptions},
+    engine::{CompactOptions, CompactReport, Engine, EngineError, Report, Silent, TurnOptions},
     model::{DeviceId, Entity, EntityId, Stamp},
     store::{Store, StoredRules},
     vault::Vault,
@@ -216,6 +216,13 @@ impl Replica {
             || self.switch.wire.calls() >= self.switch.dies_at_call.load(SeqCst);
         self.switch.disarm();
         died
+    }
+
+    pub(crate) async fn compact(&mut self, force: bool) -> Result<CompactReport, EngineError> {
+        let storage = self.storage.clone();
+        let traffic = Traffic::new();
+        let options = CompactOptions { force, dry_run: false };
+        self.engine().compact(&storage, &traffic, options, &Silent).await
     }
 
     pub(crate) async fn turn(&mut self) -> Result<Report, EngineError> {

@@ -24,6 +24,8 @@ pub(crate) struct Shape {
     pub(crate) rollbacks: bool,
     /// Processes die.
     pub(crate) crashes: bool,
+    /// The remote is compacted.
+    pub(crate) compacts: bool,
     /// Turns run side by side.
     pub(crate) races: bool,
     pub(crate) patient: bool,
@@ -70,6 +72,8 @@ impl Shape {
             rollbacks: !copies && random.u8(0..5) == 0,
             crashes: random.bool(),
             races: random.bool(),
+            // Fences hold only where a commit does.
+            compacts: !manners.ignores_conditions && random.bool(),
             patient: random.bool(),
             manners,
             skews_ms,

@@ -189,7 +189,17 @@ impl World {
         }
         self.server.set_calm(true);
         self.come_to_rest().await?;
-        self.check_end()
+        self.check_end()?;
+        if self.shape.compacts {
+            for _ in 0..2 {
+                let index = self.any_replica();
+                self.compact(index).await?;
+                self.check_ground()?;
+            }
+            self.come_to_rest().await?;
+            self.check_end()?;
+        }
+        Ok(())
     }
 
     async fn connect(&mut self) -> Verdict {
@@ -236,8 +246,9 @@ impl World {
         match self.random.u32(0..100) {
             0..45 if self.shape.vaults => self.edit_files(index),
             0..45 => self.edit(index)?,
-            45..70 => self.sync(index).await?,
+            45..66 => self.sync(index).await?,
             70..80 if self.sabotage.is_some() => self.sabotage(index),
+            66..70 if self.shape.compacts => self.compact(index).await?,
             70..82 if self.shape.crashes => self.sync_and_die(index).await?,
             70..88 if self.shape.races => self.sync_together().await?,
             88..98 if self.shape.copies => self.copy_about(index),
@@ -246,20 +257,40 @@ impl World {
                 self.replicas[index].skew_ms.store(skew_ms, SeqCst);
                 self.tell(format!("the clock of {index} is set to {skew_ms} ms"));
             }
-            90..92 => self.compact(index).await,
-            92..94 => self.reopen(index),
+            90..93 if self.shape.compacts => self.compact(index).await?,
+            93..94 => self.reopen(index),
             94..100 if self.shape.rollbacks => self.roll_back(),
             _ => self.sync(index).await?,
         }
         Ok(())
     }
 
-    /// The one place from which compaction is called.
-    // TODO(integrator): `Engine::compact(&storage, …)` as soon as it is there; it may fail like any
-    // turn, and dies and races like one.
-    #[allow(clippy::unused_async, reason = "compaction will talk to the storage")]
-    async fn compact(&mut self, index: usize) {
-        self.tell(format!("{index} would compact"));
+    /// One compaction, which may fail and die as a turn may.
+    async fn compact(&mut self, index: usize) -> Verdict {
+        if self.random.bool() {
+            // What was retired may go after a day by the server's clock.
+            self.now_ms.fetch_add(self.random.i64(1..200_000_000), SeqCst);
+        }
+        if self.shape.crashes && self.random.u8(0..3) == 0 {
+            let death = Death::AtCall(self.random.u64(1..25), self.moment());
+            self.tell(format!("{index} is to die {death:?}"));
+            self.replicas[index].arm(death);
+        }
+        let force = self.random.bool();
+        let before = self.before(index);
+        let result = self.replicas[index].compact(force).await;
+        let died = self.replicas[index].disarm();
+        let as_turn = if died || result.is_err() {
+            Err(EngineError::NotConnected)
+        } else {
+            Ok(Report::default())
+        };
+        self.tell(format!("{index} compacts: {}", short(&result)));
+        self.after(index, &before, &as_turn)?;
+        if died {
+            self.reopen(index);
+        }
+        Ok(())
     }
 
     /// One turn, which may fail as long as there are faults.
