@@ -97,7 +97,8 @@ impl Engine {
     }
 
     /// Sends data files, but for those that an earlier try of this turn has sent: unless they were
-    /// built below the floor, where they may be taken for orphans and removed.
+    /// built below the floor, where they may be taken for orphans and removed, or are part of the
+    /// remote already, where they may be what is about to be retired.
     pub(super) async fn upload(
         &mut self,
         remote: &Remote,
@@ -110,7 +111,12 @@ impl Engine {
         let mut sends = Vec::new();
         for parcel in parcels {
             let sent = self.sent.get(&parcel.file.sha256).cloned();
-            let sent = sent.filter(|sent| sent.from_generation > manifest.floor);
+            let is_free = |sent: &DataFile| {
+                let is_named = manifest.data().any(|data| data.file == sent.file);
+                let is_retired = manifest.retired.iter().any(|old| old.file == sent.file);
+                sent.from_generation > manifest.floor && !is_named && !is_retired
+            };
+            let sent = sent.filter(is_free);
             let name = layout::never_used(&parcel.file.file, &mut self.random)?;
             sends.push(async move {
                 if let Some(sent) = sent {
