@@ -6,8 +6,8 @@ use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt, Tr
 
 use super::{Engine, EngineError, Outcome, Progress, RACES_MAX, Result, TurnOptions, send::retire};
 use crate::{
-    merge::{LocalEdit, view},
-    model::{Change, Changes, Entity, Sibling, entity::DELETED, limits::DATA_FILE_BYTES_MAX},
+    merge::LocalEdit,
+    model::{Content, Entity, Sibling, entity::DELETED, limits::DATA_FILE_BYTES_MAX},
     remote::{
         Advance, DataFile, HeadRead, HeadState, Manifest, Parcel, Remote, Survey, decode_loose,
         pack_all, survey,
@@ -167,9 +167,9 @@ impl Engine {
         let mut kept = BTreeSet::new();
         for orphan in &survey.orphans {
             for state in read_orphan(remote, orphan).await? {
-                let changes = self.unknown_values(&state)?;
-                if !changes.is_empty() {
-                    self.edit(&state.id, LocalEdit::Made(changes))?;
+                let values = self.unknown_values(&state)?;
+                if !values.is_empty() {
+                    self.edit(&state.id, LocalEdit::Found(values))?;
                     kept.insert(orphan.path.clone());
                 }
             }
@@ -178,23 +178,32 @@ impl Engine {
     }
 
     /// The values in a state that this replica has neither seen nor holds.
-    fn unknown_values(&self, found: &Entity) -> Result<Changes> {
+    fn unknown_values(&self, found: &Entity) -> Result<Vec<(String, Content)>> {
         let record = self.store.record(&found.id)?;
         let own = record.map_or_else(|| Entity::new(found.id.clone()), |record| record.state);
         let knows = self.replica()?.knows;
-        let shown = view(&own, &self.rules).fields;
-        let mut changes = Changes::new();
+        let mut values = Vec::new();
         for (field, siblings) in found.fields.iter().filter(|(field, _)| *field != DELETED) {
             let is_unknown = |s: &&Sibling| !own.covers(&s.dot) && !knows.covers(&s.dot);
-            let newest = siblings.iter().filter(is_unknown).max_by_key(|sibling| sibling.at);
-            if let Some(newest) = newest
-                && shown.get(field) != Some(&newest.content)
-            {
-                changes.insert(field.clone(), Change::set(newest.content.clone()));
+            for sibling in siblings.iter().filter(is_unknown) {
+                let waiting = sibling.alternatives.iter().map(|a| &a.content);
+                for content in waiting.chain([&sibling.content]) {
+                    let value = (field.clone(), content.clone());
+                    if !holds(&own, field, content) && !values.contains(&value) {
+                        values.push(value);
+                    }
+                }
             }
         }
-        Ok(changes)
+        Ok(values)
     }
+}
+
+/// Whether a value stands in a field, in sight or waiting.
+fn holds(state: &Entity, field: &str, content: &Content) -> bool {
+    state.siblings(field).iter().any(|sibling| {
+        sibling.content == *content || sibling.alternatives.iter().any(|a| a.content == *content)
+    })
 }
 
 fn describe(report: &mut CompactReport, manifest: &Manifest, folds: bool) {

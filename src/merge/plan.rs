@@ -156,8 +156,11 @@ impl<'a> Planner<'a> {
                 sides.shown.clone().or_else(|| sides.state.clone())
             }
             LocalEdit::Made(_) | LocalEdit::Deleted => sides.state.clone(),
+            LocalEdit::Found(values) => return self.add_found(sides, values),
         };
-        let mut edited = seen.clone().unwrap_or_else(|| Entity::new(sides.id.clone()));
+        // Whatever its maker had seen, an edit comes after the device's own edits before it.
+        let own = || Some(sides.state.as_ref()?.part_of(&self.pen.device));
+        let mut edited = seen.clone().or_else(own).unwrap_or_else(|| Entity::new(sides.id.clone()));
         let changes = self.changes_of(sides, edit, &edited);
         if changes.is_empty() {
             return;
@@ -177,6 +180,21 @@ impl<'a> Planner<'a> {
         });
     }
 
+    /// Values that come beside those that are there: nobody has chosen between them.
+    fn add_found(&mut self, sides: &mut Sides, values: &[(String, Content)]) {
+        if sides.file.is_some() && sides.shown.is_none() {
+            sides.shown.clone_from(&sides.state);
+        }
+        sides.unsettle();
+        sides.edited = true;
+        let mut state = sides.state.take().unwrap_or_else(|| Entity::new(sides.id.clone()));
+        for (field, content) in values {
+            let (dot, at) = self.pen.next(self.snapshot.now);
+            state.add(&dot, at, field.clone(), content.clone());
+        }
+        sides.state = Some(state);
+    }
+
     fn changes_of(&mut self, sides: &mut Sides, edit: &'a LocalEdit, seen: &Entity) -> Changes {
         match edit {
             LocalEdit::Changed { changes, file, text, .. } => {
@@ -194,6 +212,7 @@ impl<'a> Planner<'a> {
                 self.deletion_of(sides, seen)
             }
             LocalEdit::Made(changes) => changes.clone(),
+            LocalEdit::Found(_) => Changes::new(),
             LocalEdit::Deleted => self.deletion_of(sides, seen),
         }
     }

@@ -81,6 +81,8 @@ pub enum LocalEdit {
     Made(Changes),
     /// A command deletes it.
     Deleted,
+    /// Values of it were found whose makers had seen, and whose edits were seen by, nobody here.
+    Found(Vec<(String, Content)>),
 }
 
 /// What the remote has that the replica lacks.

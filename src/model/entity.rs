@@ -129,6 +129,27 @@ impl Entity {
         self.clock.insert(dot.device.clone(), last);
     }
 
+    /// Adds a value beside those that are there, by an edit that had seen none of them.
+    pub fn add(&mut self, dot: &Dot, at: Stamp, field: String, content: Content) {
+        let mut siblings = self.fields.remove(&field).unwrap_or_default();
+        self.edit(dot, at, Changes::from([(field.clone(), Change::set(content))]));
+        let added = self.fields.entry(field).or_default();
+        added.append(&mut siblings);
+        added.sort_by(|a, b| a.dot.cmp(&b.dot));
+    }
+
+    /// What one device alone made of the record, as far as it still stands.
+    #[must_use]
+    pub fn part_of(&self, device: &DeviceId) -> Self {
+        let mut part = self.clone();
+        part.clock.retain(|other, _| other == device);
+        for siblings in part.fields.values_mut() {
+            siblings.retain(|sibling| sibling.dot.device == *device);
+        }
+        part.fields.retain(|_, siblings| !siblings.is_empty());
+        part
+    }
+
     /// Whether the edit is reflected in this state.
     pub fn covers(&self, dot: &Dot) -> bool {
         self.clock.get(&dot.device).is_some_and(|last| last.counter >= dot.counter)
