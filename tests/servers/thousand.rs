@@ -38,6 +38,7 @@ fn a_thousand_notes(place: Place) {
     assert_eq!(first.number("pushed"), NOTES as u64, "{first}");
     b.init(&remote);
     let bootstrap = b.sync();
+    assert_eq!(bootstrap.number("pulled"), NOTES as u64, "{bootstrap}");
     assert_same(&b, &expected);
     let idle = [a.sync().number("requests"), b.sync().number("requests")];
     let mut costs = vec![];
