@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod faults;
 mod golden;
 mod servers;
 mod sim;

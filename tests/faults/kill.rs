@@ -1,0 +1,114 @@
+//! Processes killed at random moments: the next turn finishes their work without help.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::common::{
+    Device, Place, Remote,
+    notes::{notes, write_all},
+};
+
+/// How many processes are killed in each of three commands, on each of two remotes; 54 in all.
+const KILLS: u64 = 9;
+
+/// How many notes are on the way.
+const NOTES: usize = 150;
+
+#[test]
+fn on_a_folder() {
+    kill_again_and_again(Place::Folder);
+}
+
+#[test]
+fn on_apache() {
+    kill_again_and_again(Place::APACHE);
+}
+
+fn kill_again_and_again(place: Place) {
+    let mut spans = [None; 3];
+    let mut landed = 0;
+    for seed in 0..KILLS {
+        let Some(remote) = Remote::start(place) else { return };
+        eprintln!("kills on {place:?}, seed {seed}");
+        landed += one_life(&remote, seed, &mut spans);
+    }
+    // Most of the time there was something left to kill.
+    assert!(landed * 2 > KILLS * 3, "only {landed} kills of {} hit a process", KILLS * 3);
+}
+
+/// A first upload, a bootstrap and a compaction, each of which is killed and finished by the next.
+/// `spans` is how long each of them takes. Says how many were killed before they were done.
+fn one_life(remote: &Remote, seed: u64, spans: &mut [Option<Duration>; 3]) -> u64 {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (a, b) = (Device::joined("laptop", remote), Device::joined("phone", remote));
+    write_all(&a.root(), &notes(seed, NOTES));
+    let mut expected = a.files();
+    if spans[0].is_none() {
+        *spans = measure(remote.place(), seed);
+    }
+    let [upload, bootstrap, compact] = spans.map(|span| random.f64() * span.unwrap().as_secs_f64());
+
+    let mut landed = kill(&a, &["sync"], upload);
+    a.sync().exits(0);
+    assert_eq!(a.files(), expected);
+    landed += kill(&b, &["sync"], bootstrap);
+    b.sync().exits(0);
+    assert_eq!(b.files(), expected, "seed {seed}");
+
+    // Something to fold: changes of both, one of them unsent when the compaction begins.
+    for n in 0..4 {
+        let device = [&a, &b][n % 2];
+        device.write(&format!("new {n}.md"), format!("---\nn: {n}\n---\nnew\n"));
+        device.sync().exits(0);
+    }
+    a.write("last.md", "unsent\n");
+    landed += kill(&a, &["compact"], compact);
+    a.sync().exits(0);
+    a.run(&["compact"]).exits(0);
+    b.sync().exits(0);
+    expected = a.files();
+    assert_eq!(expected.len(), NOTES + 5);
+    assert_eq!(b.files(), expected, "seed {seed}");
+
+    let c = Device::joined("tablet", remote);
+    c.sync().exits(0);
+    assert_eq!(c.files(), expected, "seed {seed}");
+    for device in [&a, &b, &c] {
+        let check = device.run(&["check", "--read-data", "--json"]).exits(0).json();
+        assert_eq!(check["ok"], true, "seed {seed}: {check}");
+        let idle = device.sync().exits(0);
+        assert_eq!(idle.number("pushed") + idle.number("pulled"), 0, "seed {seed}: {idle}");
+    }
+    landed
+}
+
+/// How long the three commands take on this machine, on a remote of their own.
+fn measure(place: Place, seed: u64) -> [Option<Duration>; 3] {
+    let remote = Remote::start(place).unwrap();
+    let (a, b) = (Device::joined("laptop", &remote), Device::joined("phone", &remote));
+    write_all(&a.root(), &notes(seed, NOTES));
+    let time = |device: &Device, command: &str| {
+        let started = Instant::now();
+        device.run(&[command]).exits(0);
+        Some(started.elapsed())
+    };
+    let (upload, bootstrap) = (time(&a, "sync"), time(&b, "sync"));
+    for n in 0..3 {
+        b.write(&format!("new {n}.md"), "new\n");
+        b.sync();
+    }
+    [upload, bootstrap, time(&a, "compact")]
+}
+
+/// Kills a command so many seconds after it was started; 0 if it was done by then.
+fn kill(device: &Device, args: &[&str], seconds: f64) -> u64 {
+    let mut child = device.start(args);
+    thread::sleep(Duration::from_secs_f64(seconds));
+    let is_done = child.try_wait().unwrap().is_some();
+    // SIGKILL: nothing of it gets to tidy up.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    u64::from(!is_done)
+}

@@ -1,0 +1,4 @@
+//! What goes wrong underway: processes that are killed, servers that are gone, disks that are full.
+
+mod kill;
+mod outage;
