@@ -317,18 +317,25 @@ fn silent(operation: &'static str, path: &RemotePath) -> Error {
 }
 
 fn broken(operation: &'static str, path: &RemotePath, error: reqwest::Error) -> Error {
+    let server = error.url().map_or_else(|| "the server".to_owned(), server_of);
     let error = error.without_url();
     let (kind, detail) = if is_certificate(&error) {
-        (ErrorKind::Config, "the server's certificate is not valid")
+        (ErrorKind::Config, format!("the certificate of {server} is not valid"))
     } else if error.is_connect() {
-        (ErrorKind::Unreachable, "the server cannot be reached")
+        (ErrorKind::Unreachable, format!("{server} cannot be reached"))
     } else if let Some(ours) = own_cause(&error) {
         return Error::new(ours, operation, path, "the file to send cannot be read")
             .with_source(error);
     } else {
-        (ErrorKind::Unreachable, "the connection broke")
+        (ErrorKind::Unreachable, format!("the connection to {server} broke"))
     };
     Error::new(kind, operation, path, detail).with_source(error)
+}
+
+/// Who was asked: host and port, without account and path.
+fn server_of(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", url.host_str().unwrap_or("the server"))
 }
 
 /// The kind of our own error, if it was the body to be sent that failed.
