@@ -8,6 +8,7 @@
     reason = "clippy spares test functions but not their helpers, which also fail by panicking"
 )]
 
+mod cli;
 mod common;
 mod faults;
 mod golden;

@@ -20,6 +20,8 @@ pub(crate) const PASSWORD: &str = "secret";
 pub(crate) struct Device {
     name: String,
     dir: TempDir,
+    /// What it was made to take part in, kept alive.
+    _remote: Option<Remote>,
 }
 
 impl Device {
@@ -29,13 +31,13 @@ impl Device {
         for folder in ["vault", "home"] {
             fs::create_dir(dir.path().join(folder)).unwrap();
         }
-        Self { name: name.to_owned(), dir }
+        Self { name: name.to_owned(), dir, _remote: None }
     }
 
     /// A device that takes part in a remote.
     #[track_caller]
     pub(crate) fn joined(name: &str, remote: &Remote) -> Self {
-        let device = Self::new(name);
+        let device = Self { _remote: Some(remote.clone()), ..Self::new(name) };
         device.init(remote);
         device
     }

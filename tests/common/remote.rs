@@ -27,13 +27,13 @@ impl Place {
     pub(crate) const RCLONE: Self = Self::Server(Kind::Rclone);
 }
 
-/// A place for a remote, gone when it is dropped.
-#[derive(Debug)]
+/// A place for a remote, gone when nobody uses it any more.
+#[derive(Debug, Clone)]
 pub(crate) struct Remote {
     place: Place,
     url: String,
     dir: PathBuf,
-    keep: Keep,
+    keep: Arc<Keep>,
 }
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Remote {
                 (url.to_string(), server.dir().join("remote"), Keep::Server { server })
             }
         };
-        Some(Self { place, url, dir, keep })
+        Some(Self { place, url, dir, keep: Arc::new(keep) })
     }
 
     /// A folder of this machine.
@@ -80,7 +80,7 @@ impl Remote {
 
     /// Deletes every file in it, through the server: some remember what they served.
     pub(crate) fn empty(&self) {
-        let storage: SharedStorage = match &self.keep {
+        let storage: SharedStorage = match self.keep.as_ref() {
             Keep::Folder { .. } => Arc::new(Local::new(&self.dir)),
             Keep::Server { server } => {
                 let mut config = server.config();

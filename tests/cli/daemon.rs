@@ -1,0 +1,104 @@
+//! The daemon, and who else may use the vault meanwhile.
+
+use std::{
+    io::{BufRead as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::common::{Device, Remote, pair, settle};
+
+/// A daemon that is killed when the test ends, however that ends.
+struct Daemon {
+    child: Child,
+    events: Lines<BufReader<ChildStdout>>,
+}
+
+impl Daemon {
+    fn start(device: &Device) -> Self {
+        let mut child = device.start(&["daemon", "--interval", "1s", "--json"]);
+        let events = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, events }
+    }
+
+    /// Waits for an event that `is_it`; the daemon does a turn a second, so that it comes.
+    #[track_caller]
+    fn wait_for(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
+        for line in self.events.by_ref().take(20) {
+            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            if is_it(&event) {
+                return event;
+            }
+        }
+        panic!("it did not happen within 20 turns");
+    }
+
+    /// Asks it to stop, and says how long that took and how it ended.
+    fn stop(mut self, signal: &str) -> (Duration, Option<i32>) {
+        let asked = Instant::now();
+        Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        let status = self.child.wait().unwrap();
+        (asked.elapsed(), status.code())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn edits_travel_while_it_runs() {
+    let remote = Remote::folder();
+    let (a, b) = pair(&remote);
+    a.write("note.md", "one\n");
+    let mut daemon = Daemon::start(&a);
+    daemon.wait_for(|event| event["event"] == "turn" && event["pushed"] == 1);
+    a.write("more.md", "two\n");
+    daemon.wait_for(|event| event["pushed"] == 1);
+    b.sync();
+    assert_eq!(b.read("more.md"), "two\n");
+    b.edit("note.md", "one", "one more");
+    b.sync();
+    daemon.wait_for(|event| event["pulled"] == 1);
+    assert_eq!(a.read("note.md"), "one more\n");
+
+    let ran = a.run(&["sync"]).exits(7);
+    assert!(ran.stderr.starts_with("error: another larder is using "), "{ran}");
+    assert!(ran.stderr.contains("if it is the daemon, it syncs by itself"), "{ran}");
+    for args in [&["daemon"][..], &["put", "--type", "x", "{}"], &["rm", "note.md"], &["compact"]] {
+        a.run(args).exits(7);
+    }
+    let told = a.run(&["sync", "--json"]).exits(7).json();
+    assert_eq!(told["error"]["kind"], "locked");
+    // Looking is free.
+    assert_eq!(a.run(&["status", "--json"]).exits(0).json()["state"], "syncing");
+    assert_eq!(a.run(&["list", "--json"]).exits(0).rows().len(), 2);
+
+    let (took, code) = daemon.stop("-TERM");
+    assert!(took < Duration::from_secs(5), "it took {took:?}");
+    assert_eq!(code, Some(0));
+    settle(&[&a, &b]);
+}
+
+#[test]
+fn trouble_does_not_end_it() {
+    let remote = Remote::folder();
+    let device = Device::joined("laptop", &remote);
+    device.write("note.md", "one\n");
+    let mut daemon = Daemon::start(&device);
+    daemon.wait_for(|event| event["pushed"] == 1);
+    let away = remote.dir().with_file_name("away");
+    std::fs::rename(remote.dir(), &away).unwrap();
+    let failed = daemon.wait_for(|event| event["event"] == "failed");
+    assert!(failed["message"].as_str().unwrap().contains("is empty or not there"), "{failed}");
+    assert!(failed["retryInMs"].as_u64().unwrap() >= 2000, "{failed}");
+    device.write("more.md", "two\n");
+    std::fs::rename(&away, remote.dir()).unwrap();
+    daemon.wait_for(|event| event["pushed"] == 1);
+    assert_eq!(daemon.stop("-INT").1, Some(0));
+}

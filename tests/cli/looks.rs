@@ -1,0 +1,142 @@
+//! What programs read: the keys of every JSON answer.
+
+use std::{fs, path::Path};
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::common::{Device, Remote, pair, settle};
+
+/// The keys of an object with the kinds of their values, in the order in which they stand.
+fn keys(value: &Value) -> String {
+    let kind = |value: &Value| match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    };
+    let keys = value.as_object().unwrap().iter();
+    keys.map(|(key, value)| format!("{key}: {}", kind(value))).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn turns() {
+    let (device, remote) = (Device::new("laptop"), Remote::folder());
+    let init = device.init(&remote).json();
+    assert_snapshot!(keys(&init), @"commitMode: text, created: bool, device: text, entities: number, remote: text, remoteId: text, requests: number, vault: text");
+    assert_eq!((&init["commitMode"], &init["device"]), (&json!("if-match"), &json!("laptop")));
+    assert_eq!((&init["created"], &init["entities"]), (&json!(true), &json!(0)));
+    device.write("note.md", "text\n");
+    assert_snapshot!(keys(&device.sync().json()), @"bytesDown: number, bytesUp: number, conflicts: number, conflictsWaiting: number, deleted: number, durationMs: number, generation: number, merged: number, notes: list, pulled: number, pushed: number, raced: number, renamed: number, requests: number, skipped: number");
+    let status = device.run(&["status", "--json"]).exits(0).json();
+    assert_snapshot!(keys(&status), @"conflicts: number, device: text, deviceId: text, generation: number, lastSyncAt: text, pendingChanges: number, remote: text, state: text, vault: text");
+    assert_eq!((&status["state"], &status["generation"]), (&json!("synced"), &json!(1)));
+    device.edit("note.md", "text", "more");
+    let status = device.run(&["status", "--json"]).json();
+    assert_eq!((&status["state"], &status["pendingChanges"]), (&json!("pending"), &json!(1)));
+    let compact = device.run(&["compact", "--json"]).exits(0).json();
+    assert_snapshot!(keys(&compact), @"bytesAfter: number, bytesBefore: number, bytesDown: number, bytesUp: number, deltasFolded: number, durationMs: number, filesDeleted: number, generation: number, packsKept: number, packsWritten: number, requests: number, tombstonesDropped: number");
+    assert_eq!((&compact["deltasFolded"], &compact["packsWritten"]), (&json!(2), &json!(1)));
+    let check = device.run(&["check", "--read-data", "--json"]).exits(0).json();
+    assert_snapshot!(keys(&check), @"bytesRead: number, filesRead: number, findings: list, ok: bool");
+    let remote = device.run(&["remote", "show", "--json"]).exits(0).json();
+    assert_snapshot!(keys(&remote), @"bytes: number, commitMode: text, deltas: number, devices: list, generation: number, lastSyncTimestamp: text, packs: number, remote: text, remoteId: text, retired: number");
+    assert_eq!(remote["devices"][0]["name"], "laptop");
+    let probe = device.run(&["remote", "probe", "--json"]).exits(0).json();
+    assert!(probe["renameOk"] == true && probe["ifMatchOk"] == true, "{probe}");
+}
+
+#[test]
+fn records() {
+    let (a, b) = pair(&Remote::folder());
+    a.write("note.md", "---\nid: my-note\ntype: memo\nx: 1\n---\ntext\n");
+    settle(&[&a, &b]);
+    let row = b.run(&["list", "--json"]).exits(0).json();
+    assert_snapshot!(keys(&row), @"id: text, isDeleted: bool, lastModifiedAt: text, lastModifiedBy: text, path: text, type: text, version: number");
+    assert_eq!((&row["id"], &row["type"]), (&json!("my-note"), &json!("memo")));
+    assert_eq!((&row["path"], &row["version"]), (&json!("note.md"), &json!(1)));
+    assert_eq!(b.run(&["list", "--type", "task", "--json"]).exits(0).stdout, "");
+
+    let shown = b.run(&["show", "note.md", "--json"]).exits(0).json();
+    assert_eq!(shown, b.run(&["show", "my-note", "--json"]).json());
+    assert_snapshot!(keys(&shown), @"conflicts: list, fields: object, id: text, isDeleted: bool, lastModifiedAt: text, lastModifiedBy: text, path: text, type: text, version: number");
+    assert_snapshot!(keys(&shown["fields"]), @"body: object, id: object, path: object, type: object, x: object");
+    assert_eq!(shown["fields"]["x"]["value"], 1);
+
+    b.edit("note.md", "text", "more text");
+    b.run(&["rm", "note.md", "--json"]).exits(0);
+    assert_eq!(b.names(), ["note.md"], "a file that changed unseen is not removed");
+    let _ = fs::remove_file(b.root().join("note.md"));
+    settle(&[&b, &a]);
+    let gone = a.run(&["list", "--deleted", "--json"]).json();
+    assert_eq!(gone["isDeleted"], true);
+    let log = a.run(&["log", "note.md", "--json"]).exits(0).rows();
+    assert_snapshot!(keys(&log[0]), @"at: text, by: text, fields: list, id: text, isCurrent: bool, isDeleted: bool, path: text, version: number");
+    assert_eq!((&log[0]["isCurrent"], &log[0]["isDeleted"]), (&json!(true), &json!(true)));
+    assert_eq!(a.run(&["log", "--json"]).exits(0).rows().len(), 1);
+}
+
+/// Records need no files, and files need no editor.
+#[test]
+fn records_by_command() {
+    let (a, b) = pair(&Remote::folder());
+    let put = a.run(&["put", "--type", "task", "--id", "t1", r#"{"title":"Buy milk","n":[1,2]}"#]);
+    let put = put.exits(0);
+    assert!(put.stdout.starts_with("t1\nid        t1\ntype      task\nversion   1\n"), "{put}");
+    let text = "{\"path\":\"tasks/t2.md\",\"title\":\"Bread\",\"body\":\"Two.\\n\"}";
+    a.run_with(&["put", "--type", "task", "--id", "t2", "-"], text).exits(0);
+    assert_eq!(a.names(), ["tasks/t2.md"]);
+    settle(&[&a, &b]);
+    let text = b.read("tasks/t2.md");
+    assert!(text.contains("title: Bread\n") && text.ends_with("---\nTwo.\n"), "{text}");
+    assert_eq!(b.run(&["list", "--type", "task", "--json"]).rows().len(), 2);
+    b.run(&["put", "--type", "task", "--id", "t1", r#"{"title":"Buy oat milk"}"#]).exits(0);
+    a.run(&["put", "--type", "task", "--id", "t1", r#"{"due":"2026-12-01"}"#]).exits(0);
+    a.run(&["put", "--type", "task", "--id", "t2", r#"{"title":"Rye bread"}"#]).exits(0);
+    assert_eq!(a.read("tasks/t2.md"), text.replace("Bread", "Rye bread"));
+    settle(&[&a, &b]);
+    let shown = a.run(&["show", "t1", "--json"]).json();
+    let value = |field: &str| shown["fields"][field]["value"].clone();
+    assert_eq!((value("title"), value("due")), (json!("Buy oat milk"), json!("2026-12-01")));
+    assert_eq!((value("n"), &shown["path"]), (json!([1, 2]), &Value::Null));
+    a.run(&["rm", "t2"]).exits(0);
+    assert_eq!(a.names(), [""; 0]);
+    settle(&[&a, &b]);
+    b.run(&["restore", "t2"]).exits(0);
+    settle(&[&b, &a]);
+    assert_eq!(a.read("tasks/t2.md"), text.replace("Bread", "Rye bread"));
+}
+
+#[test]
+fn quiet_and_verbose() {
+    let device = Device::joined("laptop", &Remote::folder());
+    device.write("note.md", "text\n");
+    fs::write(device.root().join("photo.jpg"), [0, 159, 146, 150]).unwrap();
+    let ran = device.run(&["sync", "-v"]).exits(0);
+    assert!(ran.stdout.contains("  send note.md\n"), "{ran}");
+    assert!(ran.stdout.contains("photo.jpg: it is not text\n"), "{ran}");
+    device.edit("note.md", "text", "more");
+    assert_eq!(device.run(&["sync", "-q"]).exits(0).said(), "");
+    let ran = device.run(&["sync"]).exits(0);
+    assert!(ran.stdout.contains("1 file is left alone: larder sync -v says which"), "{ran}");
+    assert!(!ran.stdout.contains('\x1b'), "no colours on a pipe: {ran}");
+    assert_eq!(device.run(&["sync", "--json"]).number("skipped"), 1);
+}
+
+/// A demo leaves two devices that are in step.
+#[test]
+fn a_demo() {
+    let device = Device::new("laptop");
+    let ran = device.run(&["demo", "shown"]).exits(0);
+    assert!(ran.stdout.contains("What the journal says"), "{ran}");
+    assert!(!ran.stdout.contains("they differ"), "{ran}");
+    let files = |name: &str| {
+        let mut files = crate::common::tree(&Path::new(&device.root()).join("shown").join(name));
+        files.retain(|path, _| !path.starts_with(".larder/"));
+        files
+    };
+    assert_eq!(files("laptop"), files("phone"));
+    assert_eq!(files("laptop").len(), 4);
+}

@@ -1,0 +1,8 @@
+//! The contract of the command line: codes, messages, JSON.
+
+mod conflicts;
+mod daemon;
+mod limits;
+mod looks;
+mod secrets;
+mod usage;

@@ -1,0 +1,159 @@
+//! Commands that cannot work, and what they say.
+
+use std::fs;
+
+use insta::assert_snapshot;
+
+use crate::common::{Device, Ran, Remote};
+
+/// What a failed command said, with folders named by what they are.
+#[track_caller]
+fn failed(device: &Device, args: &[&str], code: i32) -> String {
+    told(device, &device.run(args).exits(code))
+}
+
+fn told(device: &Device, ran: &Ran) -> String {
+    assert_eq!(ran.stdout, "", "{ran}");
+    let root = device.root();
+    ran.stderr
+        .replace(root.to_str().unwrap(), "VAULT")
+        .replace(root.parent().unwrap().to_str().unwrap(), "ABOVE")
+}
+
+#[test]
+fn a_folder_that_is_no_vault() {
+    let device = Device::new("laptop");
+    assert_snapshot!(failed(&device, &["sync"], 2), @"error: VAULT lies in no vault; go into one, name it with --vault, or make one with `larder sync DIR --remote URL`");
+    assert_snapshot!(failed(&device, &["status", "--vault", "."], 2), @"error: VAULT/. is not a vault; make it one with `larder sync VAULT/. --remote URL`");
+    assert_snapshot!(failed(&device, &["sync", "nowhere", "--remote", "../r"], 2), @"error: VAULT/nowhere is not a folder; make it first, or check the spelling");
+    let ran = device.run(&["init"]).exits(2);
+    assert!(ran.stderr.contains("--remote <URL>"), "{ran}");
+    assert_eq!(device.names(), [""; 0]);
+    assert!(!device.root().join(".larder").exists());
+}
+
+#[test]
+fn addresses_that_cannot_be_used() {
+    let device = Device::new("laptop");
+    let init = |url| failed(&device, &["init", "--remote", url], 2);
+    assert_snapshot!(init("ftp://example.org/x"), @"error: ftp: is no kind of remote that larder knows; use a folder, webdav://, webdavs://, http:// or https://");
+    assert_snapshot!(init("dropbox:/notes"), @"error: dropbox: is not supported yet; use a folder or webdavs://");
+    assert_snapshot!(init(""), @"error: the remote's address is empty");
+    assert_snapshot!(init("https://exa mple.org/"), @r#"error: the address ending in "https://exa mple.org/" cannot be used: invalid international domain name"#);
+    assert_snapshot!(init("inside"), @"error: the remote VAULT/inside and the vault VAULT lie in each other; choose a folder apart from it");
+    assert_snapshot!(init(".."), @"error: the remote VAULT/.. and the vault VAULT lie in each other; choose a folder apart from it");
+}
+
+#[test]
+fn a_folder_with_something_else_in_it_is_no_remote() {
+    let (device, remote) = (Device::new("laptop"), Remote::folder());
+    fs::create_dir(remote.dir()).unwrap();
+    fs::write(remote.dir().join("photo.jpg"), "x").unwrap();
+    assert_snapshot!(failed(&device, &["init", "--remote", remote.url()], 1), @"
+    error: the folder is not empty and holds no larder remote (it has photo.jpg)
+      give an empty folder, or a new name in it: a folder that is not there is made
+    ");
+    assert_eq!(crate::common::tree(remote.dir()).len(), 1);
+}
+
+/// A folder on a disk that is not there is not made again, which would hide the real one.
+#[test]
+fn a_remote_that_vanished_is_not_made_again() {
+    let remote = Remote::folder();
+    let device = Device::joined("laptop", &remote);
+    device.write("note.md", "text\n");
+    device.sync();
+    fs::rename(remote.dir(), remote.dir().with_file_name("away")).unwrap();
+    let ran = device.run(&["sync"]).exits(5);
+    assert!(ran.stderr.contains("the remote folder is empty or not there"), "{ran}");
+    assert!(ran.stderr.contains("larder sync --recreate-remote"), "{ran}");
+    assert!(!remote.dir().exists());
+    let moved = remote.dir().with_file_name("away");
+    device.run(&["remote", "set", moved.to_str().unwrap()]).exits(0);
+    assert_eq!(device.sync().number("requests"), 1);
+}
+
+#[test]
+fn a_vault_in_a_vault_and_a_second_remote() {
+    let (remote, other) = (Remote::folder(), Remote::folder());
+    let device = Device::joined("laptop", &remote);
+    fs::create_dir(device.root().join("sub")).unwrap();
+    assert_snapshot!(failed(&device, &["init", "sub", "--remote", other.url()], 2), @"error: VAULT/sub lies inside the vault VAULT; a vault cannot hold another");
+    let ran = device.run(&["sync", "--remote", other.url()]).exits(2);
+    assert!(ran.stderr.contains("this vault is connected to "), "{ran}");
+    assert!(ran.stderr.contains("larder remote set"), "{ran}");
+    device.run(&["sync", "--remote", remote.url()]).exits(0);
+}
+
+#[test]
+fn one_command_is_all_the_set_up() {
+    let (device, remote) = (Device::new("laptop"), Remote::folder());
+    device.write("note.md", "text\n");
+    let ran = device.run(&["sync", "--remote", remote.url()]).exits(0);
+    assert!(ran.stdout.starts_with("Made a new remote at "), "{ran}");
+    assert!(ran.stdout.contains("\n1 sent; 1 record in step. (3 requests, "), "{ran}");
+    let other = Device::new("phone");
+    let ran = other.run(&["sync", "--remote", remote.url()]).exits(0);
+    assert!(ran.stdout.starts_with("Joined the remote at "), "{ran}");
+    assert_eq!(other.files(), device.files());
+    // From below the vault's folder it is found, as git finds its own.
+    other.write("sub/two.md", "two\n");
+    let mut below = other.command(&["sync"]);
+    assert!(below.current_dir(other.root().join("sub")).status().unwrap().success());
+    assert_eq!(device.sync().number("pulled"), 1);
+}
+
+#[test]
+fn names_that_mean_nothing() {
+    let device = Device::joined("laptop", &Remote::folder());
+    let failed = |args: &[&str], code| failed(&device, args, code);
+    assert_snapshot!(failed(&["show", "gone.md"], 1), @r#"error: there is no record "gone.md" in this vault"#);
+    assert_snapshot!(failed(&["rm", "../x"], 1), @r#"error: there is no record "../x" in this vault"#);
+    assert_snapshot!(failed(&["conflicts", "show", "zz"], 2), @r#"error: there is no conflict "zz"; see `larder conflicts`"#);
+    assert_snapshot!(failed(&["restore", "x", "--at", "soon"], 2), @r#"error: "soon" is neither a version nor a time like 2026-11-20T10:30:00Z"#);
+    assert_snapshot!(failed(&["put", "--type", "task", "[1]"], 2), @r#"error: the fields must be one JSON object, like {"title": "Buy milk"}"#);
+    let ran = device.run(&["show", "gone.md", "--json"]).exits(1).json();
+    assert_snapshot!(ran, @r#"{"error":{"code":1,"hint":null,"kind":"failed","message":"there is no record \"gone.md\" in this vault"}}"#);
+    device.run(&["frobnicate"]).exits(2);
+    device.run(&["daemon", "--interval", "0s"]).exits(2);
+}
+
+/// Rules that cannot be read change nothing, and the user is told where they are wrong.
+#[test]
+fn broken_rules() {
+    let device = Device::joined("laptop", &Remote::folder());
+    device.write("larder.toml", "[[type]]\nname = \"task\"\nfiles = [\"*.md\"]\n");
+    device.write("a.md", "text\n");
+    device.sync();
+    for (text, why) in [
+        ("[[type]\n", "TOML parse error at line 1"),
+        ("[[type]]\nname = \"a b\"\n", "the type name \"a b\" is not"),
+        ("[[type]]\nname = \"task\"\ncolour = 1\n", "unknown field `colour`"),
+        ("[[type]]\nname = \"task\"\n[type.fields]\nx = \"best\"\n", "unknown variant `best`"),
+        ("[[type]]\nname = \"task\"\nfiles = [\"a[\"]\n", "type \"task\": error parsing glob"),
+    ] {
+        device.write("larder.toml", text);
+        let ran = device.run(&["sync"]).exits(0);
+        assert!(ran.said().contains(why), "{ran}");
+        assert!(ran.said().contains("the rules before stay in force"), "{ran}");
+        assert_eq!(device.run(&["list", "--type", "task"]).stdout, "task       v1    a.md\n");
+    }
+}
+
+#[test]
+fn help_completions_and_the_manual() {
+    let device = Device::new("laptop");
+    let help = device.run(&["--help"]).exits(0).stdout;
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = device.run(&["completions", shell]).exits(0).stdout;
+        assert!(script.contains("larder") && script.contains("conflicts"), "{shell}");
+    }
+    let manual = device.run(&["man"]).exits(0).stdout;
+    assert!(manual.contains(".TH larder 1"), "{manual}");
+    for command in ["init", "sync", "status", "list", "show", "put", "rm", "restore", "conflicts"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
+        assert!(manual.contains(command));
+        device.run(&[command, "--help"]).exits(0);
+    }
+    assert!(device.run(&["--version"]).exits(0).stdout.starts_with("larder 0."));
+}
