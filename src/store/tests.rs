@@ -120,6 +120,7 @@ fn a_record_is_read_as_it_was_written() {
                     state: new.clone(),
                     agreed: agreed.clone(),
                     file: Some(path("a.md")),
+                    file_sha256: Some(row("a.md", "e").known.sha256),
                     shown: shown.clone(),
                     kept,
                 };
