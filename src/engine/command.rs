@@ -259,9 +259,18 @@ impl Engine {
         self.edit(&stored.entity, LocalEdit::Made(undo))
     }
 
-    /// Makes one edit, by the same plan that a turn makes, without news.
+    /// Makes one edit, by the same plan that a turn makes, without news. What the owner of the
+    /// record's file did to it before comes first: whoever gives a command has seen that.
     pub(super) fn edit(&mut self, id: &EntityId, edit: LocalEdit) -> Result<()> {
         self.recover_files()?;
+        if let Some(by_hand) = self.local_edit_of(id)? {
+            self.carry_in(id, by_hand)?;
+        }
+        let edits = BTreeMap::from([(id.clone(), edit)]);
+        self.carry_in(id, LocalEdits { edits, ..Default::default() })
+    }
+
+    fn carry_in(&mut self, id: &EntityId, local: LocalEdits) -> Result<()> {
         let replica = self.replica()?;
         let mut records = self.store.records(&BTreeSet::from([id.clone()]))?;
         for path in records.values().filter_map(|record| record.file.clone()).collect::<Vec<_>>() {
@@ -271,7 +280,7 @@ impl Engine {
         let observed = Observed {
             head: nothing(&replica.device)?,
             records,
-            local: LocalEdits { edits: BTreeMap::from([(id.clone(), edit)]), ..Default::default() },
+            local,
             news: News { entities: Vec::new(), knows: known, complete: false },
             known_files: 0,
             replica,

@@ -97,6 +97,23 @@ impl Engine {
         }
         Ok(())
     }
+
+    /// What the owner of a record's file did to it since it was last read, if anything.
+    pub(super) fn local_edit_of(&mut self, id: &EntityId) -> Result<Option<LocalEdits>> {
+        let file = self.store.record(id)?.and_then(|record| record.file);
+        let (Some(vault), Some(path)) = (&self.vault, file) else { return Ok(None) };
+        // One that is gone or cannot be read is left to the next turn.
+        let Ok(Some(file)) = vault.read(&path) else { return Ok(None) };
+        let known = self.store.files()?.remove(&path);
+        if known.is_none_or(|(owner, known)| owner != *id || known.sha256 == file.sha256) {
+            return Ok(None);
+        }
+        let (news, mut report) = (BTreeMap::new(), Report::default());
+        let (books, out) = (BTreeMap::from([(path, id.clone())]), LocalEdits::default());
+        let mut clerk = Clerk { engine: self, news: &news, books, out, report: &mut report };
+        clerk.enter(Scan { changed: vec![file], ..Scan::default() })?;
+        Ok(Some(clerk.out))
+    }
 }
 
 fn touched_rows(scan: &Scan, books: &BTreeMap<VaultPath, (EntityId, KnownFile)>) -> Vec<FileRow> {
