@@ -141,21 +141,22 @@ impl<'a> Hand<'a> {
         let (removals, writes): (Vec<_>, Vec<_>) =
             files.iter().partition(|action| matches!(action, FileAction::Remove { .. }));
         for (done, action) in (1..).zip(removals.into_iter().chain(writes)) {
-            let is_done = match action {
-                FileAction::Remove { path, .. } => self.remove(path)?,
+            let (path, outcome) = match action {
+                FileAction::Remove { path, .. } => (path, self.remove(path)),
                 FileAction::Write { id, from, to, text } => {
-                    self.write(id, from.as_ref(), to, text)?
+                    (to, self.write(id, from.as_ref(), to, text))
                 }
             };
-            if is_done {
-                self.settled.push(owner(action).clone());
-            } else {
-                let path = match action {
-                    FileAction::Remove { path, .. } => path,
-                    FileAction::Write { to, .. } => to,
-                };
-                let text = "changed while larder worked, or its place is taken; it waits for the next turn";
-                report.note(NoteKind::Waiting, path, text);
+            match outcome {
+                Ok(true) => self.settled.push(owner(action).clone()),
+                Ok(false) => {
+                    let text = "changed while larder worked, or its place is taken; it waits for the next turn";
+                    report.note(NoteKind::Waiting, path, text);
+                }
+                Err(EngineError::Vault(why)) if why.is_about_one_file() => {
+                    report.note(NoteKind::Waiting, path, format!("waits: {why}"));
+                }
+                Err(error) => return Err(error),
             }
             if done % 64 == 0 || done == of {
                 progress.step(Stage::Write, done, of);

@@ -84,6 +84,11 @@ impl VaultError {
         }
     }
 
+    /// Tells whether other files of the vault can be written all the same.
+    pub fn is_about_one_file(&self) -> bool {
+        matches!(self, Self::Symlink { .. } | Self::NameTaken { .. } | Self::Permission { .. })
+    }
+
     /// Tells whether the same call may succeed later without anybody doing anything.
     pub fn is_temporary(&self) -> bool {
         match self {
