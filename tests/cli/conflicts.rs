@@ -56,17 +56,21 @@ fn what_is_told_of_a_conflict() {
     assert!(list.contains("  note.md: body  waits for you\n"), "{list}");
     assert!(list.contains("  note.md: title  decided by rule newest\n"), "{list}");
     let shown = a.run(&["conflicts", "show", told["id"].as_str().unwrap()]).exits(0).stdout;
-    let shown: Vec<&str> = shown.lines().map(|line| line.split(" at 2").next().unwrap()).collect();
-    let shown = shown.join("\n").replace(told["id"].as_str().unwrap(), "ID");
-    assert_snapshot!(shown, @"
-    note.md: title
-    These edits did not know of each other, and only one can be shown:
-      phone
+    // Which value stands first is drawn with the devices' ids.
+    let mut lines: Vec<&str> =
+        shown.lines().map(|line| line.split(" at 2").next().unwrap()).collect();
+    assert!(lines.windows(2).any(|two| two == ["  laptop (this device)", "    Bread"]), "{shown}");
+    assert!(lines.windows(2).any(|two| two == ["  phone", "    Eggs"]), "{shown}");
+    lines.sort_unstable();
+    assert_snapshot!(lines.join("\n").replace(told["id"].as_str().unwrap(), "ID"), @"
+        Bread
         Eggs
       laptop (this device)
-        Bread
-    The rule newest decided. To decide otherwise:
       larder conflicts resolve ID --keep local|remote|merged|both
+      phone
+    The rule newest decided. To decide otherwise:
+    These edits did not know of each other, and only one can be shown:
+    note.md: title
     ");
 }
 

@@ -142,17 +142,33 @@ fn paths_that_lead_out_of_the_vault() {
     }
 }
 
+/// What stands in the way of one file stops no other, and gives way when it is taken away.
 #[test]
-fn a_symlink_in_the_way() {
-    let line = record(&json!({"body": "x\n", "path": "link/evil.md"}), STAMP);
-    let remote = with_record(&line);
-    let device = Device::new("reader");
-    std::os::unix::fs::symlink(device.home(), device.root().join("link")).unwrap();
-    device.init(&remote);
-    let ran = device.run(&["sync"]);
-    assert!(ran.said().contains("link"), "{ran}");
-    assert_eq!(device.read("fine.md"), "all is well\n", "{ran}");
-    assert!(!device.home().join("evil.md").exists());
+fn places_that_are_taken() {
+    let remote = with_record(&record(&json!({"body": "x\n", "path": "taken/new.md"}), STAMP));
+    let obstacles: [fn(&Device); 4] = [
+        |device| std::os::unix::fs::symlink(device.home(), device.root().join("taken")).unwrap(),
+        |device| device.write("taken", "a file\n"),
+        |device| fs::create_dir_all(device.root().join("taken/new.md")).unwrap(),
+        |device| {
+            fs::create_dir(device.root().join("taken")).unwrap();
+            std::os::unix::fs::symlink("/etc/hostname", device.root().join("taken/new.md"))
+                .unwrap();
+        },
+    ];
+    for (number, obstacle) in obstacles.iter().enumerate() {
+        let device = Device::joined("reader", &remote);
+        obstacle(&device);
+        let before = fs::read_dir(device.home()).unwrap().count();
+        let ran = device.run(&["sync"]).exits(0);
+        assert!(ran.stdout.contains("taken/new.md: "), "{number}: {ran}");
+        assert_eq!(device.read("fine.md"), "all is well\n", "{number}: {ran}");
+        assert_eq!(fs::read_dir(device.home()).unwrap().count(), before, "{number}: {ran}");
+        device.rename("taken", "../home/away");
+        device.run(&["sync"]).exits(0);
+        assert_eq!(device.read("taken/new.md"), "x\n", "{number}");
+        device.run(&["check"]).exits(0);
+    }
 }
 
 /// The damaged folders that are kept as fixtures, as a user meets them.

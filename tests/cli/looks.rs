@@ -66,16 +66,18 @@ fn records() {
     assert_eq!(shown["fields"]["x"]["value"], 1);
 
     b.edit("note.md", "text", "more text");
-    b.run(&["rm", "note.md", "--json"]).exits(0);
-    assert_eq!(b.names(), ["note.md"], "a file that changed unseen is not removed");
-    let _ = fs::remove_file(b.root().join("note.md"));
+    let gone = b.run(&["rm", "note.md", "--json"]).exits(0).json();
+    assert_eq!((&gone["isDeleted"], &gone["version"]), (&json!(true), &json!(3)), "edit, deletion");
+    assert_eq!(b.names(), [""; 0]);
     settle(&[&b, &a]);
-    let gone = a.run(&["list", "--deleted", "--json"]).json();
-    assert_eq!(gone["isDeleted"], true);
+    assert_eq!(a.run(&["list", "--deleted", "--json"]).json()["isDeleted"], true);
+    a.run(&["restore", "note.md"]).exits(0);
+    assert!(a.read("note.md").ends_with("more text\n"), "what was edited before is not lost");
+    a.run(&["rm", "note.md"]).exits(0);
     let log = a.run(&["log", "note.md", "--json"]).exits(0).rows();
     assert_snapshot!(keys(&log[0]), @"at: text, by: text, fields: list, id: text, isCurrent: bool, isDeleted: bool, path: text, version: number");
     assert_eq!((&log[0]["isCurrent"], &log[0]["isDeleted"]), (&json!(true), &json!(true)));
-    assert_eq!(a.run(&["log", "--json"]).exits(0).rows().len(), 1);
+    assert_eq!(a.run(&["log", "--json"]).exits(0).rows().len(), 3);
 }
 
 /// Records need no files, and files need no editor.
