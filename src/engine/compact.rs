@@ -115,6 +115,7 @@ impl Engine {
         }
         let kept = self.adopt(remote, &survey).await?;
         let parcels = if folds {
+            self.note_attempt()?;
             pack_all(&self.outgoing(&self.store.all_ids()?)?, manifest.generation)?
         } else {
             Vec::new()
@@ -142,6 +143,8 @@ impl Engine {
         if !packs.is_empty() {
             retire(&mut next, self.server_now(head.server_time), true);
             next.packs = packs.into_iter().map(|pack| spans(pack, &head.manifest)).collect();
+            // The packs hold everything that this replica does, what was just adopted included.
+            next.knows.join(&self.replica()?.knows);
         }
         // What was sent for a commit that has not been made by now has to be sent again under a new
         // name: from the next compaction on the old one may go.
@@ -158,6 +161,13 @@ impl Engine {
                 Ok(Outcome::Done)
             }
         }
+    }
+
+    /// Notes that every edit of this replica may be on the remote from now on.
+    fn note_attempt(&mut self) -> Result<()> {
+        let mut replica = self.replica()?;
+        replica.attempted = replica.counter;
+        Ok(self.store.set_replica(&replica)?)
     }
 
     /// Takes values out of files that a cut turn left behind and whose maker may never come back.
