@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder::{
     merge::{conflicts, is_deleted, view},
     model::{
-        DeleteRule, DeviceId, Dot, Entity, EntityId, Rules, Stamp, VersionVector, entity::DELETED,
+        DeleteRule, DeviceId, Dot, Entity, EntityId, Rules, Stamp, VersionVector,
+        entity::{BODY, DELETED},
     },
 };
 use serde_json::Value;
@@ -48,6 +49,8 @@ pub(crate) struct Log {
     pub(crate) edits: Vec<Edit>,
     /// Set when a replica came back from an older copy: from then on one dot may name two edits.
     pub(crate) dots_are_doubtful: bool,
+    /// Words that a merge of two texts put into one text twice: two people may each take out one.
+    pub(crate) doubled: BTreeSet<Word>,
     /// Words that stand in a file of somebody's vault because they were typed there.
     pub(crate) typed: BTreeSet<Word>,
     /// Words that somebody removed from a file they saw.
@@ -72,6 +75,7 @@ impl Log {
             if old.clock.get(device).is_some_and(|old| old.counter >= last.counter) {
                 continue;
             }
+            self.doubled.extend(doubled(state));
             let dot = Dot::new(device.clone(), last.counter);
             let seen = if is_merge { state.seen() } else { old.seen() };
             for field in old.fields.keys().chain(state.fields.keys()).collect::<BTreeSet<_>>() {
@@ -145,7 +149,8 @@ impl Log {
         for edit in self.edits.iter().filter(|edit| !edit.excused) {
             let there = states.get(&edit.entity).map(|state| words_of(state, &edit.field));
             let there = there.unwrap_or_default();
-            for word in edit.adds.iter().filter(|word| !there.contains(*word)) {
+            let is_gone = |word: &&Word| !there.contains(*word) && !self.doubled.contains(*word);
+            for word in edit.adds.iter().filter(is_gone) {
                 let is_taken = |other: &&Edit| {
                     other.entity == edit.entity
                         && other.field == edit.field
@@ -262,6 +267,14 @@ pub(crate) fn words_of(state: &Entity, field: &str) -> BTreeSet<Word> {
         }
     }
     words
+}
+
+/// The words that stand more than once in the text that is shown.
+fn doubled(state: &Entity) -> Vec<Word> {
+    let shown = view(state, &Rules::default());
+    let text = shown.fields.get(BODY).and_then(|body| body.value.as_str()).unwrap_or_default();
+    let times = |word: &Word| text.split_whitespace().filter(|part| part == word).count();
+    words_in(text).into_iter().filter(|word| times(word) > 1).collect()
 }
 
 /// The words in a text.

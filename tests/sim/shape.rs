@@ -62,6 +62,8 @@ impl Shape {
             // With lies about conditions, meta.json itself could be torn: no commit mode bears that.
             torn: if manners.ignores_conditions { 0.0 } else { often(random) },
         };
+        // A commit that a lying server lost is made again by its author, if that one lives.
+        let copies = copies && !manners.ignores_conditions;
         Self {
             replicas,
             steps: random.usize(10..70),
