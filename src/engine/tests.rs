@@ -1,5 +1,7 @@
 //! Two devices and a remote in memory.
 
+mod meanwhile;
+
 use std::{fs, path::Path, sync::Arc};
 
 use larder_providers::{Memory, SharedStorage, Traffic};

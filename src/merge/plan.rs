@@ -6,7 +6,7 @@ use super::{
     conflict::conflicts,
     join::join,
     place::{Wish, place},
-    resolve::resolve,
+    resolve::{Resolved, resolve, resolve_joined},
     snapshot::{LocalEdit, Pen, Snapshot},
     view::view,
 };
@@ -158,24 +158,29 @@ impl<'a> Planner<'a> {
             LocalEdit::Made(_) | LocalEdit::Deleted => sides.state.clone(),
             LocalEdit::Found(values) => return self.add_found(sides, values),
         };
-        // Whatever its maker had seen, an edit comes after the device's own edits before it.
-        let own = || Some(sides.state.as_ref()?.part_of(&self.pen.device));
-        let mut edited = seen.clone().or_else(own).unwrap_or_else(|| Entity::new(sides.id.clone()));
+        let mut edited = seen.clone().unwrap_or_else(|| Entity::new(sides.id.clone()));
         let changes = self.changes_of(sides, edit, &edited);
         if changes.is_empty() {
+            if matches!(edit, LocalEdit::Changed { seen: false, .. }) {
+                sides.shown = Some(edited);
+            }
             return;
         }
         let (dot, at) = self.pen.next(self.snapshot.now);
-        edited.edit(&dot, at, changes);
+        edited.edit(&dot, at, changes.clone());
         if matches!(edit, LocalEdit::Changed { .. }) {
             sides.shown = Some(edited.clone());
-        } else if sides.file.is_some() && sides.shown.is_none() {
-            sides.shown.clone_from(&sides.state);
         }
         sides.unsettle();
         sides.edited = true;
         sides.state = Some(match sides.state.take() {
-            Some(state) => self.bring_together(seen.as_ref(), &edited, &state),
+            Some(state) => {
+                let mut joined = state.clone();
+                joined.edit_seeing(seen.as_ref(), &dot, at, changes);
+                let rules = self.snapshot.rules;
+                let resolved = resolve_joined(seen.as_ref(), &edited, &state, joined, rules);
+                self.finish_merge(&edited, resolved)
+            }
             None => edited,
         });
     }
@@ -190,7 +195,8 @@ impl<'a> Planner<'a> {
         let mut state = sides.state.take().unwrap_or_else(|| Entity::new(sides.id.clone()));
         for (field, content) in values {
             let (dot, at) = self.pen.next(self.snapshot.now);
-            state.add(&dot, at, field.clone(), content.clone());
+            let change = Changes::from([(field.clone(), Change::set(content.clone()))]);
+            state.edit_seeing(None, &dot, at, change);
         }
         sides.state = Some(state);
     }
@@ -246,7 +252,11 @@ impl<'a> Planner<'a> {
 
     /// Joins two sides and makes the edit that finishes the merge, if one is needed.
     fn bring_together(&mut self, base: Option<&Entity>, a: &Entity, b: &Entity) -> Entity {
-        let resolved = resolve(base, a, b, self.snapshot.rules);
+        self.finish_merge(a, resolve(base, a, b, self.snapshot.rules))
+    }
+
+    /// Makes the edit that finishes a merge, if one is needed, in the style of one side's file.
+    fn finish_merge(&mut self, a: &Entity, resolved: Resolved) -> Entity {
         let mut joined = resolved.joined;
         if resolved.changes.is_empty() {
             return joined;
@@ -286,6 +296,9 @@ impl<'a> Planner<'a> {
         let rules = self.snapshot.rules;
         let flags = sides.flags();
         let Some(state) = sides.state else { return };
+        // Until its file is written, the file shows what the record was.
+        let before = record.map(|record| &record.state).filter(|before| **before != state);
+        let shown = sides.shown.or_else(|| before.filter(|_| sides.file.is_some()).cloned());
         let new_view = view(&state, rules);
         let is_covered = self.snapshot.remote.knows.includes(&state.seen());
         let syncs = rules.syncs(&new_view.type_name);
@@ -309,7 +322,7 @@ impl<'a> Planner<'a> {
         let replaced = old.filter(|_| old_view.as_ref() != Some(&new_view)).cloned();
         self.plan.updates.push(Update {
             agreed,
-            shown: sides.shown,
+            shown,
             replaced,
             settled: before.iter().filter(is_gone).map(|c| c.id.clone()).collect(),
             conflicts: standing,

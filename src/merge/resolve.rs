@@ -30,7 +30,17 @@ pub struct Resolved {
 /// to the view. Without a base the merges fall back to their symmetric two-way form.
 #[must_use]
 pub fn resolve(base: Option<&Entity>, local: &Entity, remote: &Entity, rules: &Rules) -> Resolved {
-    let joined = join(local, remote);
+    resolve_joined(base, local, remote, join(local, remote), rules)
+}
+
+/// [`resolve`] where both sides are joined already.
+pub(super) fn resolve_joined(
+    base: Option<&Entity>,
+    local: &Entity,
+    remote: &Entity,
+    joined: Entity,
+    rules: &Rules,
+) -> Resolved {
     if joined == *local || joined == *remote {
         return Resolved { joined, changes: Changes::new() };
     }

@@ -129,25 +129,25 @@ impl Entity {
         self.clock.insert(dot.device.clone(), last);
     }
 
-    /// Adds a value beside those that are there, by an edit that had seen none of them.
-    pub fn add(&mut self, dot: &Dot, at: Stamp, field: String, content: Content) {
-        let mut siblings = self.fields.remove(&field).unwrap_or_default();
-        self.edit(dot, at, Changes::from([(field.clone(), Change::set(content))]));
-        let added = self.fields.entry(field).or_default();
-        added.append(&mut siblings);
-        added.sort_by(|a, b| a.dot.cmp(&b.dot));
-    }
-
-    /// What one device alone made of the record, as far as it still stands.
-    #[must_use]
-    pub fn part_of(&self, device: &DeviceId) -> Self {
-        let mut part = self.clone();
-        part.clock.retain(|other, _| other == device);
-        for siblings in part.fields.values_mut() {
-            siblings.retain(|sibling| sibling.dot.device == *device);
+    /// Applies one edit whose maker had the older state `seen` before them, or nothing: a changed
+    /// field loses the values that they saw, and no other. Clocks cannot tell these apart, for
+    /// edits that this very device made meanwhile count lower than the one that is applied now.
+    pub fn edit_seeing(&mut self, seen: Option<&Self>, dot: &Dot, at: Stamp, changes: Changes) {
+        let known = |field: &str, sibling: &Sibling| {
+            let seen = seen.map_or(&[][..], |seen| seen.siblings(field));
+            seen.iter().any(|other| other.dot == sibling.dot)
+        };
+        let unseen = changes.keys().map(|field| {
+            let siblings = self.siblings(field).iter();
+            (field.clone(), siblings.filter(|s| !known(field, s)).cloned().collect::<Vec<_>>())
+        });
+        let unseen: Vec<(String, Vec<Sibling>)> = unseen.collect();
+        self.edit(dot, at, changes);
+        for (field, siblings) in unseen.into_iter().filter(|(_, siblings)| !siblings.is_empty()) {
+            let now = self.fields.entry(field).or_default();
+            now.extend(siblings);
+            now.sort_by(|a, b| a.dot.cmp(&b.dot));
         }
-        part.fields.retain(|_, siblings| !siblings.is_empty());
-        part
     }
 
     /// Whether the edit is reflected in this state.

@@ -1,0 +1,165 @@
+//! What the user does while a turn is under way, or between a command and the next turn.
+
+use serde_json::json;
+
+use super::*;
+
+/// Writes a file after the scan of the next turn, before it writes to the vault; after so many
+/// transactions the store fails, as if the process had ended.
+#[allow(clippy::disallowed_methods, reason = "a user does not write atomically either")]
+fn write_meanwhile_and_end_after(device: &mut Device, name: &str, text: &str, commits: u32) {
+    let (path, mut once, mut left) = (device.path(name), Some(text.to_owned()), commits);
+    device.engine.store_mut().set_commit_gate(Box::new(move || {
+        if let Some(text) = once.take() {
+            fs::write(&path, text).unwrap();
+        }
+        let may_commit = left > 0;
+        left = left.saturating_sub(1);
+        may_commit
+    }));
+}
+
+fn write_meanwhile(device: &mut Device, name: &str, text: &str) {
+    write_meanwhile_and_end_after(device, name, text, u32::MAX);
+}
+
+fn fields(device: &mut Device, type_name: &str, id: Option<&str>, fields: serde_json::Value) {
+    let serde_json::Value::Object(fields) = fields else { return };
+    device.engine.put(type_name, id, fields).unwrap();
+}
+
+fn id_of(device: &Device, name: &str) -> String {
+    device.engine.find(name).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn an_edit_made_between_scan_and_write_meets_what_came_from_the_remote() {
+    let (mut a, mut b) = pair().await;
+    let start = "---\ntitle: Milk\nstatus: open\n---\nHello\n";
+    a.write("note.md", start);
+    a.sync().await;
+    b.sync().await;
+    b.write("note.md", &start.replace("Milk", "Bread"));
+    b.sync().await;
+    write_meanwhile(&mut a, "note.md", &start.replace("open", "done"));
+    a.sync().await;
+    assert_eq!(a.read("note.md"), start.replace("open", "done"));
+    a.sync().await;
+    b.sync().await;
+    let both = "---\ntitle: Bread\nstatus: done\n---\nHello\n";
+    assert_eq!(a.read("note.md"), both);
+    assert_eq!(b.read("note.md"), both);
+    assert_eq!(a.engine.store().conflict_counts().unwrap(), (0, 0));
+}
+
+#[tokio::test]
+async fn an_edit_made_while_a_merge_is_written_meets_the_merge() {
+    let (mut a, mut b) = pair().await;
+    let start = "---\ntitle: Milk\n---\nOne.\n\nTwo.\n\nThree.\n";
+    a.write("note.md", start);
+    a.sync().await;
+    b.sync().await;
+    b.write("note.md", &start.replace("One.", "One by b."));
+    b.sync().await;
+    let ours = start.replace("Two.", "Two by a.");
+    a.write("note.md", &ours);
+    write_meanwhile(&mut a, "note.md", &ours.replace("Milk", "Bread"));
+    a.sync().await;
+    a.sync().await;
+    b.sync().await;
+    let all = "---\ntitle: Bread\n---\nOne by b.\n\nTwo by a.\n\nThree.\n";
+    assert_eq!(a.read("note.md"), all);
+    assert_eq!(b.read("note.md"), all);
+}
+
+#[tokio::test]
+async fn a_command_and_an_unscanned_edit_of_the_file_are_both_kept() {
+    let (mut a, mut b) = pair().await;
+    let start = "---\ntitle: Milk\n---\nHello\n";
+    a.write("note.md", start);
+    a.sync().await;
+    let id = id_of(&a, "note.md");
+    a.write("note.md", &start.replace("Hello", "Hello you"));
+    fields(&mut a, "note", Some(&id), json!({"title": "Bread"}));
+    a.sync().await;
+    b.sync().await;
+    let both = "---\ntitle: Bread\ntype: note\n---\nHello you\n";
+    assert_eq!(a.read("note.md"), both);
+    assert_eq!(b.read("note.md"), both);
+}
+
+#[tokio::test]
+async fn three_edits_before_the_file_can_be_written_are_all_kept() {
+    let (mut a, mut b) = pair().await;
+    let start = "---\ntitle: Milk\nstatus: open\n---\nHello\n";
+    a.write("note.md", start);
+    a.sync().await;
+    let id = id_of(&a, "note.md");
+    a.write("note.md", &start.replace("Hello", "Hello you"));
+    fields(&mut a, "note", Some(&id), json!({"title": "Bread"}));
+    let later = start.replace("Hello", "Hello you").replace("open", "done");
+    write_meanwhile(&mut a, "note.md", &later);
+    a.sync().await;
+    write_meanwhile(&mut a, "note.md", &later.replace("you", "you two"));
+    a.sync().await;
+    a.sync().await;
+    b.sync().await;
+    let all = "---\ntitle: Bread\nstatus: done\ntype: note\n---\nHello you two\n";
+    assert_eq!(a.read("note.md"), all);
+    assert_eq!(b.read("note.md"), all);
+}
+
+#[tokio::test]
+async fn a_record_made_by_command_gets_the_file_that_names_it() {
+    let (mut a, mut b) = pair().await;
+    fields(&mut a, "task", Some("t1"), json!({"title": "Milk", "status": "open"}));
+    a.sync().await;
+    a.write("t.md", "---\nid: t1\ntitle: Milk\n---\nHello\n");
+    a.sync().await;
+    b.sync().await;
+    for device in [&a, &b] {
+        let text = device.read("t.md");
+        for line in ["title: Milk\n", "status: open\n", "type: task\n", "id: t1\n", "Hello\n"] {
+            assert!(text.contains(line), "{line:?} is not in {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_changed_while_its_deletion_arrives_stays_with_the_change() {
+    let (mut a, mut b) = pair().await;
+    a.write("note.md", "text\n");
+    a.sync().await;
+    b.sync().await;
+    fs::remove_file(b.path("note.md")).unwrap();
+    b.sync().await;
+    write_meanwhile(&mut a, "note.md", "text\nmore\n");
+    a.sync().await;
+    a.sync().await;
+    b.sync().await;
+    assert_eq!(a.read("note.md"), "text\nmore\n");
+    assert_eq!(b.read("note.md"), "text\nmore\n");
+}
+
+#[tokio::test]
+async fn a_crash_before_the_vault_is_written_and_an_edit_after_it() {
+    let (mut a, mut b) = pair().await;
+    let start = "---\ntitle: Milk\nstatus: open\n---\nHello\n";
+    a.write("note.md", start);
+    a.sync().await;
+    b.sync().await;
+    b.write("note.md", &start.replace("Milk", "Bread"));
+    b.sync().await;
+    // The turn comes to the point where it would write the file, and ends there.
+    write_meanwhile_and_end_after(&mut a, "note.md", &start.replace("open", "done"), 2);
+    let (storage, traffic) = (a.storage.clone(), Traffic::new());
+    let turn = a.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent);
+    assert!(turn.await.is_err());
+    assert_eq!(a.engine.store().intents().unwrap().len(), 1);
+    a.engine.store_mut().set_commit_gate(Box::new(|| true));
+    a.sync().await;
+    b.sync().await;
+    let both = "---\ntitle: Bread\nstatus: done\n---\nHello\n";
+    assert_eq!(a.read("note.md"), both);
+    assert_eq!(b.read("note.md"), both);
+}
