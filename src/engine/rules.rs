@@ -6,7 +6,7 @@ use super::{Engine, NoteKind, Report, Result};
 use crate::{
     digest::sha256_hex,
     merge::{conflicts, view},
-    model::{Rules, Update, VaultPath, rules::RULES_FILE},
+    model::{Entity, Rules, Update, VaultPath, rules::RULES_FILE},
     store::StoredRules,
 };
 
@@ -30,8 +30,9 @@ impl Engine {
         };
         let digest = sha256_hex(text.as_bytes());
         let last = self.store.rules()?;
+        let before;
         match Rules::parse(&text) {
-            Ok(rules) => self.rules = rules,
+            Ok(rules) => before = std::mem::replace(&mut self.rules, rules),
             Err(error) => {
                 report.note(
                     NoteKind::Rules,
@@ -44,7 +45,7 @@ impl Engine {
             }
         }
         if last.is_none_or(|last| last.digest != digest) {
-            self.rejudge(&digest, &text)?;
+            self.rejudge(&before, &digest, &text)?;
         }
         Ok(())
     }
@@ -57,7 +58,8 @@ impl Engine {
     }
 
     /// New rules may turn a record into another type, hide it, or bring it back.
-    fn rejudge(&mut self, digest: &str, text: &str) -> Result<()> {
+    /// Files show what the rules `before` chose, until they are written.
+    fn rejudge(&mut self, before: &Rules, digest: &str, text: &str) -> Result<()> {
         let mut pending = BTreeSet::new();
         let mut updates = Vec::new();
         for id in self.store.all_ids()? {
@@ -65,7 +67,11 @@ impl Engine {
             let view = view(&record.state, &self.rules);
             // Where values compete, other rules may show another one.
             let is_open = record.state.fields.values().any(|siblings| siblings.len() > 1);
-            if is_open || record.shown.is_some() || view.is_deleted == record.file.is_some() {
+            let mut shown = record.shown;
+            if is_open && record.file.is_some() {
+                shown = Some(as_shown(shown.as_ref().unwrap_or(&record.state), before));
+            }
+            if is_open || shown.is_some() || view.is_deleted == record.file.is_some() {
                 pending.insert(id);
             }
             updates.push(Update {
@@ -73,7 +79,7 @@ impl Engine {
                 settled: Vec::new(),
                 replaced: None,
                 agreed: record.agreed,
-                shown: record.shown,
+                shown,
                 file: record.file,
                 kept: record.kept,
                 state: record.state,
@@ -84,4 +90,18 @@ impl Engine {
         self.store.rejudge(&updates, &pending, &rules)?;
         Ok(())
     }
+}
+
+/// The state with what the rules show of each field as its only value, under the names of all
+/// edits that compete for it: other rules show the same of it.
+fn as_shown(state: &Entity, rules: &Rules) -> Entity {
+    let mut shown = state.clone();
+    let view = view(state, rules);
+    for (field, siblings) in shown.fields.iter_mut().filter(|(_, siblings)| siblings.len() > 1) {
+        let Some(content) = view.fields.get(field) else { continue };
+        for sibling in siblings {
+            sibling.content.clone_from(content);
+        }
+    }
+    shown
 }

@@ -286,8 +286,14 @@ impl<'a> Planner<'a> {
         if record.is_some_and(|record| record.kept) && rules.syncs(&shown.type_name) {
             let changes =
                 shown.fields.into_iter().map(|(field, content)| (field, Change::set(content)));
+            let mut changes: Changes = changes.collect();
+            if shown.is_deleted {
+                // Else the new dots would be an edit that the deletion had not seen.
+                let seen = serde_json::to_value(state.seen()).unwrap_or_default();
+                changes.insert(DELETED.to_owned(), Change::set(Content::new(seen)));
+            }
             let (dot, at) = self.pen.next(self.snapshot.now);
-            state.edit(&dot, at, changes.collect());
+            state.edit(&dot, at, changes);
         }
     }
 
