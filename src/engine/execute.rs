@@ -8,7 +8,7 @@ use crate::{
     merge::{FileAction, Plan},
     model::{EntityId, FileStat, KnownFile, VaultPath},
     store::{Decided, FileRow, Intent, Replica},
-    vault::{Expect, Removed, Vault, Written},
+    vault::{Expect, Removed, Vault, VaultError, Written},
 };
 
 impl Engine {
@@ -153,10 +153,10 @@ impl<'a> Hand<'a> {
                     let text = "changed while larder worked, or its place is taken; it waits for the next turn";
                     report.note(NoteKind::Waiting, path, text);
                 }
-                Err(EngineError::Vault(why)) if why.is_about_one_file() => {
+                Err(why) if why.is_about_one_file() => {
                     report.note(NoteKind::Waiting, path, format!("waits: {why}"));
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
             if done % 64 == 0 || done == of {
                 progress.step(Stage::Write, done, of);
@@ -165,7 +165,7 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 
-    fn remove(&mut self, path: &VaultPath) -> Result<bool> {
+    fn remove(&mut self, path: &VaultPath) -> Result<bool, VaultError> {
         let is_done = match (self.books.get(path), self.vault.stat(path)?) {
             (Some((_, known)), Some(_)) => self.vault.remove(path, known.stat)? == Removed::Done,
             _ => true,
@@ -182,7 +182,7 @@ impl<'a> Hand<'a> {
         from: Option<&VaultPath>,
         to: &VaultPath,
         text: &str,
-    ) -> Result<bool> {
+    ) -> Result<bool, VaultError> {
         if let Some(from) = from.filter(|from| *from != to)
             && !self.is_untouched(from)?
         {
@@ -208,7 +208,7 @@ impl<'a> Hand<'a> {
 
     /// Whether the file that is to move is still the one that the scan saw, or was already written
     /// over by the record that takes its place.
-    fn is_untouched(&self, from: &VaultPath) -> Result<bool> {
+    fn is_untouched(&self, from: &VaultPath) -> Result<bool, VaultError> {
         if self.fresh.contains_key(from) {
             return Ok(true);
         }
@@ -217,7 +217,7 @@ impl<'a> Hand<'a> {
     }
 
     /// Takes the file away from the place it moved from, unless another record has taken that.
-    fn leave(&mut self, from: &VaultPath) -> Result<()> {
+    fn leave(&mut self, from: &VaultPath) -> Result<(), VaultError> {
         if self.fresh.contains_key(from) {
             return Ok(());
         }

@@ -31,7 +31,10 @@ impl Engine {
             // What still lies at a place that its record has left for another.
             let left = books.get(&intent.path).filter(|(owner, _)| there.contains(owner));
             if let Some((_, known)) = left.filter(|_| !is_written) {
-                vault.remove(&intent.path, known.stat)?;
+                match vault.remove(&intent.path, known.stat) {
+                    Err(error) if !error.is_about_one_file() => return Err(error.into()),
+                    _ => {}
+                }
             }
             if vault.stat(&intent.path)?.is_none() {
                 removed.push(intent.path.clone());

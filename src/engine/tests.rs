@@ -1,6 +1,7 @@
 //! Two devices and a remote in memory.
 
 mod meanwhile;
+mod obstacles;
 mod rules;
 
 use std::{fs, path::Path, sync::Arc};

@@ -86,7 +86,11 @@ impl VaultError {
 
     /// Tells whether other files of the vault can be written all the same.
     pub fn is_about_one_file(&self) -> bool {
-        matches!(self, Self::Symlink { .. } | Self::NameTaken { .. } | Self::Permission { .. })
+        match self {
+            Self::Symlink { .. } | Self::NameTaken { .. } | Self::Permission { .. } => true,
+            Self::Io { source, .. } => source.kind() == ErrorKind::InvalidFilename,
+            _ => false,
+        }
     }
 
     /// Tells whether the same call may succeed later without anybody doing anything.
