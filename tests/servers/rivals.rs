@@ -48,7 +48,7 @@ fn eight_processes(remote: &Remote) {
     }
     let all: Vec<&Device> = rivals.iter().collect();
     settle(&all);
-    eprintln!("lost races on {:?}: {raced} of {}", remote.place(), RIVALS * ROUNDS);
+    eprintln!("races lost on {:?}: {raced} in {} turns", remote.place(), RIVALS * ROUNDS);
     let shared = rivals[0].read("shared.md");
     for n in 0..RIVALS {
         assert!(shared.contains(&format!("r{n}: {ROUNDS}\n")), "{shared}");
