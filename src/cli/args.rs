@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// Keeps a folder of notes, tasks and other records in step on all your devices, through storage
 /// you already have.
 #[derive(Debug, Parser)]
-#[command(name = "larder", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "larder", version, max_term_width = 100)]
 #[command(after_help = "Start with: larder sync ~/notes --remote webdavs://you@example.org/notes")]
 pub(super) struct Args {
     #[command(subcommand)]

@@ -39,7 +39,6 @@ impl Ui {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(level)
             .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal())
             .without_time()
             .with_target(false)
             .finish();
