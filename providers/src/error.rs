@@ -95,6 +95,11 @@ impl Error {
         self.operation
     }
 
+    /// What was seen, for people.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The path it failed on.
     pub fn path(&self) -> &RemotePath {
         &self.path

@@ -161,7 +161,7 @@ impl Patience {
             }
             wait = wait.max(asked);
         }
-        tracing::info!(%error, try_number, wait_ms = wait.as_millis(), "waiting to try again");
+        tracing::info!("{}; trying again in {:.0} s", error.detail(), wait.as_secs_f64());
         tokio::time::sleep(wait).await;
         true
     }

@@ -78,6 +78,10 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {
                 return Ok(());
             }
+            Err(error) if is_absent(&error) && self.path.is_root() => {
+                let detail = "the folder above the remote is not there (is the disk connected?)";
+                return Err(self.error(ErrorKind::NotFound, detail));
+            }
             Err(error) => return Err(self.failed(error)),
         }
         folder.parent().map_or(Ok(()), |parent| self.make_last(parent))
