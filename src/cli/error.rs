@@ -1,6 +1,6 @@
 //! What a failure is to the one who called: an exit code, a message, and what to do next.
 
-use larder_providers::ErrorKind;
+use larder_providers::{Error as StorageError, ErrorKind};
 
 use crate::{
     engine::{Brake, EngineError},
@@ -44,10 +44,7 @@ impl CliError {
                 EngineError::Brake(_) => exit_code::BRAKE,
                 EngineError::Remote(RemoteError::NeedsNewer { .. })
                 | EngineError::Store(StoreError::TooNew { .. }) => exit_code::NEEDS_NEWER,
-                EngineError::Remote(RemoteError::Storage(error)) if error.is_temporary() => {
-                    exit_code::UNREACHABLE
-                }
-                EngineError::Raced { .. } => exit_code::UNREACHABLE,
+                error if error.is_temporary() => exit_code::UNREACHABLE,
                 EngineError::NotConnected => exit_code::USAGE,
                 _ => exit_code::FAILED,
             },
@@ -70,7 +67,7 @@ impl CliError {
     pub(super) fn message(&self) -> String {
         match self {
             Self::Usage(text) | Self::Locked(text) => text.clone(),
-            Self::Engine(error) => told_with_causes(error.as_ref()),
+            Self::Engine(error) => message(error),
             Self::Other(error) => format!("{error:#}"),
         }
     }
@@ -78,22 +75,54 @@ impl CliError {
     /// What to do about it, where there is something to do.
     pub(super) fn hint(&self) -> Option<String> {
         let Self::Engine(error) = self else { return None };
-        let hint = match error.as_ref() {
-            EngineError::Brake(brake) => brake_hint(brake),
-            EngineError::NotConnected => "connect it with `larder sync --remote URL`",
-            EngineError::Remote(error) => return remote_hint(error),
-            _ => return None,
-        };
-        Some(hint.to_owned())
+        hint(error)
     }
+}
+
+/// What happened.
+pub(super) fn message(error: &EngineError) -> String {
+    match error {
+        EngineError::Remote(RemoteError::Storage(error)) => storage_message(error),
+        _ => told_with_causes(error.to_string(), std::error::Error::source(error)),
+    }
+}
+
+/// What to do about it, where there is something to do.
+pub(super) fn hint(error: &EngineError) -> Option<String> {
+    let hint = match error {
+        EngineError::Brake(brake) => brake_hint(brake),
+        EngineError::NotConnected => "connect it with `larder sync --remote URL`",
+        EngineError::Remote(error) => return remote_hint(error),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Which call failed on which file says nothing where no call would have gone well; and of a
+/// connection that failed only the innermost cause says something.
+fn storage_message(error: &StorageError) -> String {
+    let is_general = matches!(
+        error.kind(),
+        ErrorKind::Unauthorized
+            | ErrorKind::Unreachable
+            | ErrorKind::Throttled { .. }
+            | ErrorKind::Config
+    );
+    let mut cause = std::error::Error::source(error);
+    if !is_general && !error.path().is_root() {
+        return told_with_causes(error.to_string(), cause);
+    }
+    while let Some(inner) = cause.and_then(std::error::Error::source) {
+        cause = Some(inner);
+    }
+    told_with_causes(error.detail().to_owned(), cause)
 }
 
 fn brake_hint(brake: &Brake) -> &'static str {
     match brake {
         Brake::Vanished { .. } => {
             "nothing was changed. If you meant to delete them: `larder sync --accept-deletes`. If \
-             not: put the files back (is the disk connected?), or bring single ones back with \
-             `larder restore PATH`"
+             not: `larder restore --missing` puts them back (or is a disk not connected?)"
         }
         Brake::Incoming(_) => {
             "nothing was changed. If that is meant: `larder sync --accept-deletes`"
@@ -128,6 +157,7 @@ fn remote_hint(error: &RemoteError) -> Option<String> {
             ErrorKind::Full => {
                 "the storage is full; what came from other devices is here, what this device has is kept and sent when there is room"
             }
+            ErrorKind::Unreachable => "nothing is lost; try again later (is the address right?)",
             kind if kind.is_temporary() => "nothing is lost; try again later",
             _ => return None,
         },
@@ -137,9 +167,7 @@ fn remote_hint(error: &RemoteError) -> Option<String> {
 }
 
 /// The message with those of its causes that say something new.
-fn told_with_causes(error: &EngineError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+fn told_with_causes(mut text: String, mut cause: Option<&dyn std::error::Error>) -> String {
     while let Some(error) = cause {
         let told = error.to_string();
         if !text.contains(&told) {

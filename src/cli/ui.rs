@@ -7,7 +7,10 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+};
 
 use super::{args::Args, env, error::CliError};
 use crate::{
@@ -31,17 +34,26 @@ pub(super) struct Ui {
 impl Ui {
     /// Talks as the arguments and the terminal ask for.
     pub(super) fn new(args: &Args) -> Self {
-        let level = match args.verbose {
-            0 | 1 => LevelFilter::WARN,
-            2 => LevelFilter::DEBUG,
-            _ => LevelFilter::TRACE,
+        // A person who waits is told why; requests are told when asked for, and what the libraries
+        // below have to say only when everything is.
+        let is_watched = std::io::stderr().is_terminal() && !args.quiet && !args.json;
+        let (others, ours) = match args.verbose {
+            0 if !is_watched => (LevelFilter::WARN, LevelFilter::WARN),
+            0 | 1 => (LevelFilter::WARN, LevelFilter::INFO),
+            2 => (LevelFilter::WARN, LevelFilter::DEBUG),
+            _ => (LevelFilter::TRACE, LevelFilter::TRACE),
         };
+        let targets = Targets::new()
+            .with_default(others)
+            .with_targets([("larder", ours), ("larder_providers", ours)]);
         let subscriber = tracing_subscriber::fmt()
-            .with_max_level(level)
+            .with_max_level(LevelFilter::TRACE)
             .with_writer(std::io::stderr)
             .without_time()
             .with_target(false)
-            .finish();
+            .with_level(args.verbose > 1)
+            .finish()
+            .with(targets);
         // Only a second call in one process is refused.
         let _ = tracing::subscriber::set_global_default(subscriber);
         let plain = env::var("NO_COLOR").is_some() || env::var("TERM").as_deref() == Some("dumb");
@@ -194,6 +206,15 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 
+/// A name as a shell takes it.
+pub(super) fn quoted(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./".contains(c);
+    if name.chars().all(is_plain) {
+        return name.to_owned();
+    }
+    format!("'{}'", name.replace('\'', "'\\''"))
+}
+
 /// A number with its thousands set apart.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -225,6 +246,7 @@ pub(super) fn duration(millis: i64) -> String {
     let seconds = millis as f64 / 1e3;
     match millis {
         ..1_000 => format!("{millis} ms"),
+        1_000..60_000 if millis % 1_000 == 0 => format!("{seconds} s"),
         1_000..60_000 => format!("{seconds:.1} s"),
         _ => format!("{} min {} s", millis / 60_000, millis / 1_000 % 60),
     }

@@ -79,6 +79,17 @@ pub enum Brake {
     },
 }
 
+impl EngineError {
+    /// Whether the same turn may succeed a little later.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Raced { .. } => true,
+            Self::Remote(RemoteError::Storage(error)) => error.is_temporary(),
+            _ => false,
+        }
+    }
+}
+
 impl From<larder_providers::Error> for EngineError {
     fn from(error: larder_providers::Error) -> Self {
         Self::Remote(error.into())
