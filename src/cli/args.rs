@@ -159,7 +159,11 @@ pub(super) struct PutArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreArgs {
     /// Its id or the path of its file.
-    pub(super) record: String,
+    #[arg(required_unless_present = "missing")]
+    pub(super) record: Option<String>,
+    /// Put every file back that is gone from the vault, unless a sync took it for deleted.
+    #[arg(long, conflicts_with_all = ["record", "at"])]
+    pub(super) missing: bool,
     /// A version number, or a time like 2026-11-20T10:30:00Z; by default the state before.
     #[arg(long, value_name = "VERSION|TIME")]
     pub(super) at: Option<String>,

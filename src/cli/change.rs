@@ -1,6 +1,6 @@
 //! `larder put`, `rm`, `restore`: edits by command.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 
 use serde_json::Value;
 
@@ -9,17 +9,20 @@ use super::{
     args::{Args, PutArgs, RestoreArgs},
     error::CliError,
     show,
-    ui::Ui,
+    ui::{Ui, count, quoted},
     workplace::{Access, Workplace},
 };
 use crate::{
-    engine::At,
+    engine::{At, Restored},
     model::{Stamp, json},
 };
 
 /// Runs `larder put`.
 pub(super) fn put(args: &Args, ui: &Ui, options: &PutArgs) -> Result<Ended, CliError> {
     let text = if options.fields == "-" {
+        if std::io::stdin().is_terminal() {
+            ui.note("Type a JSON object with the fields, then Ctrl-D:");
+        }
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text)?;
         text
@@ -32,7 +35,7 @@ pub(super) fn put(args: &Args, ui: &Ui, options: &PutArgs) -> Result<Ended, CliE
             let text = "the fields must be one JSON object, like {\"title\": \"Buy milk\"}";
             return Err(CliError::Usage(text.to_owned()));
         }
-        Err(error) => return Err(CliError::Usage(format!("the fields are no JSON: {error}"))),
+        Err(error) => return Err(CliError::Usage(format!("the fields are not JSON: {error}"))),
     };
     let mut place = Workplace::find(args, Access::Change)?;
     let id = place.engine.put(&options.type_name, options.id.as_deref(), fields)?;
@@ -48,7 +51,7 @@ pub(super) fn remove(args: &Args, ui: &Ui, record: &str) -> Result<Ended, CliErr
     if ui.json() {
         show::tell(&place, ui, &id)?;
     }
-    ui.line(format!("Deleted {record}; `larder restore {record}` brings it back."));
+    ui.line(format!("Deleted {record}; `larder restore {}` brings it back.", quoted(record)));
     Ok(Ended::Done)
 }
 
@@ -67,11 +70,27 @@ pub(super) fn restore(args: &Args, ui: &Ui, options: &RestoreArgs) -> Result<End
         },
     };
     let mut place = Workplace::find(args, Access::Change)?;
-    let id = place.engine.find(&options.record)?;
-    place.engine.restore(&id, at)?;
+    let Some(record) = &options.record else {
+        return restore_missing(&mut place, ui);
+    };
+    let id = place.engine.find(record)?;
+    let back = place.engine.restore(&id, at)?;
     if ui.json() {
         show::tell(&place, ui, &id)?;
     }
-    ui.line(format!("Restored {}.", options.record));
+    ui.line(match back {
+        Restored::AsItWas => format!("{record} is back as it was."),
+        Restored::Version(version) => format!("Restored {record} as of v{version}."),
+    });
+    Ok(Ended::Done)
+}
+
+fn restore_missing(place: &mut Workplace, ui: &Ui) -> Result<Ended, CliError> {
+    let files = place.engine.restore_missing()?;
+    ui.object(&serde_json::json!({ "files": files }));
+    ui.line(match files {
+        0 => "No file is missing.".to_owned(),
+        _ => format!("Put {} back.", count(files as u64, "file", "files")),
+    });
     Ok(Ended::Done)
 }

@@ -43,6 +43,15 @@ pub enum At {
     Time(Stamp),
 }
 
+/// What was brought back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored {
+    /// The record as it was when it was deleted, or when its file was lost.
+    AsItWas,
+    /// The state of this version, as a new version.
+    Version(u64),
+}
+
 impl Engine {
     /// How many records a turn would send, as far as known without asking the remote: those with
     /// edits that nobody acknowledged, and those whose files changed since the last scan.
@@ -73,17 +82,19 @@ impl Engine {
             return Ok(id);
         }
         let missing = || EngineError::NoRecord { name: name.to_owned() };
-        let path = VaultPath::new(name).map_err(|_| missing())?;
+        // A record whose path is not fit for a file has it all the same.
+        let path = VaultPath::new(name).ok();
         let mut deleted = None;
-        for id in self.store.ids_of_path(path.as_str())? {
+        for id in self.store.ids_of_path(path.as_ref().map_or(name, VaultPath::as_str))? {
             let Some(record) = self.store.record(&id)? else { continue };
-            let is_there = record.file.as_ref() == Some(&path);
+            let is_there = path.is_some() && record.file == path;
             if is_there || !view(&record.state, &self.rules).is_deleted {
                 return Ok(id);
             }
             deleted = Some(id);
         }
-        deleted.or(self.store.id_of_file(&path)?).ok_or_else(missing)
+        let by_file = path.map(|path| self.store.id_of_file(&path)).transpose()?.flatten();
+        deleted.or(by_file).ok_or_else(missing)
     }
 
     /// Sets the fields of a record, of a new one if `id` is new or not given; says which.
@@ -144,8 +155,23 @@ impl Engine {
         self.edit(id, LocalEdit::Deleted)
     }
 
+    /// Brings back every file that is gone from the vault and that no turn took for deleted yet;
+    /// says how many.
+    pub fn restore_missing(&mut self) -> Result<usize> {
+        let mut lost = Vec::new();
+        for (path, (id, _)) in self.store.files()? {
+            if self.is_lost(&path)? {
+                lost.push((id, path));
+            }
+        }
+        for (id, path) in &lost {
+            self.write_again(id, path)?;
+        }
+        Ok(lost.len())
+    }
+
     /// Brings an earlier state of a record back as a new version.
-    pub fn restore(&mut self, id: &EntityId, at: At) -> Result<()> {
+    pub fn restore(&mut self, id: &EntityId, at: At) -> Result<Restored> {
         let record = self.store.record(id)?;
         let record = record.ok_or_else(|| EngineError::NoRecord { name: id.to_string() })?;
         let now = view(&record.state, &self.rules);
@@ -154,14 +180,12 @@ impl Engine {
             && let Some(path) = &record.file
             && self.is_lost(path)?
         {
-            return self.write_again(id, path);
+            self.write_again(id, path)?;
+            return Ok(Restored::AsItWas);
         }
         let past = self.store.history(id)?;
-        let wanted = self.earlier(&record.state, &now, &past, at).ok_or_else(|| {
-            EngineError::Refused(format!(
-                "the history of {id} has no such state; see `larder log {id}`"
-            ))
-        })?;
+        let (version, wanted) =
+            self.earlier(&record.state, &now, &past, at).ok_or_else(|| no_state(id, &now, at))?;
         let mut changes = Changes::new();
         for (field, content) in &wanted.fields {
             if now.fields.get(field) != Some(content) {
@@ -174,7 +198,12 @@ impl Engine {
         if record.state.fields.contains_key(DELETED) {
             changes.insert(DELETED.to_owned(), Change::Remove);
         }
-        self.edit(id, LocalEdit::Made(changes))
+        self.edit(id, LocalEdit::Made(changes))?;
+        Ok(if now.is_deleted && at == At::Before {
+            Restored::AsItWas
+        } else {
+            Restored::Version(version)
+        })
     }
 
     /// Whether a file that the books have is not in the vault.
@@ -191,15 +220,15 @@ impl Engine {
         self.edit(id, LocalEdit::Made(Changes::new()))
     }
 
-    fn earlier(&self, now: &Entity, shown: &View, past: &[Past], at: At) -> Option<View> {
-        let view_of = |state: &Entity| view(state, &self.rules);
+    fn earlier(&self, now: &Entity, shown: &View, past: &[Past], at: At) -> Option<(u64, View)> {
+        let view_of = |state: &Entity| (state.version(), view(state, &self.rules));
         match at {
             // A deleted record keeps its fields: they are what it was.
-            At::Before if shown.is_deleted => Some(shown.clone()),
+            At::Before if shown.is_deleted => Some((now.version(), shown.clone())),
             At::Before => {
-                past.iter().map(|past| view_of(&past.state)).find(|view| !view.is_deleted)
+                past.iter().map(|past| view_of(&past.state)).find(|(_, view)| !view.is_deleted)
             }
-            At::Version(version) if now.version() == version => Some(shown.clone()),
+            At::Version(version) if now.version() == version => Some((version, shown.clone())),
             At::Version(version) => {
                 let found = past.iter().find(|past| past.state.version() == version);
                 found.map(|past| view_of(&past.state))
@@ -299,12 +328,28 @@ impl Engine {
     }
 }
 
+/// That there is nothing to go back to.
+fn no_state(id: &EntityId, now: &View, at: At) -> EngineError {
+    let name = now.path().unwrap_or(id.as_str());
+    EngineError::Refused(match at {
+        At::Before => format!("{name} has no earlier version to go back to"),
+        At::Version(version) => {
+            format!("the history of {name} has no version {version}; `larder log` lists them")
+        }
+        At::Time(time) => format!("the history of {name} does not reach back to {time}"),
+    })
+}
+
 /// Refuses a field that could not be written to a file or sent.
 fn check_field(field: &str, value: &Value) -> Result<()> {
+    let bad_path = |text| VaultPath::new(text).err().map(|why| why.to_string());
+    let bad_path = value.as_str().filter(|_| field == PATH).and_then(bad_path);
     let why = if field.starts_with('$') {
         "names that begin with $ are larder's own"
     } else if field == PATH && !value.is_string() {
         "it has to be a text"
+    } else if let Some(why) = &bad_path {
+        why.as_str()
     } else if field.len() > FIELD_NAME_BYTES_MAX {
         "its name is longer than 256 bytes"
     } else if field.chars().any(char::is_control) {

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use larder_providers::{SharedStorage, Traffic};
 
 pub use check::{CheckOptions, CheckReport, Finding, FindingKind};
-pub use command::{At, Keep};
+pub use command::{At, Keep, Restored};
 pub use compact::{CompactOptions, CompactReport};
 pub use connect::Connected;
 pub use error::{Brake, EngineError, Result};

@@ -32,7 +32,7 @@ impl World {
                     0 => At::Before,
                     _ => At::Version(self.random.u64(1..6)),
                 };
-                ("restore", self.replicas[index].engine().restore(&id, at).map(|()| id))
+                ("restore", self.replicas[index].engine().restore(&id, at).map(|_| id))
             }
             3..6 => ("resolve", self.resolve(index, id)),
             _ => {
