@@ -25,7 +25,7 @@ struct Told<'a> {
 pub(super) async fn run(args: &Args, ui: &Ui, options: CheckArgs) -> Result<Ended, CliError> {
     let traffic = Traffic::new();
     let mut place = Workplace::find(args, Access::Look)?;
-    let storage = place.storage(ui, &traffic)?;
+    let storage = place.storage(ui, &traffic).await?;
     let wanted = CheckOptions { read_data: options.read_data };
     let report = place.engine.check(&storage, &traffic, wanted).await?;
     let (findings, files_read, bytes_read) =

@@ -33,7 +33,7 @@ struct Told {
 pub(super) async fn run(args: &Args, ui: &Ui, options: CompactArgs) -> Result<Ended, CliError> {
     let traffic = Traffic::new();
     let mut place = Workplace::find(args, Access::Change)?;
-    let storage = place.storage(ui, &traffic)?;
+    let storage = place.storage(ui, &traffic).await?;
     let wanted = CompactOptions { dry_run: options.dry_run, force: options.force };
     let progress = ui.progress();
     let report = place.engine.compact(&storage, &traffic, wanted, &progress).await;
@@ -42,12 +42,15 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: CompactArgs) -> Result<En
     ui.object(&told(&report));
     let folded = count(report.deltas_folded as u64, "file", "files");
     let would = if options.dry_run { "would be " } else { "" };
-    ui.line(if report.deltas_folded == 0 && report.packs_written == 0 {
-        "Nothing to fold.".to_owned()
-    } else {
-        let packs = count(report.packs_written.max(1) as u64, "pack", "packs");
-        let (before, after) = (bytes(report.bytes_before), bytes(report.bytes_after));
-        format!("{folded} of changes {would}folded into {packs}: {before} before, {after} now.")
+    let packs = count(report.packs_written.max(1) as u64, "pack", "packs");
+    let sizes = match (bytes(report.bytes_before), bytes(report.bytes_after)) {
+        _ if options.dry_run => String::new(),
+        (before, after) => format!(": {before} before, {after} now"),
+    };
+    ui.line(match (report.deltas_folded, report.packs_written) {
+        (0, 0) => "Nothing to fold.".to_owned(),
+        (0, _) => format!("{packs} {would}written anew{sizes}."),
+        _ => format!("{folded} of changes {would}folded into {packs}{sizes}."),
     });
     if report.files_deleted > 0 {
         let files = count(report.files_deleted as u64, "file", "files");

@@ -1,6 +1,6 @@
 //! The one place where the process's surroundings come in.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 /// A variable of the environment that is set and not empty.
 #[allow(clippy::disallowed_methods, reason = "this is where the environment comes in")]
@@ -12,6 +12,25 @@ pub(super) fn var(name: &str) -> Option<String> {
 #[allow(clippy::disallowed_methods, reason = "this is where the current folder comes in")]
 pub(super) fn current_dir() -> std::io::Result<PathBuf> {
     std::env::current_dir()
+}
+
+/// `path` as seen from the current folder, without `.` and `..` where these can be resolved.
+pub(super) fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+    let path = current_dir()?.join(path);
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Ok(real(&path));
+    }
+    // Collecting leaves out each `.` and a slash at the end.
+    Ok(path.components().collect())
+}
+
+/// Where `path` really lies. What is not there yet lies where its nearest parent lies.
+pub(super) fn real(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|up| Some((up, up.canonicalize().ok()?)));
+    there.map_or_else(
+        || path.to_owned(),
+        |(up, real)| path.strip_prefix(up).map_or(real.clone(), |rest| real.join(rest)),
+    )
 }
 
 /// The user's own folder.

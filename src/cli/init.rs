@@ -1,6 +1,8 @@
 //! `larder init`: a folder becomes a vault with a remote.
 
-use larder_providers::{SharedStorage, Traffic};
+use std::path::{Path, PathBuf};
+
+use larder_providers::{Password, SharedStorage, Traffic};
 use serde::Serialize;
 
 use super::{
@@ -30,9 +32,8 @@ struct Told<'a> {
 
 /// Runs the command.
 pub(super) async fn run(args: &Args, ui: &Ui, options: &InitArgs) -> Result<Ended, CliError> {
-    let here = env::current_dir()?;
     let dir = options.dir.as_ref().or(args.vault.as_ref());
-    let root = dir.map_or_else(|| here.clone(), |dir| here.join(dir));
+    let root = env::absolute(dir.map_or(Path::new(""), PathBuf::as_path))?;
     let mut place = Workplace::make(&root, options.device.as_deref())?;
     let traffic = Traffic::new();
     let (_, connected) = connect(&mut place, ui, &options.remote, options.commit, &traffic).await?;
@@ -50,7 +51,8 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &InitArgs) -> Result<Ende
     Ok(Ended::Done)
 }
 
-/// Connects a vault to the remote at `address` and says what was found there.
+/// Connects a vault to the remote at `address` and says what was found there. If that fails, a
+/// folder that was no vault before is none after.
 pub(super) async fn connect(
     place: &mut Workplace,
     ui: &Ui,
@@ -58,10 +60,24 @@ pub(super) async fn connect(
     commit: Option<CommitArg>,
     traffic: &Traffic,
 ) -> Result<(SharedStorage, Connected), CliError> {
-    let url = take_address(address, ui)?;
+    let connected = try_connect(place, ui, address, commit, traffic).await;
+    if connected.is_err() {
+        place.unmake()?;
+    }
+    connected
+}
+
+async fn try_connect(
+    place: &mut Workplace,
+    ui: &Ui,
+    address: &str,
+    commit: Option<CommitArg>,
+    traffic: &Traffic,
+) -> Result<(SharedStorage, Connected), CliError> {
+    let (url, given) = take_address(address, ui)?;
     refuse_inside(place, &url)?;
     let before = traffic.snapshot();
-    let storage = url.open(secrets::find(&url, ui)?, traffic)?;
+    let storage = secrets::open(&url, given, ui, traffic).await?;
     let mode = commit.map(|mode| match mode {
         CommitArg::IfMatch => CommitMode::IfMatch,
         CommitArg::Rename => CommitMode::Rename,
@@ -82,38 +98,33 @@ pub(super) async fn connect(
     Ok((storage, connected))
 }
 
-/// Reads an address and puts a password in it away.
-pub(super) fn take_address(address: &str, ui: &Ui) -> Result<RemoteUrl, CliError> {
+/// Reads an address and takes the password out of it.
+pub(super) fn take_address(
+    address: &str,
+    ui: &Ui,
+) -> Result<(RemoteUrl, Option<Password>), CliError> {
     let (url, password) = RemoteUrl::parse(address)?;
-    if let Some(password) = password {
-        secrets::keep(&url, &password, ui)?;
-    }
     if url.is_exposed() {
         ui.note(format!(
             "warning: {url} is not encrypted on its way; use webdavs:// if the server can"
         ));
     }
-    Ok(url)
+    Ok((url, password))
 }
 
 /// A remote inside the vault would sync itself, and a vault inside the remote litters it.
 fn refuse_inside(place: &Workplace, url: &RemoteUrl) -> Result<(), CliError> {
     let RemoteUrl::Folder(folder) = url else { return Ok(()) };
-    let real = |path: &std::path::Path| {
-        // What is not there yet lies where its nearest parent lies.
-        let there = path.ancestors().find_map(|up| Some((up, up.canonicalize().ok()?)));
-        there.map_or_else(
-            || path.to_owned(),
-            |(up, real)| path.strip_prefix(up).map_or(real.clone(), |rest| real.join(rest)),
-        )
+    let (remote, vault) = (env::real(folder), env::real(&place.root));
+    let (inner, outer) = match () {
+        () if remote == vault => ("the remote", "the vault itself"),
+        () if remote.starts_with(&vault) => ("the remote", "inside the vault"),
+        () if vault.starts_with(&remote) => ("the vault", "inside the remote"),
+        () => return Ok(()),
     };
-    let (remote, vault) = (real(folder), real(&place.root));
-    if remote.starts_with(&vault) || vault.starts_with(&remote) {
-        return Err(CliError::Usage(format!(
-            "the remote {} and the vault {} lie in each other; choose a folder apart from it",
-            folder.display(),
-            place.root.display()
-        )));
-    }
-    Ok(())
+    Err(CliError::Usage(format!(
+        "{inner} would be {outer} (remote {}, vault {}); choose a folder apart from it",
+        folder.display(),
+        place.root.display()
+    )))
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{RemoteId, Stamp},
-    remote::{CommitMode, HeadRead, Manifest, Remote, RemoteError},
+    remote::{CommitMode, HeadRead, Manifest, Remote, RemoteError, layout::PROBE},
 };
 
 #[derive(Serialize)]
@@ -51,7 +51,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, action: &RemoteAction) -> Result<E
 
 async fn show(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
     let place = Workplace::find(args, Access::Look)?;
-    let storage = place.storage(ui, &Traffic::new())?;
+    let storage = place.storage(ui, &Traffic::new()).await?;
     let remote = place.engine.remote(&storage)?;
     let head = match remote.head.read(None).await.map_err(crate::engine::EngineError::from)? {
         HeadRead::Current(head) => head,
@@ -105,9 +105,8 @@ fn tell(ui: &Ui, place: &Workplace, remote: &Remote, manifest: &Manifest) {
 /// The new address must lead to the same remote: it is asked for its id before anything is kept.
 async fn set(args: &Args, ui: &Ui, address: &str) -> Result<Ended, CliError> {
     let mut place = Workplace::find(args, Access::Change)?;
-    let url = init::take_address(address, ui)?;
-    secrets::renew(&url, ui)?;
-    let storage = url.open(secrets::find(&url, ui)?, &Traffic::new())?;
+    let (url, given) = init::take_address(address, ui)?;
+    let storage = secrets::open_anew(&url, given, ui, &Traffic::new()).await?;
     let connected = place.engine.connect(&storage, None).await?;
     place.set_remote(&url)?;
     ui.object(&serde_json::json!({ "remote": url.to_string(), "remoteId": connected.id }));
@@ -119,13 +118,12 @@ async fn run_probe(args: &Args, ui: &Ui, address: Option<&str>) -> Result<Ended,
     let traffic = Traffic::new();
     let storage = match address {
         Some(address) => {
-            let url = init::take_address(address, ui)?;
-            url.open(secrets::find(&url, ui)?, &traffic)?
+            let (url, given) = init::take_address(address, ui)?;
+            secrets::open(&url, given, ui, &traffic).await?
         }
-        None => Workplace::find(args, Access::Look)?.storage(ui, &traffic)?,
+        None => Workplace::find(args, Access::Look)?.storage(ui, &traffic).await?,
     };
-    let scratch = RemotePath::new(format!("larder-probe-{}", fastrand::u32(..)))
-        .map_err(anyhow::Error::from)?;
+    let scratch = RemotePath::new(PROBE).map_err(anyhow::Error::from)?;
     storage.make_folder(&RemotePath::root()).await?;
     let report = probe(&storage, &scratch, Depth::Full).await?;
     ui.object(&report);
@@ -135,7 +133,7 @@ async fn run_probe(args: &Args, ui: &Ui, address: Option<&str>) -> Result<Ended,
 
 fn tell_probe(ui: &Ui, report: &ProbeReport, requests: u64) {
     for check in &report.checks {
-        ui.answer(format!("{:16} {:8} {}", check.name, check.verdict.to_string(), check.detail));
+        ui.answer(format!("{:18} {:8} {}", check.name, check.verdict.to_string(), check.detail));
     }
     let mode = match (report.rename_ok, report.if_match_ok) {
         (true, true) => "rename or if-match",
@@ -143,6 +141,6 @@ fn tell_probe(ui: &Ui, report: &ProbeReport, requests: u64) {
         (false, true) => "if-match",
         (false, false) => "neither rename nor if-match: it cannot be used as it is",
     };
-    ui.answer(format!("commit mode      {mode}"));
+    ui.answer(format!("commit mode        {mode}"));
     ui.line(ui.dim(&format!("({})", count(requests, "request", "requests"))));
 }

@@ -52,7 +52,7 @@ impl RemoteUrl {
             (Some(below), Some(home)) => home.join(below),
             _ => PathBuf::from(text),
         };
-        Ok(Self::Folder(env::current_dir()?.join(path)))
+        Ok(Self::Folder(env::absolute(&path)?))
     }
 
     fn web(text: &str, given: &str) -> Result<(Self, Option<Password>), CliError> {

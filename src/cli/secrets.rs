@@ -8,41 +8,69 @@ use std::{
 };
 
 use anyhow::Context;
-use larder_providers::Password;
+use larder_providers::{ErrorKind, Password, RemotePath, SharedStorage, Traffic};
 
 use super::{env, error::CliError, remote_url::RemoteUrl, ui::Ui};
 
 /// The variable that beats everything else.
 const VARIABLE: &str = "LARDER_PASSWORD";
 
-/// Finds the password of a remote: in the environment, in the file of kept passwords, or by asking.
-pub(super) fn find(url: &RemoteUrl, ui: &Ui) -> Result<Option<Password>, CliError> {
-    let Some(account) = url.account() else { return Ok(None) };
+/// How often a mistyped password can be typed again.
+const TRIES: usize = 3;
+
+/// The storage at an address, with the password that goes with it: the one that was `given`, or
+/// from the environment, from the file of kept passwords, or by asking. A new one is kept as soon
+/// as the server has taken it.
+pub(super) async fn open(
+    url: &RemoteUrl,
+    given: Option<Password>,
+    ui: &Ui,
+    traffic: &Traffic,
+) -> Result<SharedStorage, CliError> {
+    let Some(account) = url.account() else { return url.open(None, traffic) };
+    if let Some(given) = given {
+        let is_kept = load()?.get(&account).map(String::as_str) == Some(given.expose());
+        let storage = url.open(Some(given.clone()), traffic)?;
+        if !is_kept {
+            try_out(&storage).await?;
+            keep(&account, &given, ui)?;
+        }
+        return Ok(storage);
+    }
     if let Some(password) = env::var(VARIABLE) {
-        return Ok(Some(Password::new(password)));
+        return url.open(Some(Password::new(password)), traffic);
     }
     if let Some(password) = load()?.remove(&account) {
-        return Ok(Some(Password::new(password)));
+        return url.open(Some(Password::new(password)), traffic);
     }
-    ask(url, &account, ui)
+    ask(url, &account, ui, traffic).await
 }
 
-/// Asks for the password anew and keeps it, if somebody is there to be asked.
-pub(super) fn renew(url: &RemoteUrl, ui: &Ui) -> Result<(), CliError> {
-    match url.account().filter(|_| env::var(VARIABLE).is_none()) {
-        Some(account) if std::io::stdin().is_terminal() => ask(url, &account, ui).map(drop),
+/// Like [`open`], but asks for the password anew if somebody is there to be asked.
+pub(super) async fn open_anew(
+    url: &RemoteUrl,
+    given: Option<Password>,
+    ui: &Ui,
+    traffic: &Traffic,
+) -> Result<SharedStorage, CliError> {
+    match url.account().filter(|_| given.is_none() && env::var(VARIABLE).is_none()) {
+        Some(account) if std::io::stdin().is_terminal() => ask(url, &account, ui, traffic).await,
+        _ => open(url, given, ui, traffic).await,
+    }
+}
+
+/// Finds out whether the server takes the password.
+async fn try_out(storage: &SharedStorage) -> Result<(), larder_providers::Error> {
+    match storage.list(&RemotePath::root()).await {
+        Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Keeps a password that was given in an address, and says where.
-pub(super) fn keep(url: &RemoteUrl, password: &Password, ui: &Ui) -> Result<(), CliError> {
-    let Some(account) = url.account() else { return Ok(()) };
+/// Keeps a password and says where.
+fn keep(account: &str, password: &Password, ui: &Ui) -> Result<(), CliError> {
     let mut kept = load()?;
-    if kept.get(&account).map(String::as_str) == Some(password.expose()) {
-        return Ok(());
-    }
-    kept.insert(account.clone(), password.expose().to_owned());
+    kept.insert(account.to_owned(), password.expose().to_owned());
     let file = store(&kept)?;
     ui.note(format!(
         "The password of {account} is kept in {}, readable by you alone.",
@@ -51,16 +79,34 @@ pub(super) fn keep(url: &RemoteUrl, password: &Password, ui: &Ui) -> Result<(), 
     Ok(())
 }
 
-fn ask(url: &RemoteUrl, account: &str, ui: &Ui) -> Result<Option<Password>, CliError> {
+async fn ask(
+    url: &RemoteUrl,
+    account: &str,
+    ui: &Ui,
+    traffic: &Traffic,
+) -> Result<SharedStorage, CliError> {
     if !std::io::stdin().is_terminal() {
         return Err(CliError::Usage(format!(
             "no password is known for {account}; set {VARIABLE}, or run the command in a terminal once"
         )));
     }
-    let typed = rpassword::prompt_password(format!("Password of {account}: "))?;
-    let password = Password::new(typed);
-    keep(url, &password, ui)?;
-    Ok(Some(password))
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let typed = rpassword::prompt_password(format!("Password of {account}: "))?;
+        let password = Password::new(typed);
+        let storage = url.open(Some(password.clone()), traffic)?;
+        match try_out(&storage).await {
+            Ok(()) => {
+                keep(account, &password, ui)?;
+                return Ok(storage);
+            }
+            Err(error) if error.kind() == ErrorKind::Unauthorized && tries < TRIES => {
+                ui.note("That was not accepted; please try again.");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn file() -> Result<PathBuf, CliError> {

@@ -8,7 +8,7 @@ use super::{
     args::{Args, SyncArgs},
     env,
     error::CliError,
-    init,
+    init, secrets,
     ui::{Ui, bytes, count, duration},
     workplace::{Access, Workplace, is_vault},
 };
@@ -74,14 +74,15 @@ async fn open(
     traffic: &Traffic,
 ) -> Result<(Workplace, larder_providers::SharedStorage), CliError> {
     let here = env::current_dir()?;
-    let named = options.dir.as_ref().or(args.vault.as_ref()).map(|dir| here.join(dir));
+    let named = options.dir.as_ref().or(args.vault.as_ref());
+    let named = named.map(|dir| env::absolute(dir)).transpose()?;
     let root = named.or_else(|| crate::vault::Vault::discover(&here));
     let Some(remote) = &options.remote else {
         let place = match root {
             Some(root) => Workplace::open(&root, Access::Change)?,
             None => Workplace::find(args, Access::Change)?,
         };
-        let storage = place.storage(ui, traffic)?;
+        let storage = place.storage(ui, traffic).await?;
         return Ok((place, storage));
     };
     let root = root.unwrap_or(here);
@@ -91,7 +92,7 @@ async fn open(
     }
     let mut place = Workplace::make(&root, options.device.as_deref())?;
     if place.config.remote.is_some() {
-        let url = init::take_address(remote, ui)?;
+        let (url, given) = init::take_address(remote, ui)?;
         if place.remote_url()? != url {
             return Err(CliError::Usage(format!(
                 "this vault is connected to {} already; to point it at a new address of the same \
@@ -99,7 +100,7 @@ async fn open(
                 place.remote_url()?
             )));
         }
-        let storage = place.storage(ui, traffic)?;
+        let storage = secrets::open(&url, given, ui, traffic).await?;
         return Ok((place, storage));
     }
     let (storage, _) = init::connect(&mut place, ui, remote, None, traffic).await?;
@@ -181,7 +182,8 @@ pub(super) fn summary(ui: &Ui, report: &Report, live: u64) -> String {
 fn tell_notes(ui: &Ui, report: &Report) {
     let is_quiet = |kind| matches!(kind, NoteKind::Skipped | NoteKind::Unparsed) && !ui.verbose();
     for note in report.notes.iter().filter(|note| !is_quiet(note.kind)) {
-        ui.line(ui.warning(&format!("{}: {}", note.subject, note.text)));
+        let left = if note.kind == NoteKind::Skipped { "left alone, " } else { "" };
+        ui.line(ui.warning(&format!("{}: {left}{}", note.subject, note.text)));
     }
     let of = |kind| report.notes.iter().filter(|note| note.kind == kind).count() as u64;
     let (skipped, unparsed) = (of(NoteKind::Skipped), of(NoteKind::Unparsed));

@@ -11,7 +11,10 @@ use larder_providers::{SharedStorage, Traffic};
 use serde::{Deserialize, Serialize};
 
 use super::{args::Args, env, error::CliError, remote_url::RemoteUrl, secrets, ui::Ui};
-use crate::{clock::Clock, engine::Engine, model::path::CONTROL_DIR, store::Store, vault::Vault};
+use crate::{
+    clock::Clock, engine::Engine, model::path::CONTROL_DIR, remote::layout::META, store::Store,
+    vault::Vault,
+};
 
 const CONFIG: &str = "config.toml";
 const REPLICA: &str = "replica.db";
@@ -36,6 +39,8 @@ pub(super) struct Workplace {
     pub(super) config: Config,
     /// Its engine.
     pub(super) engine: Engine,
+    /// Whether this command made the folder a vault.
+    is_new: bool,
     /// Held as long as the command works on the vault; commands that only look hold none.
     _lock: Option<File>,
 }
@@ -54,7 +59,7 @@ impl Workplace {
     pub(super) fn find(args: &Args, access: Access) -> Result<Self, CliError> {
         let here = env::current_dir()?;
         let root = match &args.vault {
-            Some(path) => Some(here.join(path)),
+            Some(path) => Some(env::absolute(path)?),
             None => Vault::discover(&here),
         };
         let Some(root) = root else {
@@ -69,6 +74,10 @@ impl Workplace {
 
     /// Opens the vault at `root`.
     pub(super) fn open(root: &Path, access: Access) -> Result<Self, CliError> {
+        if !is_vault(root) && is_remote(root) {
+            let text = format!("{} holds a remote, not a vault with notes", root.display());
+            return Err(CliError::Usage(text));
+        }
         if !is_vault(root) {
             return Err(CliError::Usage(format!(
                 "{} is not a vault; make it one with `larder sync {} --remote URL`",
@@ -86,7 +95,7 @@ impl Workplace {
         let vault = Vault::open(root).map_err(crate::engine::EngineError::from)?;
         let engine =
             Engine::new(store, Some(vault), Clock::system(), fastrand::Rng::new(), &config.device)?;
-        Ok(Self { root: root.to_owned(), config, engine, _lock: lock })
+        Ok(Self { root: root.to_owned(), config, engine, is_new: false, _lock: lock })
     }
 
     /// Makes `root` a vault, if it is none yet, and opens it.
@@ -104,13 +113,29 @@ impl Workplace {
                 outer.display()
             )));
         }
+        if is_remote(root) {
+            return Err(CliError::Usage(format!(
+                "{} holds a remote; a vault is another folder, with your notes in it",
+                root.display()
+            )));
+        }
         let control = root.join(CONTROL_DIR);
+        let is_new = !control.exists();
         fs::create_dir_all(&control).with_context(|| control.display().to_string())?;
         if !is_vault(root) {
             let device = device.map_or_else(env::host_name, str::to_owned);
             write_config(root, &Config { device, remote: None })?;
         }
-        Self::open(root, Access::Change)
+        Ok(Self { is_new, ..Self::open(root, Access::Change)? })
+    }
+
+    /// Takes back what `make` did, unless the folder was a vault before.
+    pub(super) fn unmake(&self) -> Result<(), CliError> {
+        if self.is_new {
+            let control = self.root.join(CONTROL_DIR);
+            fs::remove_dir_all(&control).with_context(|| control.display().to_string())?;
+        }
+        Ok(())
     }
 
     /// Remembers where the remote lies.
@@ -128,15 +153,24 @@ impl Workplace {
     }
 
     /// The storage that the vault's remote lies on.
-    pub(super) fn storage(&self, ui: &Ui, traffic: &Traffic) -> Result<SharedStorage, CliError> {
-        let url = self.remote_url()?;
-        url.open(secrets::find(&url, ui)?, traffic)
+    pub(super) async fn storage(
+        &self,
+        ui: &Ui,
+        traffic: &Traffic,
+    ) -> Result<SharedStorage, CliError> {
+        secrets::open(&self.remote_url()?, None, ui, traffic).await
     }
 }
 
 /// Whether a folder was made a vault.
 pub(super) fn is_vault(root: &Path) -> bool {
     root.join(CONTROL_DIR).join(CONFIG).is_file()
+}
+
+/// Whether a folder is where a remote lies.
+fn is_remote(root: &Path) -> bool {
+    let meta = fs::read_to_string(root.join(META)).unwrap_or_default();
+    meta.contains("\"remoteId\"") && meta.contains("\"minReader\"")
 }
 
 /// Whether another larder works on the vault right now.

@@ -76,6 +76,12 @@ pub enum NoteKind {
 }
 
 impl Report {
+    /// Whether anything was changed, here or there.
+    pub fn did_anything(&self) -> bool {
+        let counts = [self.pulled, self.pushed, self.merged, self.renamed, self.deleted];
+        counts.iter().any(|count| *count > 0)
+    }
+
     pub(super) fn note(&mut self, kind: NoteKind, subject: impl ToString, text: impl ToString) {
         let note = Note { kind, subject: subject.to_string(), text: text.to_string() };
         if !self.notes.contains(&note) {

@@ -18,6 +18,9 @@ pub const DELTAS: &str = "deltas";
 /// Holds compacted batches.
 pub const PACKS: &str = "packs";
 
+/// Where `larder remote probe` tries things out; it stays behind, empty.
+pub const PROBE: &str = "larder-probe";
+
 /// Every folder of a remote, in the order in which they are made.
 pub const FOLDERS: [&str; 5] = [HEAD, MANIFESTS, DELTAS, ENTITIES, PACKS];
 

@@ -8,6 +8,8 @@ super::on_every_remote!(
     emptied_remote,
     foreign_remote,
     dry_run_is_the_turn_that_follows,
+    missing_files_come_back,
+    a_first_try_that_fails_leaves_no_vault,
 );
 
 /// Two devices with twelve notes.
@@ -46,6 +48,30 @@ fn mass_delete_here(remote: &Remote) {
     b.run(&["sync", "--accept-deletes"]).exits(0);
     assert_eq!(a.files(), b.files());
     assert_eq!(b.names().len(), 5);
+}
+
+fn missing_files_come_back(remote: &Remote) {
+    let (a, _b) = full_pair(remote);
+    let before = a.files();
+    delete_most(&a);
+    braked(&a, "8 of 12 files are gone from this vault\n");
+    assert_eq!(a.run(&["restore", "--missing", "--json"]).exits(0).number("files"), 8);
+    assert_eq!(a.files(), before);
+    assert_eq!(a.run(&["restore", "--missing", "--json"]).exits(0).number("files"), 0);
+    a.sync();
+    assert_eq!(a.files(), before);
+}
+
+fn a_first_try_that_fails_leaves_no_vault(remote: &Remote) {
+    let device = Device::new("clumsy");
+    for typo in ["htps://example.org/x", "http://127.0.0.1:1/x", "inside", "../not/there"] {
+        let ran = device.run(&["sync", "--remote", typo]);
+        assert!([1, 2, 4].contains(&ran.code), "{ran}");
+        assert!(!device.root().join(".larder").exists(), "{ran}");
+    }
+    device.run(&["remote", "probe", remote.url()]).exits(0);
+    device.write("a.md", "after all\n");
+    device.run(&["sync", "--remote", remote.url()]).exits(0);
 }
 
 fn mass_delete_there(remote: &Remote) {
