@@ -7,7 +7,7 @@ use super::{
     Ended,
     args::{Args, ConflictsAction, KeepArg},
     error::CliError,
-    show::device_name,
+    show::{device_label, device_name},
     ui::Ui,
     workplace::{Access, Workplace},
 };
@@ -56,7 +56,7 @@ pub(super) fn run(
             let stored = find(&place, id)?;
             let told = told(&place, &stored)?;
             ui.object(&told);
-            explain(ui, &told);
+            explain(ui, &place, &told);
             Ok(Ended::Done)
         }
         Some(ConflictsAction::Resolve { id, keep }) => {
@@ -71,6 +71,12 @@ pub(super) fn run(
             place.engine.resolve(&stored, keep)?;
             let mut stored = stored;
             stored.conflict.state = ConflictState::Resolved;
+            if stored.conflict.field != DELETED
+                && let Some(record) = place.engine.store().record(&stored.entity)?
+            {
+                let view = view(&record.state, place.engine.rules());
+                stored.conflict.chosen = view.fields.get(&stored.conflict.field).cloned();
+            }
             ui.object(&told(&place, &stored)?);
             ui.line("Resolved; the next sync tells the other devices.");
             Ok(Ended::Done)
@@ -104,7 +110,7 @@ fn field_name(field: &str) -> &str {
     if field == DELETED { "deletion" } else { field }
 }
 
-fn explain(ui: &Ui, told: &Told<'_>) {
+fn explain(ui: &Ui, place: &Workplace, told: &Told<'_>) {
     let name = told.path.as_deref().unwrap_or(told.entity_id.as_str());
     ui.answer(ui.strong(&format!("{name}: {}", field_name(told.field))));
     ui.answer(match told.kind {
@@ -115,7 +121,12 @@ fn explain(ui: &Ui, told: &Told<'_>) {
         ConflictKind::Deletion => "One device deleted the record while another edited it:",
     });
     for value in &told.values {
-        ui.answer(format!("  {} at {}", value.device_name, value.at));
+        let is_shown = told.kind == ConflictKind::Values
+            && told.state != ConflictState::Resolved
+            && told.chosen.is_some()
+            && told.chosen == value.value;
+        let mark = if is_shown { ", shown now" } else { "" };
+        ui.answer(format!("  {} at {}{mark}", device_label(place, value.device), value.at));
         let text = match value.value {
             _ if told.kind == ConflictKind::Deletion && value.value.is_none() => {
                 "deleted it".to_owned()
@@ -132,15 +143,10 @@ fn explain(ui: &Ui, told: &Told<'_>) {
     let verdict = match told.state {
         ConflictState::Open => "It waits for you. Edit the file as it should be, or:".to_owned(),
         ConflictState::Decided => format!("The rule {} decided. To decide otherwise:", told.rule),
-        ConflictState::Resolved => "It was resolved since.".to_owned(),
+        ConflictState::Resolved => "It was resolved since. To decide otherwise:".to_owned(),
     };
     ui.answer(verdict);
-    if told.state != ConflictState::Resolved {
-        ui.answer(format!(
-            "  larder conflicts resolve {} --keep local|remote|merged|both",
-            told.id
-        ));
-    }
+    ui.answer(format!("  larder conflicts resolve {} --keep local|remote|merged|both", told.id));
 }
 
 fn find(place: &Workplace, id: &str) -> Result<StoredConflict, CliError> {

@@ -6,7 +6,7 @@ use super::{
     Ended,
     args::Args,
     error::CliError,
-    show::device_name,
+    show::device_label,
     ui::Ui,
     workplace::{Access, Workplace},
 };
@@ -29,6 +29,8 @@ struct Told {
     is_deleted: bool,
     is_current: bool,
     fields: Vec<String>,
+    #[serde(skip)]
+    was_deleted: bool,
 }
 
 /// Runs the command.
@@ -38,18 +40,23 @@ pub(super) fn run(args: &Args, ui: &Ui, record: Option<&str>) -> Result<Ended, C
         Some(record) => one(&place, &place.engine.find(record)?)?,
         None => recent(&place)?,
     };
+    let name = |row: &Told| row.path.clone().unwrap_or_else(|| row.id.to_string());
+    let width = rows.iter().map(|row| name(row).chars().count()).max().unwrap_or(0).min(40);
     for row in &rows {
         ui.object(row);
         let at = row.at.map_or_else(String::new, |at| at.to_string());
-        let by = row.by.as_ref().map_or_else(String::new, |by| device_name(&place, by.as_str()));
-        let name = row.path.as_deref().unwrap_or(row.id.as_str());
+        let by = row.by.as_ref().map_or_else(String::new, |by| device_label(&place, by.as_str()));
         let what = match (row.is_deleted, row.fields.is_empty()) {
             (true, _) => "deleted".to_owned(),
+            (false, _) if row.was_deleted => "restored".to_owned(),
+            (false, true) if row.version == 1 => "created".to_owned(),
             (false, true) => String::new(),
             (false, false) => row.fields.join(", "),
         };
+        let (version, name) = (row.version, name(row));
         let mark = if row.is_current { "now" } else { "" };
-        ui.answer(format!("{at}  v{:<4} {mark:4} {name}  {by}  {}", row.version, ui.dim(&what)));
+        let line = format!("{at}  v{version:<4} {mark:4} {name:width$}  {by}  {}", ui.dim(&what));
+        ui.answer(line.trim_end());
     }
     if rows.is_empty() {
         ui.line("No history yet.");
@@ -71,10 +78,10 @@ fn one(place: &Workplace, id: &EntityId) -> Result<Vec<Told>, CliError> {
     Ok(rows.collect())
 }
 
-/// The latest changes in the vault: the records whose state was replaced, as they are now.
+/// The latest changes in the vault: what replaced an earlier state, and what came up.
 fn recent(place: &Workplace) -> Result<Vec<Told>, CliError> {
     let store = place.engine.store();
-    let mut rows = Vec::new();
+    let mut rows = untouched(place)?;
     for past in store.recent_history(RECENT)? {
         let before = view(&past.state, place.engine.rules());
         let row = match store
@@ -94,6 +101,31 @@ fn recent(place: &Workplace) -> Result<Vec<Told>, CliError> {
             },
         };
         rows.push(row);
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.at));
+    rows.truncate(RECENT as usize);
+    Ok(rows)
+}
+
+/// The latest of the records that are as they came: they have no history to be found by.
+fn untouched(place: &Workplace) -> Result<Vec<Told>, CliError> {
+    let store = place.engine.store();
+    let mut all = Vec::new();
+    store.each_state(|state| {
+        all.push((state.last_modified().map(|(at, _)| at), state.id));
+        Ok(())
+    })?;
+    all.sort_by(|a, b| b.cmp(a));
+    let mut rows = Vec::new();
+    for (_, id) in all {
+        if rows.len() == RECENT as usize {
+            break;
+        }
+        if store.history(&id)?.is_empty()
+            && let Some(record) = store.record(&id)?
+        {
+            rows.push(told(&record.state, &view(&record.state, place.engine.rules()), None, true));
+        }
     }
     Ok(rows)
 }
@@ -117,5 +149,6 @@ fn told(state: &Entity, view: &View, before: Option<&View>, is_current: bool) ->
         is_deleted: view.is_deleted,
         is_current,
         fields,
+        was_deleted: before.is_some_and(|before| before.is_deleted),
     }
 }

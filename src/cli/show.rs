@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     merge::{conflicts, view},
-    model::{Conflict, EntityId, Sibling, entity::LAYOUT},
+    model::{
+        Conflict, EntityId, Sibling,
+        entity::{BODY, LAYOUT, PATH, TYPE},
+    },
 };
 
 #[derive(Serialize)]
@@ -63,9 +66,13 @@ pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliE
     let deleted = if told.row.is_deleted { ", deleted" } else { "" };
     ui.answer(format!("version   {}{deleted}", told.row.version));
     if let (Some(at), Some(by)) = (&told.row.last_modified_at, &told.row.last_modified_by) {
-        ui.answer(format!("modified  {at} by {}", device_name(place, by.as_str())));
+        ui.answer(format!("modified  {at} by {}", device_label(place, by.as_str())));
     }
-    for (name, field) in &told.fields {
+    // What the head says already is left out, and the text comes last.
+    let is_said = |name: &str| name == TYPE || name == PATH;
+    let (text, fields): (Vec<_>, Vec<_>) =
+        told.fields.iter().filter(|(name, _)| !is_said(name)).partition(|(name, _)| **name == BODY);
+    for (name, field) in fields.into_iter().chain(text) {
         let value = match field.value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -86,11 +93,21 @@ pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliE
     Ok(())
 }
 
+/// What a person is told of a device: its name, and whether it is this one.
+pub(super) fn device_label(place: &Workplace, device: &str) -> String {
+    let name = device_name(place, device);
+    if is_own(place, device) { format!("{name} (this device)") } else { name }
+}
+
+fn is_own(place: &Workplace, device: &str) -> bool {
+    let own = place.engine.store().replica().ok().flatten();
+    own.is_some_and(|replica| replica.device.as_str() == device)
+}
+
 /// What a device's owner calls it, as far as known here.
 pub(super) fn device_name(place: &Workplace, device: &str) -> String {
-    let own = place.engine.store().replica().ok().flatten();
-    if own.is_some_and(|replica| replica.device.as_str() == device) {
-        return format!("{} (this device)", place.config.device);
+    if is_own(place, device) {
+        return place.config.device.clone();
     }
     let mark = place.engine.store().remote_mark().ok().flatten();
     let manifest = mark.and_then(|mark| {
