@@ -59,7 +59,7 @@ enum Step {
 /// Runs the command.
 pub(super) async fn run(ui: &Ui, options: &DemoArgs) -> Result<Ended, CliError> {
     let root = match &options.dir {
-        Some(dir) => super::env::current_dir()?.join(dir),
+        Some(dir) => super::env::absolute(dir)?,
         None => tempfile::Builder::new().prefix("larder-demo-").tempdir()?.keep(),
     };
     let remote = root.join("remote");
@@ -213,11 +213,18 @@ fn tell_journal(ui: &Ui, device: &Device) -> Result<(), CliError> {
         let conflict = &stored.conflict;
         let field = if conflict.field == DELETED { "deletion" } else { conflict.field.as_str() };
         let what = match conflict.kind {
-            ConflictKind::Values => format!("the rule {} chose", conflict.rule),
             ConflictKind::Overlap => "both versions stand in the text".to_owned(),
-            ConflictKind::Deletion => format!("by the rule {}", conflict.rule),
+            ConflictKind::Values | ConflictKind::Deletion => {
+                format!("the rule {} decided", conflict.rule)
+            }
         };
-        ui.line(format!("  {}  {field}: {what}", conflict.id));
+        let record = device.place.engine.store().record(&stored.entity)?;
+        let file = record.and_then(|record| record.file);
+        let file = file.as_ref().map_or(stored.entity.as_str(), |file| file.as_str());
+        ui.line(format!("  {}  {file}: {field}: {what}", conflict.id));
+        if conflict.kind == ConflictKind::Deletion {
+            continue;
+        }
         for value in &conflict.values {
             let Some(content) = &value.content else { continue };
             let text =

@@ -50,9 +50,9 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         vault: place.root.display().to_string(),
     };
     ui.object(&told);
-    ui.answer(format!("vault    {}", told.vault));
-    ui.answer(format!("remote   {}", told.remote.as_deref().unwrap_or("none yet")));
-    ui.answer(format!("device   {}", told.device));
+    ui.answer(format!("vault      {}", told.vault));
+    ui.answer(format!("remote     {}", told.remote.as_deref().unwrap_or("none yet")));
+    ui.answer(format!("device     {}", told.device));
     let last = told.last_sync_at.map_or_else(
         || "never".to_owned(),
         |at| {
@@ -60,10 +60,20 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
             format!("{} ago, generation {}", duration(ago), told.generation.unwrap_or(0))
         },
     );
-    ui.answer(format!("synced   {last}"));
-    ui.answer(format!("pending  {}", count(pending, "change to send", "changes to send")));
+    ui.answer(format!("synced     {last}"));
+    ui.answer(format!("pending    {}", pending_text(pending)));
     if told.conflicts > 0 {
-        ui.answer(format!("conflicts {waiting} waiting, {decided} decided by a rule"));
+        let parts = [(waiting, "waiting for you"), (decided, "decided by a rule")];
+        let parts = parts.iter().filter(|(number, _)| *number > 0);
+        let parts: Vec<String> = parts.map(|(number, what)| format!("{number} {what}")).collect();
+        ui.answer(format!("conflicts  {}: `larder conflicts`", parts.join(", ")));
     }
     Ok(Ended::Done)
+}
+
+fn pending_text(pending: u64) -> String {
+    match pending {
+        0 => "nothing to send".to_owned(),
+        _ => count(pending, "change to send", "changes to send"),
+    }
 }

@@ -22,7 +22,7 @@ impl Engine {
                 report.note(
                     NoteKind::Rules,
                     RULES_FILE,
-                    format!("{why}; the rules before stay in force"),
+                    format!("the rules before stay in force: {why}"),
                 );
                 return self.recall_rules();
             }
@@ -37,7 +37,7 @@ impl Engine {
                 report.note(
                     NoteKind::Rules,
                     RULES_FILE,
-                    format!("{error}; the rules before stay in force"),
+                    format!("the rules before stay in force: {}", error.to_string().trim_end()),
                 );
                 let last = last.map(|last| last.text).unwrap_or_default();
                 self.rules = Rules::parse(&last).unwrap_or_default();
