@@ -30,9 +30,8 @@ impl Engine {
         };
         let digest = sha256_hex(text.as_bytes());
         let last = self.store.rules()?;
-        let before;
-        match Rules::parse(&text) {
-            Ok(rules) => before = std::mem::replace(&mut self.rules, rules),
+        let before = match Rules::parse(&text) {
+            Ok(rules) => std::mem::replace(&mut self.rules, rules),
             Err(error) => {
                 report.note(
                     NoteKind::Rules,
@@ -43,7 +42,7 @@ impl Engine {
                 self.rules = Rules::parse(&last).unwrap_or_default();
                 return Ok(());
             }
-        }
+        };
         if last.is_none_or(|last| last.digest != digest) {
             self.rejudge(&before, &digest, &text)?;
         }
