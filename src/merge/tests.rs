@@ -324,3 +324,20 @@ fn two_edits_of_version_5_meet_at_7() {
     b.edit(&Dot::new(device(2), 1), Stamp::from_millis(2), set("b"));
     assert_eq!((a.version(), b.version(), join(&a, &b).version()), (6, 6, 7));
 }
+
+#[test]
+fn a_value_that_was_found_stands_beside_what_is_there() {
+    let set = |text: &str| Changes::from([("title".to_owned(), Change::set(Content::new(text)))]);
+    let mut ours = Entity::new(EntityId::new("e").unwrap());
+    ours.edit(&Dot::new(device(0), 1), Stamp::from_millis(1), set("ours"));
+    let before = ours.clone();
+    ours.edit_seeing(None, &Dot::new(device(0), 2), Stamp::from_millis(2), set("found"));
+    let mut theirs = before.clone();
+    theirs.edit(&Dot::new(device(1), 1), Stamp::from_millis(3), set("theirs"));
+    let values = |state: &Entity| {
+        let values = state.siblings("title").iter().map(|s| s.content.value.clone());
+        values.collect::<Vec<_>>()
+    };
+    assert_eq!(values(&join(&before, &ours)), [json!("ours"), json!("found")]);
+    assert_eq!(values(&join(&ours, &theirs)), [json!("found"), json!("theirs")]);
+}

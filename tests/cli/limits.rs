@@ -214,8 +214,8 @@ fn fields_that_nobody_could_read() {
     };
     let many: Vec<String> = (0..1001).map(|n| format!("\"f{n}\":1")).collect();
     assert_snapshot!(refused(&format!("{{{}}}", many.join(","))), @"error: the record has 1001 fields; a record has at most 1000");
-    assert_snapshot!(refused(r#"{"a":1,"a":2}"#), @r#"error: the fields are no JSON: the key "a" stands twice at line 1 column 13"#);
-    assert_snapshot!(refused(r#"{"a":9007199254740993}"#), @"error: the fields are no JSON: the number 9007199254740993 is larger than a double can hold; quote it");
+    assert_snapshot!(refused(r#"{"a":1,"a":2}"#), @r#"error: the fields are not JSON: the key "a" stands twice at line 1 column 13"#);
+    assert_snapshot!(refused(r#"{"a":9007199254740993}"#), @"error: the fields are not JSON: the number 9007199254740993 is larger than a double can hold; quote it");
     assert!(refused("{\"a\":1e999}").contains("number out of range"));
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(65), "]".repeat(65));
     assert!(refused(&deep).contains("nested deeper than 64 levels"));

@@ -118,7 +118,7 @@ fn quiet_and_verbose() {
     fs::write(device.root().join("photo.jpg"), [0, 159, 146, 150]).unwrap();
     let ran = device.run(&["sync", "-v"]).exits(0);
     assert!(ran.stdout.contains("  send note.md\n"), "{ran}");
-    assert!(ran.stdout.contains("photo.jpg: it is not text\n"), "{ran}");
+    assert!(ran.stdout.contains("photo.jpg: left alone, it is not text\n"), "{ran}");
     device.edit("note.md", "text", "more");
     assert_eq!(device.run(&["sync", "-q"]).exits(0).said(), "");
     let ran = device.run(&["sync"]).exits(0);

@@ -24,7 +24,7 @@ fn told(device: &Device, ran: &Ran) -> String {
 fn a_folder_that_is_no_vault() {
     let device = Device::new("laptop");
     assert_snapshot!(failed(&device, &["sync"], 2), @"error: VAULT lies in no vault; go into one, name it with --vault, or make one with `larder sync DIR --remote URL`");
-    assert_snapshot!(failed(&device, &["status", "--vault", "."], 2), @"error: VAULT/. is not a vault; make it one with `larder sync VAULT/. --remote URL`");
+    assert_snapshot!(failed(&device, &["status", "--vault", "."], 2), @"error: VAULT is not a vault; make it one with `larder sync VAULT --remote URL`");
     assert_snapshot!(failed(&device, &["sync", "nowhere", "--remote", "../r"], 2), @"error: VAULT/nowhere is not a folder; make it first, or check the spelling");
     let ran = device.run(&["init"]).exits(2);
     assert!(ran.stderr.contains("--remote <URL>"), "{ran}");
@@ -40,8 +40,8 @@ fn addresses_that_cannot_be_used() {
     assert_snapshot!(init("dropbox:/notes"), @"error: dropbox: is not supported yet; use a folder or webdavs://");
     assert_snapshot!(init(""), @"error: the remote's address is empty");
     assert_snapshot!(init("https://exa mple.org/"), @r#"error: the address ending in "https://exa mple.org/" cannot be used: invalid international domain name"#);
-    assert_snapshot!(init("inside"), @"error: the remote VAULT/inside and the vault VAULT lie in each other; choose a folder apart from it");
-    assert_snapshot!(init(".."), @"error: the remote VAULT/.. and the vault VAULT lie in each other; choose a folder apart from it");
+    assert_snapshot!(init("inside"), @"error: the remote would be inside the vault (remote VAULT/inside, vault VAULT); choose a folder apart from it");
+    assert_snapshot!(init(".."), @"error: the vault would be inside the remote (remote ABOVE/, vault VAULT); choose a folder apart from it");
 }
 
 #[test]
