@@ -76,7 +76,7 @@ fn tell(ui: &Ui, place: &Workplace, remote: &Remote, manifest: &Manifest) {
         packs: manifest.packs.len(),
         deltas: manifest.deltas.len(),
         retired: manifest.retired.len(),
-        bytes: manifest.data().map(|data| data.bytes).sum(),
+        bytes: manifest.bytes(),
         devices: manifest
             .devices
             .iter()

@@ -109,7 +109,7 @@ impl Engine {
             id: meta.remote_id.clone(),
             created: false,
             mode: meta.commit_mode,
-            entities: manifest.data().map(|data| data.entities).sum(),
+            entities: manifest.entities(),
         })
     }
 

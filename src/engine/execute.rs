@@ -24,11 +24,12 @@ impl Engine {
         report: &mut Report,
     ) -> Result<()> {
         let pen = plan.pen.as_ref().ok_or(EngineError::NotConnected)?;
+        let commits = !plan.send.is_empty() || !observed.head.strays.is_empty();
         let replica = Replica {
             counter: pen.counter,
             last_stamp: pen.last,
             knows: plan.knows.clone(),
-            attempted: if plan.send.is_empty() { observed.replica.attempted } else { pen.counter },
+            attempted: if commits { pen.counter } else { observed.replica.attempted },
             ..observed.replica.clone()
         };
         let is_idle = plan.updates.is_empty() && observed.local.gone.is_empty();

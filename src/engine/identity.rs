@@ -44,14 +44,14 @@ impl Engine {
         self.store.replica()?.ok_or(EngineError::NotConnected)
     }
 
-    /// Takes a new id if the remote knows edits under this one that this replica never sent.
+    /// Takes a new id if the remote has edits under this one that this replica never sent.
     pub(super) fn check_identity(
         &mut self,
         manifest: &Manifest,
         report: &mut Report,
     ) -> Result<()> {
         let replica = self.replica()?;
-        if manifest.knows.get(&replica.device) > replica.attempted {
+        if manifest.claims(&replica.device) > replica.attempted {
             let body = replica.body.clone();
             self.renew(&replica, body)?;
             let text = format!(

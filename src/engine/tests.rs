@@ -1,5 +1,6 @@
 //! Two devices and a remote in memory.
 
+mod hostile;
 mod meanwhile;
 mod obstacles;
 mod rules;

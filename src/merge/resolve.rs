@@ -12,7 +12,7 @@ use super::{
 use crate::model::{
     Alternative, Change, Changes, Content, Entity, Rule, Rules, Sibling, Strategy,
     entity::{DELETED, LAYOUT},
-    limits::SIBLINGS_MAX,
+    limits::{COUNT_MAX, SIBLINGS_MAX},
 };
 
 /// Two sides of a record, joined, and the edit that finishes what the join alone cannot.
@@ -248,6 +248,7 @@ fn merge_counters(base: Option<&Value>, first: &Value, second: &Value) -> Option
     };
     if let (Some(base), Some(a), Some(b)) = (base.as_i64(), first.as_i64(), second.as_i64())
         && let Some(sum) = a.checked_sub(base).and_then(|added| added.checked_add(b))
+        && sum.unsigned_abs() <= COUNT_MAX
     {
         return Some(Content::new(sum));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Content, DeviceId, Dot, EntityId, Stamp, VersionVector};
+use super::{Content, DeviceId, Dot, EntityId, Stamp, VersionVector, limits::COUNT_MAX};
 
 /// The text of a file beside its fields.
 pub const BODY: &str = "body";
@@ -150,6 +150,14 @@ impl Entity {
         }
     }
 
+    /// Gives the values that an edit set another time, if one is given.
+    pub fn date(&mut self, dot: &Dot, at: Option<Stamp>) {
+        let Some(at) = at else { return };
+        for sibling in self.fields.values_mut().flatten().filter(|sibling| sibling.dot == *dot) {
+            sibling.at = at;
+        }
+    }
+
     /// Whether the edit is reflected in this state.
     pub fn covers(&self, dot: &Dot) -> bool {
         self.clock.get(&dot.device).is_some_and(|last| last.counter >= dot.counter)
@@ -161,9 +169,10 @@ impl Entity {
     }
 
     /// How many edits were ever made to this record, as far as known here: it rises with each, and
-    /// two devices that each edit version 5 once meet at 7.
+    /// two devices that each edit version 5 once meet at 7. Never more than can be written.
     pub fn version(&self) -> u64 {
-        self.clock.values().fold(0, |sum, last| sum.saturating_add(last.edits))
+        let sum = self.clock.values().fold(0_u64, |sum, last| sum.saturating_add(last.edits));
+        sum.min(COUNT_MAX)
     }
 
     /// The time and the maker of the latest edit.

@@ -27,3 +27,5 @@ pub const DEVICES_MAX: usize = 4096;
 /// A stamp further ahead of this device's clock than this many milliseconds is kept, reported, and
 /// not believed.
 pub const STAMP_AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1000;
+/// The highest counter of an edit, and the highest generation: what every reader of JSON holds.
+pub const COUNT_MAX: u64 = (1 << 53) - 1;

@@ -10,7 +10,8 @@ use crate::model::{
     entity::{BODY, DELETED, LAYOUT, PATH},
     json,
     limits::{
-        DEVICES_MAX, ENTITY_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, NESTING_MAX, SIBLINGS_MAX,
+        COUNT_MAX, DEVICES_MAX, ENTITY_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, NESTING_MAX,
+        SIBLINGS_MAX,
     },
 };
 
@@ -122,6 +123,9 @@ pub fn check(entity: &Entity, bytes: usize) -> Result<(), String> {
         }
     }
     for (device, last) in &entity.clock {
+        if last.counter > COUNT_MAX {
+            return Err(format!("the clock of {device} counts up to {}", last.counter));
+        }
         if last.counter == 0 || last.edits == 0 || last.edits > last.counter {
             return Err(format!(
                 "the clock of {device} counts {} edits up to {}",

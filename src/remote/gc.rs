@@ -69,7 +69,8 @@ pub async fn survey(remote: &Remote, manifest: &Manifest) -> Result<Survey> {
         let listing = remote.storage.list(&layout::path(layout::MANIFESTS)?).await?;
         for entry in listing.entries {
             let generation = layout::token_generation(entry.path.name());
-            let is_old = generation.is_some_and(|g| g + MANIFESTS_KEPT < manifest.generation);
+            let is_old =
+                generation.is_some_and(|g| g.saturating_add(MANIFESTS_KEPT) < manifest.generation);
             if is_old && entry.modified.is_some_and(is_past) {
                 survey.old_manifests.push(entry.path);
             }

@@ -9,7 +9,10 @@ use serde_json::Value;
 use super::{CommitMode, RemoteError, Result, layout};
 use crate::{
     digest::sha256_hex,
-    model::{DeviceId, EntityId, RemoteId, Stamp, VersionVector, json, limits::MANIFEST_BYTES_MAX},
+    model::{
+        DeviceId, EntityId, RemoteId, Stamp, VersionVector, json,
+        limits::{COUNT_MAX, MANIFEST_BYTES_MAX},
+    },
 };
 
 /// The form of remotes that this program writes.
@@ -159,6 +162,10 @@ impl Manifest {
     }
 
     fn check(&self, file: &str) -> Result<()> {
+        if self.generation >= COUNT_MAX {
+            let detail = format!("its generation is {}", self.generation);
+            return Err(RemoteError::damaged(file, detail));
+        }
         let mut names = BTreeSet::new();
         for data in self.data() {
             if layout::data_generation(data.file.as_str()).is_none() {
@@ -192,6 +199,22 @@ impl Manifest {
         self.packs.iter().chain(&self.deltas)
     }
 
+    /// How many entities the files are said to hold together.
+    pub fn entities(&self) -> u64 {
+        self.data().fold(0, |sum, data| sum.saturating_add(data.entities))
+    }
+
+    /// How many bytes the files are said to have together.
+    pub fn bytes(&self) -> u64 {
+        self.data().fold(0, |sum, data| sum.saturating_add(data.bytes))
+    }
+
+    /// The highest edit of `device` that is said to be here, whether or not it counts as known.
+    pub fn claims(&self, device: &DeviceId) -> u64 {
+        let held = self.data().map(|data| data.holds.get(device));
+        held.fold(self.knows.get(device), u64::max)
+    }
+
     /// The files that hold edits which a replica of these edits lacks.
     pub fn news_for<'a>(
         &'a self,
@@ -204,7 +227,8 @@ impl Manifest {
     pub fn join(&mut self, other: &Self) {
         // Files whose edits this manifest holds already may have been folded and removed since.
         let ours = self.knows.clone();
-        let new = |data: &&DataFile| !ours.includes(&data.holds);
+        let named: BTreeSet<RemotePath> = self.data().map(|data| data.file.clone()).collect();
+        let new = |data: &&DataFile| !ours.includes(&data.holds) && !named.contains(&data.file);
         let (packs, deltas): (Vec<_>, Vec<_>) = (
             other.packs.iter().filter(new).cloned().collect(),
             other.deltas.iter().filter(new).cloned().collect(),

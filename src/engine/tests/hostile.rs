@@ -1,0 +1,190 @@
+//! Remotes that lie.
+
+use larder_providers::{Body, PutMode, RemotePath, Storage, StorageExt};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{digest::sha256_hex, engine::CompactOptions, remote::CommitMode};
+
+fn path(name: &str) -> RemotePath {
+    RemotePath::new(name).unwrap()
+}
+
+async fn manifest(storage: &SharedStorage) -> Value {
+    let (bytes, _) = storage.read(&path("meta.json"), 1 << 20).await.unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+async fn put(storage: &SharedStorage, name: &str, text: String) {
+    storage.put(&path(name), Body::Bytes(text.into()), PutMode::Overwrite).await.unwrap();
+}
+
+fn entity(id: &str, device: &str, counter: u64, fields: &[(&str, Value)]) -> Value {
+    let at = "2026-11-20T10:30:00.123Z";
+    let fields: serde_json::Map<String, Value> = fields
+        .iter()
+        .map(|(field, value)| {
+            let sibling = json!({"dot": format!("{device}:{counter}"), "at": at, "value": value});
+            ((*field).to_owned(), json!([sibling]))
+        })
+        .collect();
+    json!({"id": id, "clock": {device: [counter, 1, at]}, "fields": fields})
+}
+
+/// Adds an entity file whose edits `holds` names and `knows` may not.
+async fn plant(storage: &SharedStorage, entity: &Value, name: &str) {
+    let text = format!("{entity}\n");
+    let mut manifest = manifest(storage).await;
+    let holds: serde_json::Map<String, Value> = entity["clock"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(device, last)| (device.clone(), last[0].clone()))
+        .collect();
+    let generation = manifest["generation"].as_u64().unwrap() + 1;
+    manifest["generation"] = json!(generation);
+    manifest["deltas"].as_array_mut().unwrap().push(json!({
+        "file": name, "bytes": text.len(), "sha256": sha256_hex(text.as_bytes()), "entities": 1,
+        "fromGeneration": generation, "toGeneration": generation, "holds": holds,
+    }));
+    put(storage, name, text).await;
+    put(storage, "meta.json", format!("{manifest}\n")).await;
+}
+
+async fn refused(device: &mut Device) -> String {
+    let (storage, traffic) = (device.storage.clone(), Traffic::new());
+    let turn = device.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent);
+    turn.await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn edits_that_the_remote_ascribes_to_this_device_take_none_of_its_own() {
+    let (mut a, mut b) = pair().await;
+    a.write("note.md", "text\n");
+    a.sync().await;
+    b.sync().await;
+    let id = a.engine.find("note.md").unwrap().to_string();
+    let device = a.engine.replica().unwrap().device.to_string();
+    let lie = entity(&id, &device, 1_000, &[("path", json!("note.md")), ("body", json!("lie\n"))]);
+    plant(&a.storage, &lie, "entities/note.x.1-0123456789abcdef.json").await;
+    a.sync().await;
+    assert_ne!(a.engine.replica().unwrap().device.as_str(), device);
+    a.write("note.md", "mine\n");
+    a.sync().await;
+    b.sync().await;
+    assert_eq!(a.read("note.md"), "mine\n");
+    assert_eq!(b.read("note.md"), "mine\n");
+}
+
+#[tokio::test]
+async fn numbers_without_measure_are_refused() {
+    for number in [json!(18_446_744_073_709_549_568_u64), json!(9_007_199_254_740_992_u64)] {
+        let (mut a, _) = pair().await;
+        a.write("note.md", "text\n");
+        let mut lie = manifest(&a.storage).await;
+        lie["generation"] = number.clone();
+        put(&a.storage, "meta.json", lie.to_string()).await;
+        let told = refused(&mut a).await;
+        assert!(told.contains("generation"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn counts_that_do_not_add_up_stop_nobody() {
+    let (mut a, _) = pair().await;
+    let mut lie = manifest(&a.storage).await;
+    let row = |name: &str| {
+        json!({
+            "file": name, "bytes": 18_446_744_073_709_549_568_u64, "sha256": "0".repeat(64),
+            "entities": 18_446_744_073_709_549_568_u64, "fromGeneration": 1, "toGeneration": 1,
+            "holds": {"zzzz": 1},
+        })
+    };
+    lie["deltas"] = json!([row("deltas/1-zzzz-a.json"), row("deltas/1-zzzz-b.json")]);
+    put(&a.storage, "meta.json", lie.to_string()).await;
+    let mut c = Device::new("tablet", &a.storage);
+    c.connect().await;
+    a.write("note.md", "text\n");
+    let report = a.sync().await;
+    assert_eq!(report.pushed, 1);
+}
+
+#[tokio::test]
+async fn a_record_of_absurd_age_spoils_no_file_that_is_written_with_it() {
+    let (mut a, mut b) = pair().await;
+    let most = 9_007_199_254_740_991_u64;
+    let at = "2026-11-20T10:30:00.123Z";
+    let old = json!({
+        "id": "old", "clock": {"yyyy": [most, most, at], "zzzz": [most, most - 1, at]},
+        "fields": {"path": [{"dot": "zzzz:7", "at": at, "value": "old.md"}]},
+    });
+    plant(&a.storage, &old, "entities/note.old.1-0123456789abcdef.json").await;
+    a.sync().await;
+    a.write("old.md", "edited\n");
+    a.write("new.md", "new\n");
+    a.sync().await;
+    let report = b.sync().await;
+    assert_eq!(report.notes, []);
+    assert_eq!((b.read("old.md"), b.read("new.md")), ("edited\n".into(), "new\n".into()));
+}
+
+#[tokio::test]
+async fn names_of_manifests_beyond_all_counting() {
+    let storage: SharedStorage = Arc::new(Memory::new());
+    let mut a = Device::new("laptop", &storage);
+    a.engine.connect(&storage, Some(CommitMode::Rename)).await.unwrap();
+    a.write("note.md", "text\n");
+    a.sync().await;
+    put(&storage, "meta/18446744073709551615-x.json", "{}".to_owned()).await;
+    let traffic = Traffic::new();
+    let options = CompactOptions::default();
+    a.engine.compact(&storage, &traffic, options, &Silent).await.unwrap();
+    assert!(storage.read(&path("meta/18446744073709551615-x.json"), 9).await.is_ok());
+}
+
+#[tokio::test]
+async fn paths_that_lead_elsewhere_are_written_nowhere() {
+    let (mut a, _) = pair().await;
+    let paths = [
+        "../x.md",
+        "/tmp/larder-x.md",
+        ".larder/config.toml",
+        "a/../../x",
+        ".GIT/hooks",
+        "a\u{0}b",
+    ];
+    for (number, place) in paths.into_iter().enumerate() {
+        let id = format!("e{number}");
+        let fields = [("path", json!(place)), ("body", json!("evil\n"))];
+        let entity = entity(&id, &format!("zzz{number}"), 1, &fields);
+        plant(&a.storage, &entity, &format!("entities/note.{id}.1-0123456789abcdef.json")).await;
+    }
+    let layout = "---\nevil: 1\n\u{0}t\u{0}\n---\nmore\n";
+    let fields = [("path", json!("fine.md")), ("$layout", json!(layout)), ("t", json!("x"))];
+    let mut odd = entity("odd", "zzzz9", 1, &fields);
+    odd["fields"]["t"][0]["source"] = json!("x\n---\ninjected: yes\n---\n");
+    plant(&a.storage, &odd, "entities/note.odd.1-0123456789abcdef.json").await;
+    let report = a.sync().await;
+    assert_eq!(a.names(), ["fine.md"]);
+    assert!(!a.read("fine.md").contains("injected"), "{}", a.read("fine.md"));
+    assert!(report.notes.len() >= paths.len());
+}
+
+#[tokio::test]
+async fn a_counter_that_counts_too_far_spoils_no_file() {
+    let (mut a, mut b) = pair().await;
+    a.write("larder.toml", "[[type]]\nname = \"note\"\n[type.fields]\nn = \"counter\"\n");
+    a.write("note.md", "---\nn: 1\n---\n");
+    a.sync().await;
+    b.sync().await;
+    b.sync().await;
+    a.write("note.md", "---\nn: 9007199254740992\n---\n");
+    b.write("note.md", "---\nn: 9007199254740990\n---\n");
+    a.sync().await;
+    b.write("other.md", "other\n");
+    b.sync().await;
+    let report = a.sync().await;
+    assert_eq!(report.notes, []);
+    assert_eq!(a.read("other.md"), "other\n");
+    assert_eq!(a.read("note.md"), b.read("note.md"));
+}
