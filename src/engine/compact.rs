@@ -1,13 +1,18 @@
 //! Folding deltas and entity files into packs, and removing what no longer counts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt, Traffic};
 
-use super::{Engine, EngineError, Outcome, Progress, RACES_MAX, Result, TurnOptions, send::retire};
+use super::{
+    Engine, EngineError, Outcome, Progress, RACES_MAX, Result, TurnOptions, observe::join_news,
+    send::retire,
+};
 use crate::{
     merge::LocalEdit,
-    model::{Content, Entity, Sibling, entity::DELETED, limits::DATA_FILE_BYTES_MAX},
+    model::{
+        Change, Changes, Dot, Entity, Sibling, Stamp, entity::DELETED, limits::DATA_FILE_BYTES_MAX,
+    },
     remote::{
         Advance, DataFile, HeadRead, HeadState, Manifest, Parcel, Remote, Survey, decode_loose,
         pack_all, survey,
@@ -70,8 +75,11 @@ impl Engine {
         self.turn(storage, traffic, turn, progress).await?;
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
         let mut report = CompactReport::default();
+        let mut adopted = BTreeSet::new();
         for race in 0..=RACES_MAX {
-            if self.try_compact(&remote, options, progress, &mut report).await? == Outcome::Done {
+            let outcome =
+                self.try_compact(&remote, options, &mut adopted, progress, &mut report).await?;
+            if outcome == Outcome::Done {
                 break;
             }
             if race == RACES_MAX {
@@ -92,6 +100,7 @@ impl Engine {
         &mut self,
         remote: &Remote,
         options: CompactOptions,
+        adopted: &mut BTreeSet<RemotePath>,
         progress: &dyn Progress,
         report: &mut CompactReport,
     ) -> Result<Outcome> {
@@ -113,14 +122,15 @@ impl Engine {
                 survey.expired.len() + survey.old_manifests.len() + survey.orphans.len();
             return Ok(Outcome::Done);
         }
-        let kept = self.adopt(remote, &survey).await?;
+        if self.adopt(remote, &survey, adopted).await? {
+            return Ok(Outcome::Raced);
+        }
         let parcels = if folds {
-            self.note_attempt()?;
             pack_all(&self.outgoing(&self.store.all_ids()?)?, manifest.generation)?
         } else {
             Vec::new()
         };
-        let gone = sweep(remote, &survey, &kept).await?;
+        let gone = sweep(remote, &survey).await?;
         report.files_deleted += gone.len();
         let raises_floor = survey.has_loose && manifest.floor <= manifest.generation;
         if !folds && survey.expired.is_empty() && !raises_floor && head.strays.is_empty() {
@@ -143,14 +153,12 @@ impl Engine {
         if !packs.is_empty() {
             retire(&mut next, self.server_now(head.server_time), true);
             next.packs = packs.into_iter().map(|pack| spans(pack, &head.manifest)).collect();
-            // The packs hold everything that this replica does, what was just adopted included.
-            next.knows.join(&self.replica()?.knows);
         }
         // What was sent for a commit that has not been made by now has to be sent again under a new
         // name: from the next compaction on the old one may go.
         next.floor = head.manifest.generation + 1;
         next.retired.retain(|old| !gone.contains(&old.file));
-        let bytes_after = next.data().map(|data| data.bytes).sum();
+        let bytes_after = next.bytes();
         match remote.head.advance(head, next).await? {
             Advance::Raced => Ok(Outcome::Raced),
             Advance::Committed(now) => {
@@ -163,62 +171,55 @@ impl Engine {
         }
     }
 
-    /// Notes that every edit of this replica may be on the remote from now on.
-    fn note_attempt(&mut self) -> Result<()> {
-        let mut replica = self.replica()?;
-        replica.attempted = replica.counter;
-        Ok(self.store.set_replica(&replica)?)
-    }
-
-    /// Takes values out of files that a cut turn left behind and whose maker may never come back.
-    /// They travel on with the next turn, as edits of this device: their own dots may be missing
-    /// earlier ones. Says which files have to stay until then.
-    async fn adopt(&mut self, remote: &Remote, survey: &Survey) -> Result<BTreeSet<RemotePath>> {
-        let mut kept = BTreeSet::new();
+    /// Takes values out of files that a cut turn left behind and whose maker may never come back,
+    /// as edits of this device that compete with what is there: their own dots may be missing
+    /// earlier ones. Says whether there were any; they have to be sent before the files may go.
+    async fn adopt(
+        &mut self,
+        remote: &Remote,
+        survey: &Survey,
+        adopted: &mut BTreeSet<RemotePath>,
+    ) -> Result<bool> {
+        let mut found = Vec::new();
         for orphan in &survey.orphans {
-            for state in read_orphan(remote, orphan).await? {
-                let values = self.unknown_values(&state)?;
-                if !values.is_empty() {
-                    self.edit(&state.id, LocalEdit::Found(values))?;
-                    kept.insert(orphan.path.clone());
-                }
+            if adopted.insert(orphan.path.clone()) {
+                found.extend(read_orphan(remote, orphan).await?);
             }
         }
-        Ok(kept)
+        let mut has_values = false;
+        for state in join_news(&found).into_values() {
+            for edit in self.unknown_edits(&state)? {
+                self.edit(&state.id, edit)?;
+                has_values = true;
+            }
+        }
+        Ok(has_values)
     }
 
-    /// The values in a state that this replica has neither seen nor holds.
-    fn unknown_values(&self, found: &Entity) -> Result<Vec<(String, Content)>> {
+    /// The edits in a state that this replica has neither seen nor holds.
+    fn unknown_edits(&self, found: &Entity) -> Result<Vec<LocalEdit>> {
         let record = self.store.record(&found.id)?;
         let own = record.map_or_else(|| Entity::new(found.id.clone()), |record| record.state);
         let knows = self.replica()?.knows;
-        let mut values = Vec::new();
+        let mut edits: BTreeMap<&Dot, (Changes, Stamp)> = BTreeMap::new();
         for (field, siblings) in found.fields.iter().filter(|(field, _)| *field != DELETED) {
-            let is_unknown = |s: &&Sibling| !own.covers(&s.dot) && !knows.covers(&s.dot);
-            for sibling in siblings.iter().filter(is_unknown) {
-                let waiting = sibling.alternatives.iter().map(|a| &a.content);
-                for content in waiting.chain([&sibling.content]) {
-                    let value = (field.clone(), content.clone());
-                    if !holds(&own, field, content) && !values.contains(&value) {
-                        values.push(value);
-                    }
+            for sibling in siblings {
+                let is_there = |own: &Sibling| own.content == sibling.content;
+                let is_known = own.covers(&sibling.dot) || knows.covers(&sibling.dot);
+                if !is_known && !own.siblings(field).iter().any(is_there) {
+                    let (changes, _) =
+                        edits.entry(&sibling.dot).or_insert_with(|| (Changes::new(), sibling.at));
+                    changes.insert(field.clone(), Change::set(sibling.content.clone()));
                 }
             }
         }
-        Ok(values)
+        Ok(edits.into_values().map(|(changes, at)| LocalEdit::Found(changes, at)).collect())
     }
-}
-
-/// Whether a value stands in a field, in sight or waiting.
-fn holds(state: &Entity, field: &str, content: &Content) -> bool {
-    state.siblings(field).iter().any(|sibling| {
-        sibling.content == *content || sibling.alternatives.iter().any(|a| a.content == *content)
-    })
 }
 
 fn describe(report: &mut CompactReport, manifest: &Manifest, folds: bool) {
     report.generation = manifest.generation;
-    report.bytes_before = manifest.data().map(|data| data.bytes).sum();
+    report.bytes_before = manifest.bytes();
     report.bytes_after = report.bytes_before;
     report.deltas_folded = if folds { manifest.deltas.len() } else { 0 };
     report.packs_kept = if folds { 0 } else { manifest.packs.len() };
@@ -230,13 +231,8 @@ fn spans(pack: DataFile, manifest: &Manifest) -> DataFile {
 }
 
 /// Removes what no longer counts, and says what is gone.
-async fn sweep(
-    remote: &Remote,
-    survey: &Survey,
-    kept: &BTreeSet<RemotePath>,
-) -> Result<BTreeSet<RemotePath>> {
+async fn sweep(remote: &Remote, survey: &Survey) -> Result<BTreeSet<RemotePath>> {
     let orphans = survey.orphans.iter().map(|entry| &entry.path);
-    let orphans = orphans.filter(|path| !kept.contains(*path));
     let mut gone = BTreeSet::new();
     for file in survey.expired.iter().chain(&survey.old_manifests).chain(orphans) {
         remote.storage.delete(file).await?;

@@ -151,12 +151,11 @@ impl<'a> Planner<'a> {
     /// The edit is made on what its maker saw, and then meets what the replica has learned since.
     fn apply_local(&mut self, sides: &mut Sides, edit: &'a LocalEdit) {
         let seen = match edit {
-            LocalEdit::Changed { seen: false, .. } => None,
+            LocalEdit::Changed { seen: false, .. } | LocalEdit::Found(..) => None,
             LocalEdit::Changed { .. } | LocalEdit::Vanished => {
                 sides.shown.clone().or_else(|| sides.state.clone())
             }
             LocalEdit::Made(_) | LocalEdit::Deleted => sides.state.clone(),
-            LocalEdit::Found(values) => return self.add_found(sides, values),
         };
         let mut edited = seen.clone().unwrap_or_else(|| Entity::new(sides.id.clone()));
         let changes = self.changes_of(sides, edit, &edited);
@@ -168,6 +167,7 @@ impl<'a> Planner<'a> {
         }
         let (dot, at) = self.pen.next(self.snapshot.now);
         edited.edit(&dot, at, changes.clone());
+        edited.date(&dot, edit.set_at());
         if matches!(edit, LocalEdit::Changed { .. }) {
             sides.shown = Some(edited.clone());
         }
@@ -177,28 +177,13 @@ impl<'a> Planner<'a> {
             Some(state) => {
                 let mut joined = state.clone();
                 joined.edit_seeing(seen.as_ref(), &dot, at, changes);
+                joined.date(&dot, edit.set_at());
                 let rules = self.snapshot.rules;
                 let resolved = resolve_joined(seen.as_ref(), &edited, &state, joined, rules);
                 self.finish_merge(&edited, resolved)
             }
             None => edited,
         });
-    }
-
-    /// Values that come beside those that are there: nobody has chosen between them.
-    fn add_found(&mut self, sides: &mut Sides, values: &[(String, Content)]) {
-        if sides.file.is_some() && sides.shown.is_none() {
-            sides.shown.clone_from(&sides.state);
-        }
-        sides.unsettle();
-        sides.edited = true;
-        let mut state = sides.state.take().unwrap_or_else(|| Entity::new(sides.id.clone()));
-        for (field, content) in values {
-            let (dot, at) = self.pen.next(self.snapshot.now);
-            let change = Changes::from([(field.clone(), Change::set(content.clone()))]);
-            state.edit_seeing(None, &dot, at, change);
-        }
-        sides.state = Some(state);
     }
 
     fn changes_of(&mut self, sides: &mut Sides, edit: &'a LocalEdit, seen: &Entity) -> Changes {
@@ -217,8 +202,7 @@ impl<'a> Planner<'a> {
                 sides.shown = None;
                 self.deletion_of(sides, seen)
             }
-            LocalEdit::Made(changes) => changes.clone(),
-            LocalEdit::Found(_) => Changes::new(),
+            LocalEdit::Made(changes) | LocalEdit::Found(changes, _) => changes.clone(),
             LocalEdit::Deleted => self.deletion_of(sides, seen),
         }
     }

@@ -79,10 +79,20 @@ pub enum LocalEdit {
     Vanished,
     /// A command changes it, whatever its file shows.
     Made(Changes),
+    /// Values that somebody set and that never arrived; they knew of nothing here.
+    Found(Changes, Stamp),
     /// A command deletes it.
     Deleted,
-    /// Values of it were found whose makers had seen, and whose edits were seen by, nobody here.
-    Found(Vec<(String, Content)>),
+}
+
+impl LocalEdit {
+    /// When its values were set, where that is not now.
+    pub(super) fn set_at(&self) -> Option<Stamp> {
+        match self {
+            Self::Found(_, at) => Some(*at),
+            _ => None,
+        }
+    }
 }
 
 /// What the remote has that the replica lacks.

@@ -107,6 +107,9 @@ async fn counts_that_do_not_add_up_stop_nobody() {
     a.write("note.md", "text\n");
     let report = a.sync().await;
     assert_eq!(report.pushed, 1);
+    let (storage, traffic) = (a.storage.clone(), Traffic::new());
+    let options = CompactOptions { dry_run: true, force: false };
+    let _ = a.engine.compact(&storage, &traffic, options, &Silent).await;
 }
 
 #[tokio::test]
@@ -187,4 +190,66 @@ async fn a_counter_that_counts_too_far_spoils_no_file() {
     assert_eq!(report.notes, []);
     assert_eq!(a.read("other.md"), "other\n");
     assert_eq!(a.read("note.md"), b.read("note.md"));
+}
+
+#[tokio::test]
+async fn a_compaction_that_finds_lost_edits_says_what_its_packs_hold() {
+    let (mut a, mut b) = pair().await;
+    a.write("note.md", "---\ntitle: Milk\n---\n");
+    a.sync().await;
+    b.sync().await;
+    let id = a.engine.find("note.md").unwrap().to_string();
+    let orphan = entity(&id, "zzzz", 5, &[("title", json!("Oats"))]);
+    put(&a.storage, "entities/note.x.0-0123456789abcdef.json", format!("{orphan}\n")).await;
+    let (storage, traffic) = (a.storage.clone(), Traffic::new());
+    for _ in 0..4 {
+        a.engine.compact(&storage, &traffic, CompactOptions::default(), &Silent).await.unwrap();
+        let manifest = manifest(&storage).await;
+        for row in ["packs", "deltas"].iter().flat_map(|list| manifest[*list].as_array().unwrap()) {
+            for (device, counter) in row["holds"].as_object().unwrap() {
+                let known = manifest["knows"][device].as_u64().unwrap_or(0);
+                assert!(counter.as_u64().unwrap() <= known, "{device} in {manifest}");
+            }
+        }
+        a.sync().await;
+        b.sync().await;
+    }
+    let orphans = storage.read(&path("entities/note.x.0-0123456789abcdef.json"), 1 << 10).await;
+    assert!(orphans.is_err(), "the orphan was taken over and is still there");
+    assert_eq!(a.read("note.md"), b.read("note.md"));
+    let version = a.engine.store().record(&a.engine.find("note.md").unwrap()).unwrap();
+    assert!(version.unwrap().state.version() <= 3);
+}
+
+#[tokio::test]
+async fn a_compaction_does_not_replace_what_is_shown_by_what_was_lost() {
+    let (mut a, mut b) = pair().await;
+    a.write("note.md", "---\ntitle: Milk\n---\n");
+    a.sync().await;
+    b.sync().await;
+    let id = a.engine.find("note.md").unwrap().to_string();
+    for (device, title) in [("yyyy", "Oats"), ("zzzz", "Rye")] {
+        let orphan = entity(&id, device, 5, &[("title", json!(title))]);
+        let name = format!("entities/{device}.x.0-0123456789abcdef.json");
+        put(&a.storage, &name, format!("{orphan}\n")).await;
+    }
+    let (storage, traffic) = (a.storage.clone(), Traffic::new());
+    let mut versions = Vec::new();
+    for _ in 0..6 {
+        a.engine.compact(&storage, &traffic, CompactOptions::default(), &Silent).await.unwrap();
+        a.sync().await;
+        let id = a.engine.find("note.md").unwrap();
+        versions.push(a.engine.store().record(&id).unwrap().unwrap().state.version());
+    }
+    b.sync().await;
+    assert_eq!(versions.last(), versions.iter().rev().nth(2), "{versions:?}");
+    let conflicts = b.engine.store().conflicts(false).unwrap();
+    let values: Vec<String> = conflicts
+        .iter()
+        .flat_map(|c| &c.conflict.values)
+        .filter_map(|value| value.content.as_ref()?.value.as_str().map(str::to_owned))
+        .collect();
+    for title in ["Milk", "Oats", "Rye"] {
+        assert!(values.iter().any(|value| value == title), "{title} is gone: {values:?}");
+    }
 }
