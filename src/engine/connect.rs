@@ -70,7 +70,10 @@ impl Engine {
         storage: &SharedStorage,
         options: TurnOptions,
     ) -> Result<Remote> {
-        if options.recreate_remote && !matches!(look(storage).await?, Found::Remote(_)) {
+        if options.recreate_remote
+            && !options.dry_run
+            && !matches!(look(storage).await?, Found::Remote(_))
+        {
             let bound = self.store.binding()?.ok_or(EngineError::NotConnected)?;
             storage.make_folder(&RemotePath::root()).await?;
             self.make_remote(storage, Some(mode_of(&bound)?), Some(bound.id)).await?;

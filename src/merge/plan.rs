@@ -397,8 +397,9 @@ fn wish_of(update: &Update) -> Wish {
     Wish {
         id: update.state.id.clone(),
         current: update.file.clone(),
-        // A path that cannot be on this device's disk is kept in the record and not written.
-        path: path.and_then(|path| VaultPath::new(path).ok()),
+        // A path that cannot be on this device's disk is kept in the record and not written; a
+        // file that is there already stays where it is.
+        path: path.and_then(|path| VaultPath::new(path).ok().or_else(|| update.file.clone())),
     }
 }
 

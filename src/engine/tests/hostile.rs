@@ -174,6 +174,39 @@ async fn paths_that_lead_elsewhere_are_written_nowhere() {
 }
 
 #[tokio::test]
+async fn a_file_whose_record_goes_elsewhere_stays_where_it_is() {
+    let (mut a, _) = pair().await;
+    a.write("note.md", "text\n");
+    a.sync().await;
+    let id = a.engine.find("note.md").unwrap();
+    let mut moved = entity(id.as_str(), "zzzz", 1, &[("path", json!("../note.md"))]);
+    moved["fields"]["body"] =
+        json!([{"dot": "zzzz:1", "at": "2036-11-20T10:30:00.123Z", "value": "more\n"}]);
+    let seen = &a.engine.store().record(&id).unwrap().unwrap().state.clock;
+    for (device, last) in seen {
+        moved["clock"][device.as_str()] = json!(last);
+    }
+    plant(&a.storage, &moved, "entities/note.x.1-0123456789abcdef.json").await;
+    for _ in 0..2 {
+        a.sync().await;
+        assert_eq!((a.names(), a.read("note.md")), (vec!["note.md".into()], "more\n".into()));
+    }
+    let fields = serde_json::Map::from_iter([("path".to_owned(), json!("../x.md"))]);
+    let told = a.engine.put("note", None, fields).unwrap_err().to_string();
+    assert!(told.contains("../x.md"), "{told}");
+}
+
+#[tokio::test]
+async fn a_dry_run_makes_no_remote() {
+    let (mut a, _) = pair().await;
+    let empty: SharedStorage = Arc::new(Memory::new());
+    let options = TurnOptions { dry_run: true, recreate_remote: true, accept_deletes: false };
+    let traffic = Traffic::new();
+    assert!(a.engine.turn(&empty, &traffic, options, &Silent).await.is_err());
+    assert!(empty.list(&RemotePath::root()).await.unwrap().entries.is_empty());
+}
+
+#[tokio::test]
 async fn a_counter_that_counts_too_far_spoils_no_file() {
     let (mut a, mut b) = pair().await;
     a.write("larder.toml", "[[type]]\nname = \"note\"\n[type.fields]\nn = \"counter\"\n");
