@@ -248,7 +248,8 @@ fn renumbered_knows(old: &Replica, sent: &VersionVector, pen: &Pen) -> VersionVe
 fn body_of(file: &std::path::Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(file).ok()?;
-    Some(format!("{}:{}", metadata.dev(), metadata.ino()))
+    // The device number is left out: some file systems get another at each mount.
+    Some(metadata.ino().to_string())
 }
 
 #[cfg(not(unix))]

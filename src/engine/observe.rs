@@ -47,7 +47,7 @@ impl Engine {
         let replica = self.replica()?;
         let joined = join_news(&news.entities);
         self.recover_files()?;
-        self.observe_rules(report)?;
+        self.observe_rules(&joined, report)?;
         let local = self.local_edits(&joined, options, progress, report)?;
         let records = self.touched_records(&head.manifest, &joined, &local)?;
         let known_files = self.store.file_count()?;

@@ -1,19 +1,26 @@
 //! The vault's rules: read from `larder.toml` before each turn.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, NoteKind, Report, Result};
 use crate::{
     digest::sha256_hex,
     merge::{conflicts, view},
-    model::{Entity, Rules, Update, VaultPath, rules::RULES_FILE},
+    model::{Entity, EntityId, Rules, Update, VaultPath, entity::BODY, rules::RULES_FILE},
     store::StoredRules,
 };
 
 impl Engine {
     /// Reads the rules as they lie in the vault now. Rules that cannot be read change nothing: the
     /// last good ones stay in force, and the user is told.
-    pub(super) fn observe_rules(&mut self, report: &mut Report) -> Result<()> {
+    ///
+    /// A vault without rules takes those that are among the news: a file of a type that is to stay
+    /// on its device must not leave it in the first turn already.
+    pub(super) fn observe_rules(
+        &mut self,
+        news: &BTreeMap<EntityId, Entity>,
+        report: &mut Report,
+    ) -> Result<()> {
         let Some(vault) = &self.vault else { return Ok(()) };
         let path = VaultPath::new(RULES_FILE).ok();
         let text = match path.map(|path| vault.read(&path)) {
@@ -26,7 +33,7 @@ impl Engine {
                 );
                 return self.recall_rules();
             }
-            _ => String::new(),
+            _ => rules_among(news).unwrap_or_default(),
         };
         let digest = sha256_hex(text.as_bytes());
         let last = self.store.rules()?;
@@ -103,4 +110,12 @@ fn as_shown(state: &Entity, rules: &Rules) -> Entity {
         }
     }
     shown
+}
+
+/// The text of the rules that a remote has.
+fn rules_among(news: &BTreeMap<EntityId, Entity>) -> Option<String> {
+    let shown = news.values().map(|state| view(state, &Rules::default()));
+    let mut rules = shown.filter(|view| !view.is_deleted && view.path() == Some(RULES_FILE));
+    let text = rules.next_back()?.fields.get(BODY)?.value.as_str()?.to_owned();
+    Some(text)
 }

@@ -7,7 +7,10 @@ use serde_json::Value;
 use super::{
     join::join,
     object, set, text,
-    view::{age_order, field_rule, is_deleted, newest, shown, type_name, view, without_ancestor},
+    view::{
+        age_order, field_rule, fitting, is_deleted, newest, shown, type_name, view,
+        without_ancestor,
+    },
 };
 use crate::model::{
     Alternative, Change, Changes, Content, Entity, Rule, Rules, Sibling, Strategy,
@@ -194,8 +197,8 @@ fn merge_values(
     match (rule, base.map(|base| &base.value), &first.value, &second.value) {
         (Rule::Manual, _, _, _) => made(base.unwrap_or(first).clone(), true),
         (Rule::Text, Some(Value::String(base)), Value::String(a), Value::String(b)) => {
-            let merged = text::merge3(base, a, b);
-            made(Content::new(merged.text), !merged.overlaps.is_empty())
+            let (content, lost) = fitting(text::merge3(base, a, b), second);
+            made(content, lost)
         }
         (Rule::Layout, Some(Value::String(base)), Value::String(a), Value::String(b)) => {
             made(merge_layouts(base, a, b).unwrap_or_else(|| second.clone()), false)

@@ -8,7 +8,11 @@ use super::{object, set, text};
 use crate::model::{
     Content, DeleteRule, Dot, Entity, Rule, Rules, Sibling, Stamp, VersionVector, View,
     entity::{DELETED, PATH, TYPE},
+    limits::TEXT_BYTES_MAX,
 };
+
+/// How much of a file is left to its front matter when texts are merged, in bytes.
+const FRONT_MATTER_BYTES: u64 = 64 << 10;
 
 /// Shows one state by the rules: deterministic, and the same whichever side is asked.
 #[must_use]
@@ -125,10 +129,7 @@ fn combined(rule: Rule, siblings: &[Sibling]) -> Content {
 /// Combines two values that have no known ancestor; says also whether one of them had to give way.
 pub(super) fn without_ancestor(rule: Rule, first: &Content, second: &Content) -> (Content, bool) {
     match (rule, &first.value, &second.value) {
-        (Rule::Text, Value::String(a), Value::String(b)) => {
-            let merged = text::merge2(a, b);
-            (Content::new(merged.text), !merged.overlaps.is_empty())
-        }
+        (Rule::Text, Value::String(a), Value::String(b)) => fitting(text::merge2(a, b), second),
         (Rule::Union, Value::Array(a), Value::Array(b)) => {
             (Content::new(set::merge3(None, a, b)), false)
         }
@@ -142,6 +143,15 @@ pub(super) fn without_ancestor(rule: Rule, first: &Content, second: &Content) ->
         }
         _ => (second.clone(), true),
     }
+}
+
+/// A merged text, and whether words in it exclude each other. Where both versions together are more
+/// than a file may hold, which would then be left alone for ever, the later one is shown instead.
+pub(super) fn fitting(merged: text::TextMerge, second: &Content) -> (Content, bool) {
+    if merged.text.len() as u64 > TEXT_BYTES_MAX - FRONT_MATTER_BYTES {
+        return (second.clone(), true);
+    }
+    (Content::new(merged.text), !merged.overlaps.is_empty())
 }
 
 /// The latest of these values.
