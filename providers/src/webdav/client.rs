@@ -265,7 +265,7 @@ impl Client {
         path: &RemotePath,
         response: &Response,
     ) -> Error {
-        let host = self.base.host_str().unwrap_or_default();
+        let host = server_of(&self.base);
         let (kind, words) = match (response.status(), self.auth.user()) {
             (StatusCode::UNAUTHORIZED, Some(user)) => {
                 let words = format!("{host} refused the account \"{user}\" or its password");
