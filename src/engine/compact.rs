@@ -109,7 +109,13 @@ impl Engine {
         };
         let manifest = &head.manifest;
         let survey = survey(remote, manifest).await?;
-        if !self.replica()?.knows.includes(&manifest.knows) {
+        let is_behind = !self.replica()?.knows.includes(&manifest.knows);
+        if is_behind && !options.dry_run {
+            let last = self.store.remote_mark()?;
+            if last.is_none_or(|last| last.head != head.mark) {
+                // Somebody committed since the turn before: another turn reads it.
+                return Ok(Outcome::Raced);
+            }
             let text = "this device has not read the whole remote (`larder check` says what is \
                         missing), so it cannot write it anew";
             return Err(EngineError::Refused(text.to_owned()));
