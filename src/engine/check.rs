@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::{Engine, Result, TurnOptions};
 use crate::{
     merge::view,
-    model::{EntityId, VaultPath, limits::STAMP_AHEAD_MS_MAX},
-    remote::{HeadRead, Manifest, Remote, read, survey},
+    model::{EntityId, VaultPath, VersionVector, limits::STAMP_AHEAD_MS_MAX},
+    remote::{Fetched, HeadRead, Manifest, Remote, fetch, survey},
 };
 
 /// How thorough a check is.
@@ -115,7 +115,9 @@ impl Engine {
                 }
                 Some(_) if options.read_data => {
                     report.files_read += 1;
-                    if let Err(error) = read(&remote.storage, data).await {
+                    let everything = VersionVector::default();
+                    let fetched = fetch(&remote.storage, data, &everything).await;
+                    if let Err(error) = fetched.and_then(Fetched::all) {
                         report.add(FindingKind::Damaged, &file, error.to_string());
                     }
                 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt, Traffic};
 
 use super::{
-    Engine, EngineError, Outcome, Progress, RACES_MAX, Result, TurnOptions, observe::join_news,
-    send::retire,
+    Engine, EngineError, Outcome, Progress, RACES_MAX, Result, TurnOptions,
+    cargo::{Cargo, Folding},
+    observe::join_news,
 };
 use crate::{
     merge::LocalEdit,
@@ -14,8 +15,7 @@ use crate::{
         Change, Changes, Dot, Entity, Sibling, Stamp, entity::DELETED, limits::DATA_FILE_BYTES_MAX,
     },
     remote::{
-        Advance, DataFile, HeadRead, HeadState, Manifest, Parcel, Remote, Survey, decode_loose,
-        pack_all, survey,
+        Advance, DataFile, HeadRead, HeadState, Manifest, Remote, Survey, decode_loose, survey,
     },
 };
 
@@ -120,9 +120,11 @@ impl Engine {
                         missing), so it cannot write it anew";
             return Err(EngineError::Refused(text.to_owned()));
         }
-        let has_gain = !manifest.deltas.is_empty() || manifest.packs.len() > 1;
-        let folds = !manifest.data().count().eq(&0) && (has_gain || options.force);
-        describe(report, manifest, folds);
+        let folding = if options.force { Folding::All } else { Folding::Due };
+        let mut knows = manifest.knows.clone();
+        knows.join(&self.replica()?.knows);
+        let cargo = self.cargo(manifest, &[], &knows, folding)?;
+        describe(report, manifest, &cargo);
         if options.dry_run {
             report.files_deleted =
                 survey.expired.len() + survey.old_manifests.len() + survey.orphans.len();
@@ -131,35 +133,27 @@ impl Engine {
         if self.adopt(remote, &survey, adopted).await? {
             return Ok(Outcome::Raced);
         }
-        let parcels = if folds {
-            pack_all(&self.outgoing(&self.store.all_ids()?)?, manifest.generation)?
-        } else {
-            Vec::new()
-        };
         let gone = sweep(remote, &survey).await?;
         report.files_deleted += gone.len();
         let raises_floor = survey.has_loose && manifest.floor <= manifest.generation;
-        if !folds && survey.expired.is_empty() && !raises_floor && head.strays.is_empty() {
+        let is_idle = cargo.replaces(manifest).is_empty() && survey.expired.is_empty();
+        if is_idle && !raises_floor && head.strays.is_empty() {
             return Ok(Outcome::Done);
         }
-        self.commit_compaction(remote, &head, parcels, &gone, progress, report).await
+        self.commit_compaction(remote, &head, &cargo, &gone, progress, report).await
     }
 
     async fn commit_compaction(
         &mut self,
         remote: &Remote,
         head: &HeadState,
-        parcels: Vec<Parcel>,
+        cargo: &Cargo,
         gone: &BTreeSet<RemotePath>,
         progress: &dyn Progress,
         report: &mut CompactReport,
     ) -> Result<Outcome> {
-        let packs = self.upload(remote, &head.manifest, &parcels, progress).await?;
         let mut next = self.successor(head, true);
-        if !packs.is_empty() {
-            retire(&mut next, self.server_now(head.server_time), true);
-            next.packs = packs.into_iter().map(|pack| spans(pack, &head.manifest)).collect();
-        }
+        let written = self.load(remote, head, cargo, &mut next, progress).await?;
         // What was sent for a commit that has not been made by now has to be sent again under a new
         // name: from the next compaction on the old one may go.
         next.floor = head.manifest.generation + 1;
@@ -168,7 +162,7 @@ impl Engine {
         match remote.head.advance(head, next).await? {
             Advance::Raced => Ok(Outcome::Raced),
             Advance::Committed(now) => {
-                report.packs_written = parcels.len();
+                report.packs_written = written;
                 report.bytes_after = bytes_after;
                 report.generation = now.manifest.generation;
                 self.remember(remote, &now, &[])?;
@@ -223,17 +217,17 @@ impl Engine {
     }
 }
 
-fn describe(report: &mut CompactReport, manifest: &Manifest, folds: bool) {
+fn describe(report: &mut CompactReport, manifest: &Manifest, cargo: &Cargo) {
+    let replaced: BTreeSet<&RemotePath> =
+        cargo.replaces(manifest).into_iter().map(|data| &data.file).collect();
+    let count = |files: &[DataFile], is_replaced: bool| {
+        files.iter().filter(|data| replaced.contains(&data.file) == is_replaced).count()
+    };
     report.generation = manifest.generation;
     report.bytes_before = manifest.bytes();
     report.bytes_after = report.bytes_before;
-    report.deltas_folded = if folds { manifest.deltas.len() } else { 0 };
-    report.packs_kept = if folds { 0 } else { manifest.packs.len() };
-}
-
-/// A pack that holds everything holds it from the first commit on.
-fn spans(pack: DataFile, manifest: &Manifest) -> DataFile {
-    DataFile { from_generation: 1, to_generation: manifest.generation, ..pack }
+    report.deltas_folded = count(&manifest.deltas, true);
+    report.packs_kept = count(&manifest.packs, false);
 }
 
 /// Removes what no longer counts, and says what is gone.

@@ -80,6 +80,11 @@ pub enum Brake {
 }
 
 impl EngineError {
+    /// A task that ended without saying how its work went.
+    pub(super) fn task(error: tokio::task::JoinError) -> Self {
+        Self::Refused(format!("a transfer was stopped before its end: {error}"))
+    }
+
     /// Whether the same turn may succeed a little later.
     pub fn is_temporary(&self) -> bool {
         match self {

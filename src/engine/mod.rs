@@ -1,5 +1,6 @@
 //! The turn: observe, plan, execute, settle. The only place where store, vault and remote meet.
 
+mod cargo;
 mod check;
 mod command;
 mod compact;
@@ -14,6 +15,7 @@ mod recover;
 mod report;
 mod rules;
 mod send;
+mod ship;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +34,7 @@ use crate::{
     clock::Clock,
     merge::plan,
     model::{Rules, limits},
-    remote::{DataFile, Remote},
+    remote::{DataFile, Remote, tiers::Pace},
     store::Store,
     vault::Vault,
 };
@@ -54,6 +56,8 @@ pub struct Engine {
     device_name: String,
     /// What this turn has sent, by digest: after a lost race it need not go again.
     sent: BTreeMap<String, DataFile>,
+    /// When to fold what lies on the remote.
+    pace: Pace,
 }
 
 /// What a turn may do that it would not do unasked.
@@ -78,7 +82,8 @@ impl Engine {
     ) -> Result<Self> {
         let device_name = device_name.into();
         let (rules, sent) = (Rules::default(), BTreeMap::new());
-        let mut engine = Self { store, vault, rules, clock, random, device_name, sent };
+        let pace = Pace::default();
+        let mut engine = Self { store, vault, rules, clock, random, device_name, sent, pace };
         engine.recall_rules()?;
         engine.settle_identity()?;
         Ok(engine)
@@ -98,6 +103,11 @@ impl Engine {
     #[must_use]
     pub fn into_store(self) -> Store {
         self.store
+    }
+
+    /// Has the remote folded at another pace.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     /// The vault's folder.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join},
     model::{Entity, EntityId, Record, VaultPath, VersionVector},
-    remote::{DataFile, HeadRead, HeadState, Manifest, Remote, RemoteError, read},
+    remote::{DataFile, Fetched, HeadRead, HeadState, Manifest, Remote, RemoteError, fetch},
     store::Replica,
 };
 
@@ -113,7 +113,9 @@ impl Engine {
         let of = wanted.len() as u64;
         let mut news = News { entities: Vec::new(), knows: manifest.knows.clone(), complete: true };
         let mut fetched = stream::iter(wanted)
-            .map(|data| async move { (read(&remote.storage, &data).await, data) })
+            .map(|data| async move {
+                (fetch(&remote.storage, &data, knows).await.and_then(Fetched::all), data)
+            })
             .buffered(FETCHES);
         let mut done = 0;
         while let Some((result, data)) = fetched.next().await {

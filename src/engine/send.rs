@@ -2,30 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, TryStreamExt, stream};
-use larder_providers::{Body, PutMode, Storage};
+use larder_providers::{RemotePath, Storage as _};
 
-use super::{Engine, Outcome, Progress, Report, Result, Stage, observe::Observed};
+use super::{
+    Engine, Outcome, Progress, Report, Result,
+    cargo::{Cargo, Folding, Form},
+    observe::Observed,
+    ship::Meter,
+};
 use crate::{
-    merge::{Plan, view},
-    model::{Agreed, EntityId, Record, Stamp},
+    merge::Plan,
+    model::{EntityId, Stamp},
     remote::{
-        Advance, Commit, DataFile, HeadState, Manifest, Outgoing, Parcel, Participant, Remote,
-        Retired, layout, pack_all, pack_up,
+        Advance, Commit, DataFile, HeadState, Manifest, Participant, Remote, Retired, expired,
+        old_manifests,
     },
     store::RemoteMark,
 };
-
-/// From so many deltas on they are folded into a pack.
-const DELTAS_MAX: usize = 16;
-/// From so many entities in deltas on they are folded into a pack.
-const HOT_ENTITIES_MAX: usize = 256;
-/// From so many packs on everything is folded into new ones.
-const PACKS_MAX: usize = 32;
-/// How many files are sent at once.
-const SENDS: usize = 4;
 
 impl Engine {
     /// Sends what the remote lacks and makes a commit of it; nothing to send is done at once.
@@ -42,9 +36,20 @@ impl Engine {
             self.agree(remote, head, plan)?;
             return Ok(Outcome::Done);
         }
-        let cargo = self.cargo(plan, head, observed.news.complete)?;
-        let files = self.upload(remote, &head.manifest, &cargo.parcels, progress).await?;
-        let next = self.next_manifest(head, plan, cargo, files, observed.news.complete);
+        let complete = observed.news.complete;
+        let may_fold = complete && plan.knows.includes(&head.manifest.knows);
+        let folding = if may_fold { Folding::InPassing } else { Folding::None };
+        let cargo = self.cargo(&head.manifest, &plan.send, &plan.knows, folding)?;
+        let mut next = self.successor(head, complete);
+        next.knows.join(&plan.knows);
+        self.load(remote, head, &cargo, &mut next, progress).await?;
+        if !cargo.folds {
+            note_versions(&mut next, plan);
+        }
+        if cargo.folds {
+            let gone = self.sweep_in_passing(remote, head).await?;
+            next.retired.retain(|old| !gone.contains(&old.file));
+        }
         match remote.head.advance(head, next).await? {
             Advance::Raced => Ok(Outcome::Raced),
             Advance::Committed(now) => {
@@ -55,117 +60,57 @@ impl Engine {
         }
     }
 
-    /// What is to be sent: the records that the remote lacks, or, when enough small files lie
-    /// there, those together with the records of these files, as one pack in their place.
-    fn cargo(&self, plan: &Plan, head: &HeadState, complete: bool) -> Result<Cargo> {
-        let manifest = &head.manifest;
-        let send: BTreeSet<EntityId> = plan.send.iter().cloned().collect();
-        let hot: BTreeSet<EntityId> =
-            manifest.entity_versions.keys().chain(&send).cloned().collect();
-        let is_due = manifest.deltas.len() + 1 > DELTAS_MAX || hot.len() > HOT_ENTITIES_MAX;
-        let replica_knows = &plan.knows;
-        let may_fold = complete && replica_knows.includes(&manifest.knows) && !send.is_empty();
-        if !(is_due && may_fold && !manifest.deltas.is_empty()) {
-            let outgoing = self.outgoing(&send)?;
-            let device = &plan.pen.as_ref().map_or(&manifest.commit.device, |pen| &pen.device);
-            let parcels = pack_up(&outgoing, manifest.generation, device)?;
-            return Ok(Cargo { parcels, replaces: Replaces::Nothing });
-        }
-        let (ids, replaces) = if manifest.packs.len() >= PACKS_MAX {
-            (self.store.all_ids()?, Replaces::Everything)
-        } else {
-            (hot, Replaces::Deltas)
-        };
-        let parcels = pack_all(&self.outgoing(&ids)?, manifest.generation)?;
-        Ok(Cargo { parcels, replaces })
-    }
-
-    /// These records as the remote is to hold them, in order of their ids.
-    pub(super) fn outgoing(&self, ids: &BTreeSet<EntityId>) -> Result<Vec<Outgoing>> {
-        let mut outgoing = Vec::with_capacity(ids.len());
-        for id in ids {
-            let Some(record) = self.store.record(id)? else { continue };
-            let Some(state) = on_remote(record) else { continue };
-            let view = view(&state, &self.rules);
-            outgoing.push(Outgoing {
-                state,
-                type_name: view.type_name,
-                is_deleted: view.is_deleted,
-            });
-        }
-        Ok(outgoing)
-    }
-
-    /// Sends data files, but for those that an earlier try of this turn has sent: unless they were
-    /// built below the floor, where they may be taken for orphans and removed, or are part of the
-    /// remote already, where they may be what is about to be retired.
-    pub(super) async fn upload(
+    /// Sends a cargo and enters its files into the next manifest, in the place of those that they
+    /// replace.
+    pub(super) async fn load(
         &mut self,
         remote: &Remote,
-        manifest: &Manifest,
-        parcels: &[Parcel],
-        progress: &dyn Progress,
-    ) -> Result<Vec<DataFile>> {
-        let of = parcels.len() as u64;
-        progress.step(Stage::Send, 0, of);
-        let mut sends = Vec::new();
-        for parcel in parcels {
-            let sent = self.sent.get(&parcel.file.sha256).cloned();
-            let is_free = |sent: &DataFile| {
-                let is_named = manifest.data().any(|data| data.file == sent.file);
-                let is_retired = manifest.retired.iter().any(|old| old.file == sent.file);
-                sent.from_generation > manifest.floor && !is_named && !is_retired
-            };
-            let sent = sent.filter(is_free);
-            let name = layout::never_used(&parcel.file.file, &mut self.random)?;
-            sends.push(async move {
-                if let Some(sent) = sent {
-                    return Ok::<_, super::EngineError>(sent);
-                }
-                let body = Body::Bytes(Bytes::from(parcel.bytes.clone()));
-                remote.storage.put(&name, body, PutMode::Overwrite).await?;
-                Ok(DataFile { file: name, ..parcel.file.clone() })
-            });
-        }
-        let mut files: Vec<DataFile> = Vec::new();
-        let mut sending = stream::iter(sends).buffered(SENDS);
-        while let Some(file) = sending.try_next().await? {
-            files.push(file);
-            progress.step(Stage::Send, files.len() as u64, of);
-        }
-        drop(sending);
-        self.sent.extend(files.iter().map(|file| (file.sha256.clone(), file.clone())));
-        Ok(files)
-    }
-
-    fn next_manifest(
-        &mut self,
         head: &HeadState,
-        plan: &Plan,
-        cargo: Cargo,
-        files: Vec<DataFile>,
-        complete: bool,
-    ) -> Manifest {
-        let mut next = self.successor(head, complete);
-        let server_now = self.server_now(head.server_time);
-        match cargo.replaces {
-            Replaces::Nothing => {}
-            Replaces::Deltas => retire(&mut next, server_now, false),
-            Replaces::Everything => retire(&mut next, server_now, true),
-        }
-        for (parcel, file) in cargo.parcels.iter().zip(files) {
-            if parcel.is_pack { next.packs.push(file) } else { next.deltas.push(file) }
-        }
-        if next.deltas.is_empty() {
+        cargo: &Cargo,
+        next: &mut Manifest,
+        progress: &dyn Progress,
+    ) -> Result<usize> {
+        let manifest = &head.manifest;
+        let mut meter = Meter { progress, done: 0, of: cargo.records() as u64 };
+        let replaced = cargo.replaces(manifest);
+        let since = self.server_now(head.server_time);
+        let place = cargo.merge.as_ref().and_then(|(range, _)| first_pack(manifest, range.start));
+        retire(next, &replaced, since);
+        if cargo.folds {
             next.entity_versions.clear();
-        } else if cargo.parcels.iter().all(|parcel| !parcel.is_pack) {
-            let sent: BTreeSet<&EntityId> = plan.send.iter().collect();
-            for update in plan.updates.iter().filter(|update| sent.contains(&update.state.id)) {
-                next.entity_versions.insert(update.state.id.clone(), update.state.version());
+        }
+        let mut written = 0;
+        if let Some((_, batch)) = &cargo.merge {
+            let files = self.ship(remote, manifest, batch, &mut meter).await?;
+            written += files.len();
+            let at = place.unwrap_or(next.packs.len()).min(next.packs.len());
+            next.packs.splice(at..at, files);
+        }
+        if let Some(batch) = &cargo.news {
+            let files = self.ship(remote, manifest, batch, &mut meter).await?;
+            written += files.len();
+            match batch.form {
+                Form::Entity | Form::Delta => next.deltas.extend(files),
+                Form::Loose | Form::Run(_) => next.packs.extend(files),
             }
         }
-        next.knows.join(&plan.knows);
-        next
+        Ok(written)
+    }
+
+    /// Removes files that no longer count, a few at a time: what one fold leaves behind another
+    /// takes away.
+    async fn sweep_in_passing(
+        &self,
+        remote: &Remote,
+        head: &HeadState,
+    ) -> Result<BTreeSet<RemotePath>> {
+        let now = self.server_now(head.server_time);
+        let mut gone: BTreeSet<RemotePath> = expired(&head.manifest, now).into_iter().collect();
+        let manifests = old_manifests(remote, &head.manifest).await?;
+        let deletes = gone.iter().chain(&manifests).map(|file| remote.storage.delete(file));
+        futures::future::try_join_all(deletes).await?;
+        gone.extend(manifests);
+        Ok(gone)
     }
 
     /// The manifest after this one, with nothing changed yet but who made it and when.
@@ -223,33 +168,27 @@ impl Engine {
     }
 }
 
-/// What a record looks like on the remote; nothing if the remote is not to have it.
-fn on_remote(record: Record) -> Option<crate::model::Entity> {
-    match (record.kept, record.agreed) {
-        (false, _) | (true, Agreed::Current) => Some(record.state),
-        (true, Agreed::Earlier(agreed)) => Some(*agreed),
-        (true, Agreed::Never) => None,
+/// Enters what was sent into the versions that the deltas hold.
+fn note_versions(next: &mut Manifest, plan: &Plan) {
+    if next.deltas.is_empty() {
+        next.entity_versions.clear();
+        return;
+    }
+    let sent: BTreeSet<&EntityId> = plan.send.iter().collect();
+    for update in plan.updates.iter().filter(|update| sent.contains(&update.state.id)) {
+        next.entity_versions.insert(update.state.id.clone(), update.state.version());
     }
 }
 
-struct Cargo {
-    parcels: Vec<Parcel>,
-    replaces: Replaces,
+/// Where in the manifest's packs a run begins.
+fn first_pack(manifest: &Manifest, run: usize) -> Option<usize> {
+    crate::remote::tiers::runs(manifest).get(run).map(|run| run.packs.start)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Replaces {
-    Nothing,
-    Deltas,
-    Everything,
-}
-
-/// Takes the deltas, and the packs if asked to, out of the manifest; they wait to be removed.
-pub(super) fn retire(manifest: &mut Manifest, since: Stamp, with_packs: bool) {
-    let mut old = std::mem::take(&mut manifest.deltas);
-    if with_packs {
-        old.append(&mut manifest.packs);
-    }
-    manifest.retired.extend(old.into_iter().map(|data| Retired { file: data.file, since }));
-    manifest.entity_versions.clear();
+/// Takes files out of the manifest; they wait to be removed.
+fn retire(manifest: &mut Manifest, old: &[&DataFile], since: Stamp) {
+    let gone: BTreeSet<&RemotePath> = old.iter().map(|data| &data.file).collect();
+    manifest.packs.retain(|data| !gone.contains(&data.file));
+    manifest.deltas.retain(|data| !gone.contains(&data.file));
+    manifest.retired.extend(gone.into_iter().map(|file| Retired { file: file.clone(), since }));
 }

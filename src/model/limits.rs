@@ -20,6 +20,8 @@ pub const ID_BYTES_MAX: usize = 64;
 pub const DATA_TEXT_BYTES_MAX: u64 = 64 << 20;
 /// The longest data file (delta, pack or entity file) that is read whole, in bytes.
 pub const DATA_FILE_BYTES_MAX: u64 = 64 << 20;
+/// The longest list of the blocks of a data file, in bytes.
+pub const INDEX_BYTES_MAX: u64 = 1 << 20;
 /// The most concurrent values of one field that are read.
 pub const SIBLINGS_MAX: usize = 256;
 /// The most devices in one clock.

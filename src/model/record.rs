@@ -21,6 +21,17 @@ pub struct Record {
     pub kept: bool,
 }
 
+impl Record {
+    /// What the record looks like on the remote; nothing if the remote is not to have it.
+    pub fn on_remote(self) -> Option<Entity> {
+        match (self.kept, self.agreed) {
+            (false, _) | (true, Agreed::Current) => Some(self.state),
+            (true, Agreed::Earlier(agreed)) => Some(*agreed),
+            (true, Agreed::Never) => None,
+        }
+    }
+}
+
 /// What is known to be on the remote.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Agreed {

@@ -1,214 +1,257 @@
-//! Data files: entities on their way to and from the remote.
+//! Data files on their way from the remote: fetched whole or in part, verified, decoded.
 
-use std::io::Read as _;
+use std::{io::Read as _, ops::Range};
 
-use larder_providers::{ErrorKind, RemotePath, SharedStorage, StorageExt};
+use bytes::Bytes;
+use larder_providers::{
+    ErrorKind, Get, GetOptions, Object, SharedStorage, Storage as _, StorageExt, collect,
+};
 
-use super::{DataFile, RemoteError, Result, codec, layout};
+use super::{
+    DataFile, RemoteError, Result,
+    block::{self, Block},
+    codec,
+    manifest::IndexRow,
+};
 use crate::{
     digest::sha256_hex,
     model::{
-        DeviceId, Entity, VersionVector,
+        Entity, VersionVector,
         limits::{DATA_FILE_BYTES_MAX, DATA_TEXT_BYTES_MAX},
     },
 };
 
-/// The most entities that travel as one delta; more travel as packs.
-pub const DELTA_ENTITIES_MAX: usize = 256;
+/// A file of fewer bytes is read whole: a request more costs more than it spares.
+const PARTS_FROM_BYTES: u64 = 256 << 10;
 
-/// How much text goes into one file, in bytes before compression; a single longer line may.
-const PACK_TEXT_BYTES: usize = 16 << 20;
+/// Blocks that lie closer together than this many bytes are fetched by one request.
+const GAP_BYTES: u64 = 64 << 10;
 
-/// The compression level: of the levels whose speed a person does not notice, the smallest result.
-const ZSTD_LEVEL: i32 = 9;
-
-/// An entity ready to be written, with what is derived of it.
-#[derive(Debug, Clone)]
-pub struct Outgoing {
-    /// The state.
-    pub state: Entity,
-    /// Its type.
-    pub type_name: String,
-    /// Whether it is deleted.
-    pub is_deleted: bool,
+/// What was fetched of a data file: blocks whose bytes are verified and that are still packed.
+#[derive(Debug)]
+pub struct Fetched {
+    data: DataFile,
+    blocks: std::vec::IntoIter<(Block, Bytes)>,
+    line: usize,
 }
 
-/// A data file that has yet to be sent.
-#[derive(Debug, Clone)]
-pub struct Parcel {
-    /// What the manifest will say of it.
-    pub file: DataFile,
-    /// Whether it is a pack and not a delta.
-    pub is_pack: bool,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-}
-
-/// Packs entities for the way: one alone as a file of its own that anybody can read, some as a
-/// delta, many or long ones as packs. `generation` is the one the files are built on.
-pub fn pack_up(outgoing: &[Outgoing], generation: u64, device: &DeviceId) -> Result<Vec<Parcel>> {
-    let lines = lines(outgoing)?;
-    let text_bytes: usize = lines.iter().map(|line| line.text.len()).sum();
-    match lines.as_slice() {
-        [] => Ok(Vec::new()),
-        [single] => {
-            let bytes = single.text.clone().into_bytes();
-            let sha256 = sha256_hex(&bytes);
-            let (name, id) = (&single.entity.type_name, &single.entity.state.id);
-            let file = layout::entity_file(name, id, generation, &sha256)?;
-            let batch = Batch { file, sha256, bytes, text_bytes: None };
-            Ok(vec![batch.seal(&lines, generation, false)])
-        }
-        some if some.len() <= DELTA_ENTITIES_MAX && text_bytes <= PACK_TEXT_BYTES => {
-            let (bytes, text_bytes) = compress(some)?;
-            let sha256 = sha256_hex(&bytes);
-            let file = layout::delta_file(generation, device, &sha256)?;
-            let batch = Batch { file, sha256, bytes, text_bytes: Some(text_bytes) };
-            Ok(vec![batch.seal(some, generation, false)])
-        }
-        many => pack_lines(many, generation),
+impl Fetched {
+    /// Unpacks the next block; nothing after the last.
+    pub fn next_block(&mut self) -> Option<Result<Vec<Entity>>> {
+        let (block, bytes) = self.blocks.next()?;
+        Some(self.unpack(&block, &bytes))
     }
-}
 
-/// Packs entities, sorted by id, into packs.
-pub fn pack_all(outgoing: &[Outgoing], generation: u64) -> Result<Vec<Parcel>> {
-    pack_lines(&lines(outgoing)?, generation)
-}
-
-fn pack_lines(lines: &[Line<'_>], generation: u64) -> Result<Vec<Parcel>> {
-    let mut parcels = Vec::new();
-    let (mut start, mut text_bytes) = (0, 0);
-    for (index, line) in lines.iter().enumerate() {
-        text_bytes += line.text.len();
-        let next = lines.get(index + 1).map(|next| next.text.len());
-        if next.is_none_or(|next| text_bytes + next > PACK_TEXT_BYTES) {
-            let some = lines.get(start..=index).unwrap_or_default();
-            let (bytes, length) = compress(some)?;
-            let sha256 = sha256_hex(&bytes);
-            let file = layout::pack_file(generation, &sha256)?;
-            let batch = Batch { file, sha256, bytes, text_bytes: Some(length) };
-            parcels.push(batch.seal(some, generation, true));
-            (start, text_bytes) = (index + 1, 0);
+    /// Unpacks all of it.
+    pub fn all(mut self) -> Result<Vec<Entity>> {
+        let mut entities = Vec::new();
+        while let Some(block) = self.next_block() {
+            entities.extend(block?);
         }
+        Ok(entities)
     }
-    Ok(parcels)
-}
 
-/// An entity and the line that stands for it, its end included.
-struct Line<'a> {
-    entity: &'a Outgoing,
-    text: String,
-}
-
-/// Encodes entities, and makes sure that every reader will take them: what one reader refuses
-/// would make its whole file unreadable to all.
-fn lines(outgoing: &[Outgoing]) -> Result<Vec<Line<'_>>> {
-    outgoing.iter().map(line).collect()
-}
-
-fn line(entity: &Outgoing) -> Result<Line<'_>> {
-    let mut text = codec::encode(&entity.state, &entity.type_name, entity.is_deleted);
-    codec::check(&entity.state, text.len())
-        .map_err(|why| RemoteError::Unsendable { id: entity.state.id.clone(), why })?;
-    text.push('\n');
-    Ok(Line { entity, text })
-}
-
-/// The bytes of a data file, before it is known what the manifest will say of it.
-struct Batch {
-    file: RemotePath,
-    sha256: String,
-    bytes: Vec<u8>,
-    text_bytes: Option<u64>,
-}
-
-impl Batch {
-    fn seal(self, lines: &[Line<'_>], generation: u64, is_pack: bool) -> Parcel {
-        let mut holds = VersionVector::default();
-        for line in lines {
-            holds.join(&line.entity.state.seen());
-        }
-        let file = DataFile {
-            file: self.file,
-            bytes: self.bytes.len() as u64,
-            sha256: self.sha256,
-            text_bytes: self.text_bytes,
-            entities: lines.len() as u64,
-            from_generation: generation + 1,
-            to_generation: generation + 1,
-            holds,
+    fn unpack(&mut self, block: &Block, bytes: &[u8]) -> Result<Vec<Entity>> {
+        let name = self.data.file.as_str();
+        let text = match self.data.text_bytes {
+            Some(_) => inflate(name, bytes, block.text_bytes)?,
+            None => bytes.to_vec(),
         };
-        Parcel { file, is_pack, bytes: self.bytes }
+        let text = String::from_utf8(text).map_err(|error| RemoteError::damaged(name, error))?;
+        let mut entities = Vec::new();
+        for line in text.lines() {
+            self.line += 1;
+            if line.is_empty() {
+                continue;
+            }
+            let at = self.line;
+            let damaged =
+                |detail: String| RemoteError::damaged(name, format!("line {at}: {detail}"));
+            let entity = codec::decode(line).map_err(damaged)?;
+            if !block.holds.includes(&entity.seen()) {
+                let detail = format!("edits of {} that the manifest does not name", entity.id);
+                return Err(damaged(detail));
+            }
+            entities.push(entity);
+        }
+        if entities.len() as u64 != block.entities {
+            let detail = format!("{} entities instead of {}", entities.len(), block.entities);
+            return Err(RemoteError::damaged(name, detail));
+        }
+        Ok(entities)
     }
 }
 
-/// Lines, compressed; with their length before.
-fn compress(lines: &[Line<'_>]) -> Result<(Vec<u8>, u64)> {
-    let text: String = lines.iter().map(|line| line.text.as_str()).collect();
-    let bytes = zstd::bulk::compress(text.as_bytes(), ZSTD_LEVEL)
-        .map_err(|error| RemoteError::damaged("a batch to be sent", error))?;
-    Ok((bytes, text.len() as u64))
-}
-
-/// Reads a data file, checks it against what the manifest says of it, and decodes it.
-pub async fn read(storage: &SharedStorage, data: &DataFile) -> Result<Vec<Entity>> {
+/// Fetches a data file, or the blocks of it that hold edits which a replica of the edits `knows`
+/// lacks, and checks it against what the manifest says of it.
+pub async fn fetch(
+    storage: &SharedStorage,
+    data: &DataFile,
+    knows: &VersionVector,
+) -> Result<Fetched> {
     if data.bytes > DATA_FILE_BYTES_MAX {
         let detail = format!("{} bytes, over {DATA_FILE_BYTES_MAX}", data.bytes);
         return Err(RemoteError::damaged(data.file.as_str(), detail));
     }
-    match storage.read(&data.file, data.bytes).await {
-        Ok((bytes, _)) => decode(data, &bytes),
-        Err(error) if error.kind() == ErrorKind::TooLarge => {
-            let detail = format!("longer than the {} bytes that were written", data.bytes);
+    block::check_lengths(data)?;
+    if let Some(index) = &data.index
+        && data.bytes >= PARTS_FROM_BYTES
+        && !knows.is_empty()
+        && let Some(fetched) = fetch_parts(storage, data, index, knows).await?
+    {
+        return Ok(fetched);
+    }
+    let read = storage.read(&data.file, data.bytes).await;
+    let (bytes, _) = read.map_err(|error| told_length(data, error))?;
+    take_whole(data, bytes)
+}
+
+/// A file that is longer than it was when it was written is damaged; everything else is the
+/// storage's.
+fn told_length(data: &DataFile, error: larder_providers::Error) -> RemoteError {
+    if error.kind() == ErrorKind::TooLarge {
+        let detail = format!("longer than the {} bytes that were written", data.bytes);
+        return RemoteError::damaged(data.file.as_str(), detail);
+    }
+    error.into()
+}
+
+/// Verifies a data file that came as `bytes`.
+pub fn take_whole(data: &DataFile, bytes: Bytes) -> Result<Fetched> {
+    let damaged = |detail: String| RemoteError::damaged(data.file.as_str(), detail);
+    if bytes.len() as u64 != data.bytes {
+        return Err(damaged(format!("{} bytes long instead of {}", bytes.len(), data.bytes)));
+    }
+    if sha256_hex(&bytes) != data.sha256 {
+        return Err(damaged("its content is not what was written (SHA-256)".to_owned()));
+    }
+    block::check_lengths(data)?;
+    let Some(index) = &data.index else {
+        let only = Block {
+            bytes: data.bytes,
+            sha256: data.sha256.clone(),
+            text_bytes: data.text_bytes.unwrap_or(data.bytes),
+            entities: data.entities,
+            holds: data.holds.clone(),
+        };
+        let blocks = vec![(only, bytes)].into_iter();
+        return Ok(Fetched { data: data.clone(), blocks, line: 0 });
+    };
+    let end = bytes.len() - usize::try_from(index.bytes).unwrap_or(bytes.len());
+    let blocks = block::decode(data, index, bytes.get(end..).unwrap_or_default())?;
+    let cut = block::cut(&bytes.slice(..end), blocks.iter()).unwrap_or_default();
+    verified(data, blocks.into_iter().zip(cut).collect())
+}
+
+/// Makes sure that each block is what the index says.
+fn verified(data: &DataFile, blocks: Vec<(Block, Bytes)>) -> Result<Fetched> {
+    for (number, (block, bytes)) in (1..).zip(&blocks) {
+        if sha256_hex(bytes) != block.sha256 {
+            let detail = format!("block {number} is not what was written (SHA-256)");
+            return Err(RemoteError::damaged(data.file.as_str(), detail));
+        }
+    }
+    Ok(Fetched { data: data.clone(), blocks: blocks.into_iter(), line: 0 })
+}
+
+/// Fetches the index and then the blocks that hold news; nothing if the whole file is the shorter
+/// way.
+async fn fetch_parts(
+    storage: &SharedStorage,
+    data: &DataFile,
+    index: &IndexRow,
+    knows: &VersionVector,
+) -> Result<Option<Fetched>> {
+    let index_range = data.bytes - index.bytes..data.bytes;
+    let frame = match fetch_range(storage, data, index_range).await? {
+        Part::Whole(bytes) => return take_whole(data, bytes).map(Some),
+        Part::Range(frame) => frame,
+    };
+    let blocks = block::decode(data, index, &frame)?;
+    let mut wanted: Vec<(u64, Block)> = Vec::new();
+    let mut start = 0;
+    for block in blocks {
+        let next = start + block.bytes;
+        if !knows.includes(&block.holds) {
+            wanted.push((start, block));
+        }
+        start = next;
+    }
+    let wanted_bytes: u64 = wanted.iter().map(|(_, block)| block.bytes).sum();
+    if wanted_bytes > data.bytes / 2 {
+        return Ok(None);
+    }
+    let mut fetched = Vec::new();
+    for group in neighbours(wanted) {
+        let range = span(&group);
+        let base = range.start;
+        match fetch_range(storage, data, range).await? {
+            Part::Whole(bytes) => return take_whole(data, bytes).map(Some),
+            Part::Range(bytes) => {
+                for (start, block) in group {
+                    let from = usize::try_from(start - base).unwrap_or(usize::MAX);
+                    let length = usize::try_from(block.bytes).unwrap_or(usize::MAX);
+                    let end = from.saturating_add(length).min(bytes.len());
+                    fetched.push((block, bytes.slice(from.min(end)..end)));
+                }
+            }
+        }
+    }
+    verified(data, fetched).map(Some)
+}
+
+/// Blocks, with where they begin, in groups of which each is fetched by one request.
+fn neighbours(wanted: Vec<(u64, Block)>) -> Vec<Vec<(u64, Block)>> {
+    let mut groups: Vec<Vec<(u64, Block)>> = Vec::new();
+    for (start, block) in wanted {
+        match groups.last_mut() {
+            Some(group) if start - span(group).end <= GAP_BYTES => group.push((start, block)),
+            _ => groups.push(vec![(start, block)]),
+        }
+    }
+    groups
+}
+
+fn span(group: &[(u64, Block)]) -> Range<u64> {
+    let start = group.first().map_or(0, |(start, _)| *start);
+    let end = group.last().map_or(start, |(start, block)| start + block.bytes);
+    start..end
+}
+
+/// What came of a range that was asked for.
+enum Part {
+    Range(Bytes),
+    /// The storage has no ranges and sent everything.
+    Whole(Bytes),
+}
+
+async fn fetch_range(storage: &SharedStorage, data: &DataFile, range: Range<u64>) -> Result<Part> {
+    let length = range.end - range.start;
+    let options = GetOptions { range: Some(range.clone()), ..GetOptions::default() };
+    let object: Object = match storage.get(&data.file, options).await? {
+        Get::Object(object) => object,
+        Get::NotModified => {
+            let detail = "the server answered 'not modified' to an unconditional request";
+            return Err(RemoteError::damaged(data.file.as_str(), detail));
+        }
+    };
+    let is_part = object.range.as_ref() == Some(&range);
+    let most = if is_part { length } else { data.bytes };
+    let is_whole = object.range.is_none();
+    let bytes = collect(&data.file, object, most).await;
+    let bytes = bytes.map_err(|error| told_length(data, error))?;
+    match (is_part, is_whole) {
+        (true, _) if bytes.len() as u64 == length => Ok(Part::Range(bytes)),
+        (_, true) => Ok(Part::Whole(bytes)),
+        _ => {
+            let detail = format!("shorter than the {} bytes that were written", data.bytes);
             Err(RemoteError::damaged(data.file.as_str(), detail))
         }
-        Err(error) => Err(error.into()),
     }
 }
 
-/// Decodes a data file that came as `bytes`.
-pub fn decode(data: &DataFile, bytes: &[u8]) -> Result<Vec<Entity>> {
-    let name = data.file.as_str();
-    if bytes.len() as u64 != data.bytes {
-        let detail = format!("{} bytes long instead of {}", bytes.len(), data.bytes);
-        return Err(RemoteError::damaged(name, detail));
-    }
-    if sha256_hex(bytes) != data.sha256 {
-        return Err(RemoteError::damaged(name, "its content is not what was written (SHA-256)"));
-    }
-    let text = match data.text_bytes {
-        Some(text_bytes) => inflate(name, bytes, text_bytes)?,
-        None => bytes.to_vec(),
-    };
-    let text = String::from_utf8(text).map_err(|error| RemoteError::damaged(name, error))?;
-    let mut entities = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
-        let entity = codec::decode(line)
-            .map_err(|error| RemoteError::damaged(name, format!("line {}: {error}", index + 1)))?;
-        if !data.holds.includes(&entity.seen()) {
-            let detail = format!(
-                "line {}: edits of {} that the manifest does not name",
-                index + 1,
-                entity.id
-            );
-            return Err(RemoteError::damaged(name, detail));
-        }
-        entities.push(entity);
-    }
-    if entities.len() as u64 != data.entities {
-        let detail = format!("{} entities instead of {}", entities.len(), data.entities);
-        return Err(RemoteError::damaged(name, detail));
-    }
-    Ok(entities)
-}
-
-/// Decompresses, but never more than the manifest declares.
+/// Decompresses, but never more than is declared.
 fn inflate(name: &str, bytes: &[u8], text_bytes: u64) -> Result<Vec<u8>> {
-    if text_bytes > DATA_TEXT_BYTES_MAX {
-        let detail =
-            format!("it declares {text_bytes} bytes of content, over {DATA_TEXT_BYTES_MAX}");
-        return Err(RemoteError::damaged(name, detail));
-    }
     let damaged = |error: std::io::Error| RemoteError::damaged(name, error);
     let mut decoder = zstd::stream::read::Decoder::new(bytes).map_err(damaged)?;
     decoder.window_log_max(27).map_err(damaged)?;

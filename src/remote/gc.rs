@@ -2,14 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use larder_providers::{Entry, RemotePath, Storage};
 
-use super::{CommitMode, Manifest, Remote, Result, layout};
+use super::{CommitMode, Manifest, Remote, Result, Retired, layout};
+use crate::model::Stamp;
 
 /// How long a file that no longer counts is left to slow readers, in hours of the server's clock.
 /// This only spares them a second read: a reader that meets a missing file reads the head again.
 const GRACE_HOURS: i64 = 24;
+
+/// How many retired files wait that long; with more of them, the oldest go after minutes.
+const RETIRED_KEPT: usize = 64;
+/// With so many retired files the oldest go at once: the manifest names them, and must stay small.
+const RETIRED_MAX: usize = 256;
+/// How long a retired file is left to slow readers where there are many, in minutes.
+const SHORT_GRACE_MINUTES: i64 = 10;
 
 /// How many manifests before the current one are kept, for people who look for what went wrong.
 const MANIFESTS_KEPT: u64 = 16;
@@ -58,23 +66,38 @@ pub async fn survey(remote: &Remote, manifest: &Manifest) -> Result<Survey> {
         }
     }
     let Some(now) = server_time else { return Ok(survey) };
-    let is_past = |since: DateTime<Utc>| now - since >= TimeDelta::hours(GRACE_HOURS);
-    for old in &manifest.retired {
-        let since = DateTime::from_timestamp_millis(old.since.millis());
-        if since.is_some_and(is_past) {
-            survey.expired.push(old.file.clone());
-        }
-    }
-    if remote.head.mode() == CommitMode::Rename {
-        let listing = remote.storage.list(&layout::path(layout::MANIFESTS)?).await?;
-        for entry in listing.entries {
-            let generation = layout::token_generation(entry.path.name());
-            let is_old =
-                generation.is_some_and(|g| g.saturating_add(MANIFESTS_KEPT) < manifest.generation);
-            if is_old && entry.modified.is_some_and(is_past) {
-                survey.old_manifests.push(entry.path);
-            }
-        }
-    }
+    survey.expired = expired(manifest, Stamp::from_millis(now.timestamp_millis()));
+    survey.old_manifests = old_manifests(remote, manifest).await?;
     Ok(survey)
+}
+
+/// The retired files that may be removed by now.
+pub fn expired(manifest: &Manifest, now: Stamp) -> Vec<RemotePath> {
+    let mut retired: Vec<_> = manifest.retired.iter().collect();
+    retired.sort_by_key(|old| std::cmp::Reverse(old.since));
+    let age_of =
+        |since: Stamp| TimeDelta::milliseconds(now.millis().saturating_sub(since.millis()));
+    let is_past = |(newer, old): &(usize, &Retired)| {
+        let age = age_of(old.since);
+        let is_many = *newer >= RETIRED_KEPT && age >= TimeDelta::minutes(SHORT_GRACE_MINUTES);
+        *newer >= RETIRED_MAX || is_many || age >= TimeDelta::hours(GRACE_HOURS)
+    };
+    retired.into_iter().enumerate().filter(is_past).map(|(_, old)| old.file.clone()).collect()
+}
+
+/// Manifests of long ago, where each has a file of its own.
+pub async fn old_manifests(remote: &Remote, manifest: &Manifest) -> Result<Vec<RemotePath>> {
+    if remote.head.mode() != CommitMode::Rename {
+        return Ok(Vec::new());
+    }
+    let listing = remote.storage.list(&layout::path(layout::MANIFESTS)?).await?;
+    let Some(now) = listing.server_time else { return Ok(Vec::new()) };
+    let is_old = |entry: &Entry| {
+        let generation = layout::token_generation(entry.path.name());
+        let is_behind =
+            generation.is_some_and(|g| g.saturating_add(MANIFESTS_KEPT) < manifest.generation);
+        let is_past = |since| now - since >= TimeDelta::minutes(SHORT_GRACE_MINUTES);
+        is_behind && entry.modified.is_some_and(is_past)
+    };
+    Ok(listing.entries.into_iter().filter(is_old).map(|entry| entry.path).collect())
 }

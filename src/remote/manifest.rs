@@ -104,6 +104,22 @@ pub struct DataFile {
     pub to_generation: u64,
     /// The highest edit of each device in it. Whoever knows all of these need not read it.
     pub holds: VersionVector,
+    /// The list of its blocks, at its end; nothing if it is one block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexRow>,
+    /// Of the last pack of a run: this file and all packs before it hold, of every entity, all
+    /// edits up to these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<VersionVector>,
+}
+
+/// Where the blocks of a data file are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexRow {
+    /// How many bytes at the end of the file it takes.
+    pub bytes: u64,
+    /// Its digest.
+    pub sha256: String,
 }
 
 /// A file that no longer counts.
@@ -229,10 +245,12 @@ impl Manifest {
         let ours = self.knows.clone();
         let named: BTreeSet<RemotePath> = self.data().map(|data| data.file.clone()).collect();
         let new = |data: &&DataFile| !ours.includes(&data.holds) && !named.contains(&data.file);
-        let (packs, deltas): (Vec<_>, Vec<_>) = (
+        let (mut packs, deltas): (Vec<_>, Vec<_>) = (
             other.packs.iter().filter(new).cloned().collect(),
             other.deltas.iter().filter(new).cloned().collect(),
         );
+        // What came before them over there is not what comes before them here.
+        packs.iter_mut().for_each(|pack| pack.up_to = None);
         self.packs.extend(packs);
         self.deltas.extend(deltas);
         self.knows.join(&other.knows);

@@ -1,21 +1,23 @@
 //! The remote folder: its files, its manifest, and how a commit is made.
 
+mod block;
 pub mod codec;
 mod data;
 mod gc;
 mod head;
 pub mod layout;
 mod manifest;
+mod pack;
+pub mod tiers;
 
 use larder_providers::{ErrorKind, RemotePath, SharedStorage};
 use serde::{Deserialize, Serialize};
 
-pub use data::{
-    DELTA_ENTITIES_MAX, Outgoing, Parcel, decode, decode_loose, pack_all, pack_up, read,
-};
-pub use gc::{Survey, survey};
+pub use data::{Fetched, decode_loose, fetch, take_whole};
+pub use gc::{Survey, expired, old_manifests, survey};
 pub use head::{Advance, Head, HeadRead, HeadState, IfMatch, Rename};
-pub use manifest::{Commit, DataFile, FORMAT, Manifest, Meta, Participant, Retired};
+pub use manifest::{Commit, DataFile, FORMAT, IndexRow, Manifest, Meta, Participant, Retired};
+pub use pack::{DELTA_ENTITIES_MAX, Outgoing, Packer, Parcel, pack_one};
 
 use crate::model::{EntityId, RemoteId};
 

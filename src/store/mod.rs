@@ -1,5 +1,6 @@
 //! The replica: a vault's state on this device, in SQLite. The only user of rusqlite.
 
+mod changes;
 mod conflicts;
 mod files;
 mod history;
@@ -16,6 +17,7 @@ use std::{
 
 use rusqlite::{Connection, Transaction};
 
+pub use changes::Span;
 pub use conflicts::StoredConflict;
 pub use files::{FileRow, Intent};
 pub use history::Past;

@@ -209,7 +209,7 @@ impl Store {
         })
     }
 
-    fn devices(&self) -> Result<Vec<String>> {
+    pub(super) fn devices(&self) -> Result<Vec<String>> {
         // A loose index scan: SQLite would read every row for SELECT DISTINCT.
         let sql = "WITH RECURSIVE d(x) AS (SELECT min(device) FROM edit UNION ALL
                    SELECT (SELECT min(device) FROM edit WHERE device > d.x) FROM d WHERE d.x IS NOT NULL)
@@ -219,7 +219,7 @@ impl Store {
         Ok(devices.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn ids(&self, sql: &str) -> Result<BTreeSet<EntityId>> {
+    pub(super) fn ids(&self, sql: &str) -> Result<BTreeSet<EntityId>> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let ids = statement.query_map([], |row| row.get::<_, String>(0))?;
         ids.map(|id| entity_id(id?)).collect()
@@ -268,8 +268,8 @@ fn write_record(connection: &Connection, update: &Update, pending: bool) -> Resu
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO entity (id, state, agreed, agreed_state, shown_state, pending,
-             kept, type, path, path_key, version, deleted)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             kept, type, path, path_key, version, deleted, modified_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             state.id.as_str(),
@@ -284,6 +284,7 @@ fn write_record(connection: &Connection, update: &Update, pending: bool) -> Resu
             key,
             signed(state.version()),
             update.view.is_deleted,
+            state.last_modified().map_or(0, |(at, _)| at.millis()),
         ])?;
     let mut edit = connection.prepare_cached(
         "INSERT OR REPLACE INTO edit (entity, device, counter) VALUES (?1, ?2, ?3)",

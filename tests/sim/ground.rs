@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use larder::{
     merge::join,
-    remote::{Manifest, decode, layout},
+    model::Entity,
+    remote::{Fetched, Manifest, layout, take_whole},
 };
 use larder_providers::{Memory, RemotePath};
 
@@ -23,14 +24,24 @@ pub(crate) fn look(memory: &Memory) -> Result<Option<Ground>, String> {
     let files = memory.files();
     let Some(manifest) = manifest(&files)? else { return Ok(None) };
     let mut states = States::new();
+    let mut folded = Vec::new();
     for data in manifest.data() {
         let name = data.file.as_str();
         let bytes = files.get(&data.file).ok_or(format!("the head names {name}: it is gone"))?;
-        let entities =
-            decode(data, bytes).map_err(|why| format!("the head names {name}: {why}"))?;
+        let entities = take_whole(data, bytes.clone()).and_then(Fetched::all);
+        let entities = entities.map_err(|why| format!("the head names {name}: {why}"))?;
         for entity in entities {
             let joined = states.get(&entity.id).map(|known| join(known, &entity));
             states.insert(entity.id.clone(), joined.unwrap_or(entity));
+        }
+        folded.extend(data.up_to.as_ref().map(|up_to| (up_to, states.clone())));
+    }
+    for (up_to, before) in folded {
+        let is_lacking = |state: &&Entity| {
+            up_to.includes(&state.seen()) && before.get(&state.id).is_none_or(|b| b != *state)
+        };
+        if let Some(state) = states.values().find(is_lacking) {
+            return Err(format!("a run claims all up to {up_to:?} and lacks {}", state.id));
         }
     }
     Ok(Some(Ground { manifest, states }))

@@ -14,6 +14,7 @@ use larder::{
     clock::Clock,
     engine::{CompactOptions, CompactReport, Engine, EngineError, Report, Silent, TurnOptions},
     model::{DeviceId, Entity, EntityId, Stamp},
+    remote::tiers::Pace,
     store::{Store, StoredRules},
     vault::Vault,
 };
@@ -147,6 +148,8 @@ impl Replica {
         let random = fastrand::Rng::with_seed(self.setup.seed.wrapping_add(self.lives << 32));
         let name = format!("device {}", self.setup.number);
         let mut engine = Engine::new(store, vault, clock, random, name).unwrap();
+        // So few records and commits have to be folded as often as many thousands are.
+        engine.set_pace(Pace { deltas: 3, entities: 4, factor: 2, bound: 12, runs: 6 });
         engine.recall_rules().unwrap();
         self.engine = Some(engine);
     }

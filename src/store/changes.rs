@@ -1,0 +1,94 @@
+//! Which records changed between two states of the remote, and which are past keeping whole.
+
+use std::collections::BTreeSet;
+
+use rusqlite::params;
+
+use super::{Result, Store, from_json, records::entity_id, signed, to_json};
+use crate::model::{DeviceId, Entity, EntityId, Record, VersionVector, entity::DELETED};
+
+/// Two states of the remote, the later not given where it is the present one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Records with no edit beyond these are left out.
+    pub after: VersionVector,
+    /// Records with an edit beyond these are left out.
+    pub up_to: Option<VersionVector>,
+}
+
+impl Span {
+    fn holds(&self, seen: &VersionVector) -> bool {
+        let is_later = !self.after.includes(seen);
+        is_later && self.up_to.as_ref().is_none_or(|up_to| up_to.includes(seen))
+    }
+}
+
+impl Store {
+    /// The records, as the remote is to hold them, whose latest edits lie in `span`, in the order in
+    /// which they were made: who lacks the latest of them lacks neighbours.
+    pub fn changed_in(&self, span: &Span) -> Result<Vec<EntityId>> {
+        let mut found = self.beyond(&span.after)?;
+        if let Some(up_to) = &span.up_to {
+            for later in self.beyond(up_to)? {
+                found.remove(&later);
+            }
+        }
+        // What is kept on this device has edits that no remote is to see.
+        for id in self.ids("SELECT id FROM entity WHERE kept = 1")? {
+            let Some(state) = self.record(&id)?.and_then(Record::on_remote) else { continue };
+            if span.holds(&state.seen()) {
+                let modified_ms = state.last_modified().map_or(0, |(at, _)| at.millis());
+                found.insert((modified_ms, id));
+            }
+        }
+        Ok(found.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// The records with an edit beyond `knows`, with the time of their last one.
+    fn beyond(&self, knows: &VersionVector) -> Result<BTreeSet<(i64, EntityId)>> {
+        let sql = "SELECT e.modified_ms, e.id FROM edit JOIN entity e ON e.id = edit.entity
+                   WHERE edit.device = ?1 AND edit.counter > ?2 AND e.kept = 0";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = BTreeSet::new();
+        for device in self.devices()? {
+            let known = DeviceId::new(device.clone()).map_or(0, |device| knows.get(&device));
+            let rows = statement.query_map(params![device, signed(known)], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+            })?;
+            for row in rows {
+                let (modified_ms, id) = row?;
+                found.insert((modified_ms, entity_id(id)?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reduces records that were deleted before `before_ms`, and that the remote holds so, to the
+    /// mark of their deletion; says how many. What they were is then gone for good.
+    pub fn empty_trash(&mut self, before_ms: i64) -> Result<usize> {
+        self.transact(|connection| {
+            let sql = "SELECT id, state FROM entity
+                       WHERE deleted = 1 AND modified_ms < ?1 AND agreed = 1 AND type <> ''";
+            let mut old = connection.prepare_cached(sql)?;
+            let rows = old.query_map([before_ms], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })?;
+            // The empty type says that there is nothing more to take away.
+            let mut strip = connection.prepare_cached(
+                "UPDATE entity SET state = ?2, type = '', path = NULL, path_key = NULL
+                 WHERE id = ?1",
+            )?;
+            let mut forget = connection.prepare_cached("DELETE FROM conflict WHERE entity = ?1")?;
+            let mut count = 0;
+            for row in rows.collect::<rusqlite::Result<Vec<_>>>()? {
+                let (id, state) = row;
+                let mut state: Entity = from_json(&format!("record {id}"), &state)?;
+                state.fields.retain(|field, _| field == DELETED);
+                strip.execute(params![id, to_json(&state)?])?;
+                forget.execute([id])?;
+                count += 1;
+            }
+            Ok(count)
+        })
+    }
+}
