@@ -278,3 +278,6 @@ pub fn decode_loose(name: &str, bytes: &[u8]) -> Vec<Entity> {
     let text = String::from_utf8_lossy(&text);
     text.lines().filter_map(|line| codec::decode(line).ok()).collect()
 }
+
+#[cfg(test)]
+mod tests;
