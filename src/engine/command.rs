@@ -59,12 +59,11 @@ impl Engine {
         let mut ids = self.store.unsent()?;
         let Some(vault) = &self.vault else { return Ok(ids.len()) };
         let books = self.store.files()?;
-        let known = books.iter().map(|(path, (_, known))| (path.clone(), known.clone())).collect();
-        let scan = vault.scan(&known, self.store.last_scan_ms()?)?;
+        let scan = vault.scan(&books, self.store.last_scan_ms()?, 0)?;
         let changed = scan.changed.iter().map(|file| &file.path).chain(&scan.vanished);
         let moved = scan.renamed.iter().map(|renamed| &renamed.from);
         for path in changed.chain(moved) {
-            ids.extend(books.get(path).map(|(id, _)| id.clone()));
+            ids.extend(books.get(path.as_str()).map(|file| file.entity()));
         }
         Ok(ids.len() + scan.new.len())
     }
@@ -159,9 +158,9 @@ impl Engine {
     /// says how many.
     pub fn restore_missing(&mut self) -> Result<usize> {
         let mut lost = Vec::new();
-        for (path, (id, _)) in self.store.files()? {
-            if self.is_lost(&path)? {
-                lost.push((id, path));
+        for file in self.store.files()?.iter() {
+            if self.is_lost(&file.path())? {
+                lost.push((file.entity(), file.path()));
             }
         }
         for (id, path) in &lost {

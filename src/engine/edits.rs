@@ -10,18 +10,21 @@ use super::{
 use crate::{
     merge::{LocalEdit, join, view},
     model::{
-        Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId, VaultPath,
+        Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId, VaultPath,
         entity::{BODY, LAYOUT, PATH},
     },
     store::FileRow,
     vault::{
-        Scan, ScannedFile,
+        Scan, ScannedFile, SkipReason,
         document::{self, Document, Format},
     },
 };
 
 /// A file is read again if it changed this shortly before a scan, in milliseconds.
 const RACY_MS: i64 = 2_000;
+
+/// How many bytes of texts a scan keeps in memory; the rest is read again when it is its turn.
+const KEEP_BYTES: usize = 32 << 20;
 
 /// The vault's files as they are now, against the books.
 #[derive(Debug, Default)]
@@ -57,9 +60,7 @@ impl Engine {
         let Some(vault) = &self.vault else { return Ok(LocalEdits::default()) };
         progress.step(Stage::Scan, 0, 1);
         let books = self.store.files()?;
-        let known: BTreeMap<VaultPath, KnownFile> =
-            books.iter().map(|(path, (_, known))| (path.clone(), known.clone())).collect();
-        let scan = vault.scan(&known, self.store.last_scan_ms()?)?;
+        let scan = vault.scan(&books, self.store.last_scan_ms()?, KEEP_BYTES)?;
         if let Some(brake) = scan.brake().filter(|_| !options.accept_deletes) {
             return Err(Brake::Vanished { gone: brake.gone, known: brake.known }.into());
         }
@@ -73,8 +74,8 @@ impl Engine {
         }
         progress.step(Stage::Scan, 1, 1);
         self.note_scan(scanned_ms, &books)?;
-        let books = books.into_iter().map(|(path, (id, _))| (path, id)).collect();
-        let mut clerk = Clerk { engine: self, news, books, out: LocalEdits::default(), report };
+        let out = LocalEdits::default();
+        let mut clerk = Clerk { engine: self, news, books: &books, out, report };
         clerk.enter(scan)?;
         let mut local = clerk.out;
         local.scanned_ms = Some(scanned_ms);
@@ -85,12 +86,8 @@ impl Engine {
 impl Engine {
     /// Remembers when the vault was scanned, if files are so young that the scan before could not
     /// tell whether they changed after it: they need not be read a third time.
-    fn note_scan(
-        &mut self,
-        scanned_ms: i64,
-        books: &BTreeMap<VaultPath, (EntityId, KnownFile)>,
-    ) -> Result<()> {
-        let youngest = books.values().map(|(_, known)| known.stat.ctime_ns / 1_000_000).max();
+    fn note_scan(&mut self, scanned_ms: i64, books: &Books) -> Result<()> {
+        let youngest = books.youngest_ns().map(|youngest| youngest / 1_000_000);
         let before = self.store.last_scan_ms()?;
         if youngest.is_some_and(|youngest| youngest + RACY_MS >= before) {
             self.store.set_last_scan_ms(scanned_ms)?;
@@ -104,23 +101,23 @@ impl Engine {
         let (Some(vault), Some(path)) = (&self.vault, file) else { return Ok(None) };
         // One that is gone or cannot be read is left to the next turn.
         let Ok(Some(file)) = vault.read(&path) else { return Ok(None) };
-        let known = self.store.files()?.remove(&path);
-        if known.is_none_or(|(owner, known)| owner != *id || known.sha256 == file.sha256) {
-            return Ok(None);
-        }
+        let row = self.store.file_at(&path)?.filter(|row| row.entity == *id);
+        let Some(row) = row.filter(|row| row.known.sha256 != file.sha256) else { return Ok(None) };
         let (news, mut report) = (BTreeMap::new(), Report::default());
-        let (books, out) = (BTreeMap::from([(path, id.clone())]), LocalEdits::default());
-        let mut clerk = Clerk { engine: self, news: &news, books, out, report: &mut report };
+        let (mut books, out) = (Books::default(), LocalEdits::default());
+        books.enter(&row.path, &row.entity, row.known);
+        let mut clerk =
+            Clerk { engine: self, news: &news, books: &books, out, report: &mut report };
         clerk.enter(Scan { changed: vec![file], ..Scan::default() })?;
         Ok(Some(clerk.out))
     }
 }
 
-fn touched_rows(scan: &Scan, books: &BTreeMap<VaultPath, (EntityId, KnownFile)>) -> Vec<FileRow> {
+fn touched_rows(scan: &Scan, books: &Books) -> Vec<FileRow> {
     let row = |(path, stat): &(VaultPath, crate::model::FileStat)| {
-        let (entity, known) = books.get(path)?;
-        let known = KnownFile { stat: *stat, sha256: known.sha256.clone() };
-        Some(FileRow { path: path.clone(), entity: entity.clone(), known })
+        let file = books.get(path.as_str())?;
+        let known = KnownFile { stat: *stat, sha256: file.known.sha256 };
+        Some(FileRow { path: path.clone(), entity: file.entity(), known })
     };
     scan.touched.iter().filter_map(row).collect()
 }
@@ -129,7 +126,7 @@ fn touched_rows(scan: &Scan, books: &BTreeMap<VaultPath, (EntityId, KnownFile)>)
 struct Clerk<'a> {
     engine: &'a mut Engine,
     news: &'a BTreeMap<EntityId, Entity>,
-    books: BTreeMap<VaultPath, EntityId>,
+    books: &'a Books,
     out: LocalEdits,
     report: &'a mut Report,
 }
@@ -137,32 +134,58 @@ struct Clerk<'a> {
 impl Clerk<'_> {
     fn enter(&mut self, scan: Scan) -> Result<()> {
         for path in scan.vanished {
-            if let Some(id) = self.books.get(&path) {
-                self.out.edits.insert(id.clone(), LocalEdit::Vanished);
+            if let Some(id) = self.owner(&path) {
+                self.out.edits.insert(id, LocalEdit::Vanished);
             }
             self.out.gone.push(path);
         }
-        for renamed in scan.renamed {
-            if let Some(id) = self.books.get(&renamed.from).cloned() {
+        for mut renamed in scan.renamed {
+            if let Some(id) = self.owner(&renamed.from)
+                && let Some(text) = self.load(&mut renamed.file)
+            {
                 self.out.gone.push(renamed.from);
-                self.change(id, renamed.file, true)?;
+                self.change(id, renamed.file, text, true)?;
             }
         }
-        for file in scan.changed {
-            if let Some(id) = self.books.get(&file.path).cloned() {
-                self.change(id, file, true)?;
+        for mut file in scan.changed {
+            if let Some(id) = self.owner(&file.path)
+                && let Some(text) = self.load(&mut file)
+            {
+                self.change(id, file, text, true)?;
             }
         }
-        for file in scan.new {
-            let document = self.read(&file);
+        for mut file in scan.new {
+            let Some(text) = self.load(&mut file) else { continue };
+            let document = self.read(&file, &text);
             let (id, seen) = self.identify(&file, &document)?;
-            self.change(id, file, seen)?;
+            self.change(id, file, text, seen)?;
         }
         Ok(())
     }
 
-    fn read(&mut self, file: &ScannedFile) -> Document {
-        let parsed = document::parse(Format::of_path(file.path.as_str()), &file.text);
+    fn owner(&self, path: &VaultPath) -> Option<EntityId> {
+        self.books.get(path.as_str()).map(|file| file.entity())
+    }
+
+    /// Takes the text of a file, from the disk if the scan did not keep it. A file that is no more
+    /// what was scanned stays out of this turn, and the next scan finds it again.
+    fn load(&mut self, file: &mut ScannedFile) -> Option<String> {
+        if file.text.is_some() {
+            return file.text.take();
+        }
+        let loaded = self.engine.vault.as_ref().map_or(Ok(None), |vault| vault.load(file));
+        let reason = match loaded {
+            Ok(Some(text)) => return Some(text),
+            Ok(None) => SkipReason::Busy,
+            Err(reason) => reason,
+        };
+        self.report.skipped += 1;
+        self.report.note(NoteKind::Skipped, &file.path, reason);
+        None
+    }
+
+    fn read(&mut self, file: &ScannedFile, text: &str) -> Document {
+        let parsed = document::parse(Format::of_path(file.path.as_str()), text);
         if let Some(problem) = parsed.problem {
             let text = format!("is kept as plain text: {problem}");
             self.report.note(NoteKind::Unparsed, &file.path, text);
@@ -171,16 +194,16 @@ impl Clerk<'_> {
     }
 
     /// Notes what differs between the file and what it showed before.
-    fn change(&mut self, id: EntityId, file: ScannedFile, seen: bool) -> Result<()> {
-        let document = self.read(&file);
+    fn change(&mut self, id: EntityId, file: ScannedFile, text: String, seen: bool) -> Result<()> {
+        let document = self.read(&file, &text);
         let record = self.engine.store.record(&id)?;
         let shown = self.shown(&id, record.as_ref(), seen);
-        let known = KnownFile { stat: file.stat, sha256: file.sha256 };
+        let known = file.known();
         let now = to_fields(document, &file.path);
         let changes = self.differences(shown.as_ref(), record.as_ref(), now, &file.path, seen);
         let row = FileRow { path: file.path.clone(), entity: id.clone(), known };
         self.out.seen.push(row);
-        let edit = LocalEdit::Changed { changes, file: file.path, text: file.text, seen };
+        let edit = LocalEdit::Changed { changes, file: file.path, text, seen };
         self.out.edits.insert(id, edit);
         Ok(())
     }

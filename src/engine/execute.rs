@@ -6,7 +6,7 @@ use super::{Engine, EngineError, NoteKind, Progress, Report, Result, Stage, obse
 use crate::{
     digest::sha256_hex,
     merge::{FileAction, Plan},
-    model::{EntityId, FileStat, KnownFile, VaultPath},
+    model::{ContentHash, EntityId, FileStat, KnownFile, VaultPath},
     store::{Decided, FileRow, Intent, Replica},
     vault::{Expect, Removed, Vault, VaultError, Written},
 };
@@ -53,15 +53,35 @@ impl Engine {
         if plan.files.is_empty() {
             return Ok(());
         }
-        let books = self.store.files()?;
         let Some(vault) = &self.vault else { return Ok(()) };
+        let books = self.places(plan)?;
         let mut hand = Hand::new(vault, &books, plan);
         let done = hand.carry_out(&plan.files, progress, report);
         let (written, removed, settled) = (hand.written, hand.removed, hand.settled);
         self.store.settle_files(&written, &removed, &settled)?;
         done
     }
+
+    /// What the books have of the paths that a plan touches.
+    fn places(&self, plan: &Plan) -> Result<Places> {
+        let mut places = Places::new();
+        for action in &plan.files {
+            let paths = match action {
+                FileAction::Write { from, to, .. } => [from.as_ref(), Some(to)],
+                FileAction::Remove { path, .. } => [Some(path), None],
+            };
+            for path in paths.into_iter().flatten() {
+                if let Some(row) = self.store.file_at(path)? {
+                    places.insert(row.path, (row.entity, row.known));
+                }
+            }
+        }
+        Ok(places)
+    }
 }
+
+/// Files by their paths: whose they are, and what they were when the scan saw them.
+type Places = BTreeMap<VaultPath, (EntityId, KnownFile)>;
 
 fn owner(action: &FileAction) -> &EntityId {
     match action {
@@ -98,7 +118,7 @@ fn intents(files: &[FileAction]) -> Vec<Intent> {
 /// Writes to the vault, never over something that the scan did not see.
 struct Hand<'a> {
     vault: &'a Vault,
-    books: &'a BTreeMap<VaultPath, (EntityId, KnownFile)>,
+    books: &'a Places,
     /// Paths whose file leaves them in this plan, so that another may take them.
     left: BTreeSet<&'a VaultPath>,
     /// What was written so far: where, and what it looks like now.
@@ -109,11 +129,7 @@ struct Hand<'a> {
 }
 
 impl<'a> Hand<'a> {
-    fn new(
-        vault: &'a Vault,
-        books: &'a BTreeMap<VaultPath, (EntityId, KnownFile)>,
-        plan: &'a Plan,
-    ) -> Self {
+    fn new(vault: &'a Vault, books: &'a Places, plan: &'a Plan) -> Self {
         let left = plan.files.iter().filter_map(|action| match action {
             FileAction::Write { from: Some(from), to, .. } if from != to => Some(from),
             FileAction::Remove { path, .. } => Some(path),
@@ -199,7 +215,7 @@ impl<'a> Hand<'a> {
             return Ok(false);
         };
         self.fresh.insert(to.clone(), stat);
-        let known = KnownFile { stat, sha256: sha256_hex(text.as_bytes()) };
+        let known = KnownFile { stat, sha256: ContentHash::of(text.as_bytes()) };
         self.written.push(FileRow { path: to.clone(), entity: id.clone(), known });
         if let Some(from) = from.filter(|from| *from != to) {
             self.leave(from)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Engine, Result};
 use crate::{
-    model::EntityId,
+    model::{ContentHash, EntityId},
     store::{FileRow, Intent},
     vault::Vault,
 };
@@ -24,14 +24,14 @@ impl Engine {
             written.extend(done(vault, intent));
         }
         let there: BTreeSet<EntityId> = written.iter().map(|row| row.entity.clone()).collect();
-        let books = self.store.files()?;
         let mut removed = Vec::new();
         for intent in &intents {
             let is_written = written.iter().any(|row| row.path == intent.path);
             // What still lies at a place that its record has left for another.
-            let left = books.get(&intent.path).filter(|(owner, _)| there.contains(owner));
-            if let Some((_, known)) = left.filter(|_| !is_written) {
-                match vault.remove(&intent.path, known.stat) {
+            let row = self.store.file_at(&intent.path)?;
+            let left = row.filter(|row| there.contains(&row.entity) && !is_written);
+            if let Some(left) = left {
+                match vault.remove(&intent.path, left.known.stat) {
                     Err(error) if !error.is_about_one_file() => return Err(error.into()),
                     _ => {}
                 }
@@ -48,7 +48,8 @@ impl Engine {
 /// The row of a file that holds what was to be written to it.
 fn done(vault: &Vault, intent: &Intent) -> Option<FileRow> {
     let file = vault.read(&intent.path).ok().flatten()?;
-    let is_done = intent.sha256.as_ref() == Some(&file.sha256);
+    let wanted = intent.sha256.as_deref().and_then(ContentHash::parse);
+    let is_done = wanted == Some(file.sha256);
     let (path, entity) = (intent.path.clone(), intent.entity.clone());
     is_done.then(|| FileRow { path, entity, known: file.known() })
 }

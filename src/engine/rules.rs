@@ -24,7 +24,7 @@ impl Engine {
         let Some(vault) = &self.vault else { return Ok(()) };
         let path = VaultPath::new(RULES_FILE).ok();
         let text = match path.map(|path| vault.read(&path)) {
-            Some(Ok(Some(file))) => file.text,
+            Some(Ok(Some(file))) => file.text.unwrap_or_default(),
             Some(Err(why)) => {
                 report.note(
                     NoteKind::Rules,

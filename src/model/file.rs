@@ -1,6 +1,11 @@
 //! What is remembered of a file on the disk.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::digest::hex;
 
 /// What tells whether a file was touched since it was read.
 #[derive(
@@ -31,11 +36,90 @@ impl FileStat {
     }
 }
 
+/// The SHA-256 of a file's content. As text, 64 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentHash([u8; 32]);
+
+impl ContentHash {
+    /// The hash of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Takes a hash that was made elsewhere, as of a file that was read piece by piece.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads the text form; nothing if it is not one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |byte: &u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return None;
+        }
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = digit(high)? << 4 | digit(low)?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// What is remembered of a file's content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownFile {
     /// As of the last scan or write.
     pub stat: FileStat,
-    /// SHA-256 of the content, 64 lower-case hex digits.
-    pub sha256: String,
+    /// What it held.
+    pub sha256: ContentHash,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::ContentHash;
+
+    proptest! {
+        #[test]
+        fn a_hash_is_read_as_it_was_written(bytes: [u8; 32], at in 0..64_usize, other: char) {
+            let hash = ContentHash::from_bytes(bytes);
+            let text = hash.to_string();
+            prop_assert_eq!(ContentHash::parse(&text), Some(hash));
+            let mut digits: Vec<char> = text.chars().collect();
+            digits[at] = other;
+            let other: String = digits.iter().collect();
+            let read = ContentHash::parse(&other);
+            prop_assert_eq!(read.map(|hash| hash.to_string()), read.map(|_| other));
+            prop_assert_eq!(ContentHash::parse(&text[..at]), None);
+        }
+    }
+
+    #[test]
+    fn the_hash_is_sha_256() {
+        let text = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(ContentHash::of(b"").to_string(), text);
+        assert_eq!(ContentHash::parse(&text.to_uppercase()), None);
+        assert_eq!(ContentHash::parse(&format!("{text}00")), None);
+    }
 }

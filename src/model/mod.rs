@@ -1,5 +1,6 @@
 //! Plain data: ids, clocks, entities, rules. No I/O, no clock, no store.
 
+mod books;
 mod conflict;
 mod content;
 mod dot;
@@ -13,11 +14,12 @@ mod record;
 pub mod rules;
 mod stamp;
 
+pub use books::{BookedFile, Books};
 pub use conflict::{Conflict, ConflictKind, ConflictState, ConflictValue};
 pub use content::Content;
 pub use dot::{Dot, InvalidDot, VersionVector};
 pub use entity::{Alternative, Change, Changes, Clock, Entity, LastEdit, Sibling};
-pub use file::{FileStat, KnownFile};
+pub use file::{ContentHash, FileStat, KnownFile};
 pub use ids::{DeviceId, EntityId, InvalidId, RemoteId};
 pub use path::{BadPath, VaultPath};
 pub use record::{Agreed, Record, Update, View};

@@ -90,6 +90,11 @@ impl VaultPath {
         Ok(Self(path.to_owned()))
     }
 
+    /// Takes a path that was checked before.
+    pub(super) fn checked(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+
     /// Gives the path as text.
     pub fn as_str(&self) -> &str {
         &self.0

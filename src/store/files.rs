@@ -1,11 +1,9 @@
 //! The scan's memory of the vault, and what was about to be done to it.
 
-use std::collections::BTreeMap;
-
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Result, Store, corrupt, records::entity_id, signed, unsigned};
-use crate::model::{EntityId, FileStat, KnownFile, VaultPath};
+use crate::model::{Books, ContentHash, EntityId, FileStat, KnownFile, VaultPath};
 
 /// A file of the vault, as the books have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,18 +27,28 @@ pub struct Intent {
     pub sha256: Option<String>,
 }
 
+/// What a row of a file is read from.
+const COLUMNS: &str = "path, entity, size, mtime_ns, ctime_ns, inode, sha256";
+
 impl Store {
     /// Every file of the vault that is known.
-    pub fn files(&self) -> Result<BTreeMap<VaultPath, (EntityId, KnownFile)>> {
-        let sql = "SELECT path, entity, size, mtime_ns, ctime_ns, inode, sha256 FROM file";
-        let mut statement = self.connection.prepare_cached(sql)?;
+    pub fn files(&self) -> Result<Books> {
+        let mut books = Books::with_capacity(self.file_count()?);
+        let sql = format!("SELECT {COLUMNS} FROM file ORDER BY path");
+        let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([])?;
-        let mut files = BTreeMap::new();
         while let Some(row) = rows.next()? {
             let file = read_row(row)?;
-            files.insert(file.path, (file.entity, file.known));
+            books.enter(&file.path, &file.entity, file.known);
         }
-        Ok(files)
+        Ok(books)
+    }
+
+    /// One file of the vault, if it is known.
+    pub fn file_at(&self, path: &VaultPath) -> Result<Option<FileRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM file WHERE path = ?1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        statement.query_row([path.as_str()], |row| Ok(read_row(row))).optional()?.transpose()
     }
 
     /// How many files of the vault are known.
@@ -111,7 +119,7 @@ pub(super) fn remember(connection: &Connection, file: &FileRow) -> Result<()> {
             stat.mtime_ns,
             stat.ctime_ns,
             signed(stat.inode),
-            file.known.sha256,
+            file.known.sha256.to_string(),
         ])?;
     Ok(())
 }
@@ -139,9 +147,9 @@ fn read_row(row: &Row<'_>) -> Result<FileRow> {
         ctime_ns: row.get(4)?,
         inode: unsigned(row.get(5)?),
     };
-    Ok(FileRow {
-        path: vault_path(&row.get::<_, String>(0)?)?,
-        entity: entity_id(row.get(1)?)?,
-        known: KnownFile { stat, sha256: row.get(6)? },
-    })
+    let path = vault_path(&row.get::<_, String>(0)?)?;
+    let sha256: String = row.get(6)?;
+    let sha256 = ContentHash::parse(&sha256)
+        .ok_or_else(|| corrupt(format!("the row of {path}"), format!("{sha256:?} is no digest")))?;
+    Ok(FileRow { path, entity: entity_id(row.get(1)?)?, known: KnownFile { stat, sha256 } })
 }

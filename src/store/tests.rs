@@ -10,8 +10,9 @@ use super::*;
 use crate::{
     merge::{conflicts, view},
     model::{
-        Agreed, Change, Changes, ConflictState, Content, DeviceId, Dot, Entity, EntityId, FileStat,
-        KnownFile, Record, RemoteId, Rules, Stamp, Update, VaultPath, VersionVector,
+        Agreed, Change, Changes, ConflictState, Content, ContentHash, DeviceId, Dot, Entity,
+        EntityId, FileStat, KnownFile, Record, RemoteId, Rules, Stamp, Update, VaultPath,
+        VersionVector,
     },
 };
 
@@ -91,7 +92,7 @@ fn decide_with(
 
 fn row(name: &str, of: &str) -> FileRow {
     let stat = FileStat { size: 4, mtime_ns: -5, ctime_ns: 6, inode: u64::MAX >> 1 };
-    let known = KnownFile { stat, sha256: "ab".repeat(32) };
+    let known = KnownFile { stat, sha256: ContentHash::of(b"x") };
     FileRow { path: path(name), entity: id(of), known }
 }
 
@@ -120,7 +121,7 @@ fn a_record_is_read_as_it_was_written() {
                     state: new.clone(),
                     agreed: agreed.clone(),
                     file: Some(path("a.md")),
-                    file_sha256: Some(row("a.md", "e").known.sha256),
+                    file_sha256: Some(row("a.md", "e").known.sha256.to_string()),
                     shown: shown.clone(),
                     kept,
                 };
@@ -129,7 +130,11 @@ fn a_record_is_read_as_it_was_written() {
         }
     }
     assert_eq!(store.replica().unwrap(), Some(replica()));
-    assert_eq!(store.files().unwrap()[&path("a.md")], (id("e"), row("a.md", "e").known));
+    let files = store.files().unwrap();
+    let file = files.get("a.md").unwrap();
+    assert_eq!((files.len(), file.entity(), *file.known), (1, id("e"), row("a.md", "e").known));
+    assert_eq!(store.file_at(&path("a.md")).unwrap(), Some(row("a.md", "e")));
+    assert_eq!(store.file_at(&path("b.md")).unwrap(), None);
     assert_eq!(store.record(&id("other")).unwrap(), None);
 }
 

@@ -12,10 +12,10 @@ use std::fs;
 use std::io::ErrorKind;
 
 use super::{Vault, VaultError};
-use crate::model::{BadPath, FileStat, KnownFile, VaultPath};
+use crate::model::{BadPath, BookedFile, Books, ContentHash, FileStat, KnownFile, VaultPath};
 use read::Reading;
 use rename::{New, Vanished};
-use walk::{Found, Walk};
+use walk::{Found, Room, Walk};
 
 /// The file, in any folder, that says what is not synced, in gitignore's syntax.
 pub const IGNORE_FILE: &str = ".larderignore";
@@ -34,10 +34,10 @@ pub struct ScannedFile {
     pub path: VaultPath,
     /// What the system said while it was read.
     pub stat: FileStat,
-    /// SHA-256 of the content, 64 lower-case hex digits.
-    pub sha256: String,
-    /// The content.
-    pub text: String,
+    /// The hash of the content.
+    pub sha256: ContentHash,
+    /// The content, if the scan had room to keep it; [`Vault::load`] gives it in any case.
+    pub text: Option<String>,
 }
 
 /// A file that has a new path.
@@ -108,8 +108,6 @@ pub struct Scan {
     pub ignored: Vec<VaultPath>,
     /// What is there and not synced.
     pub skipped: Vec<Skipped>,
-    /// How many files at paths that are not known were left unread, see [`Vault::scan_part`].
-    pub deferred: usize,
     /// How many files were known before.
     pub known_count: usize,
 }
@@ -129,38 +127,24 @@ impl Vault {
     /// `last_scan_ms` is when that one began, in ms since 1970 by the clock that stamps files: what
     /// changed after that, or up to 2 s before it, is read again whatever its stat says.
     ///
+    /// Of what was read, texts are kept as long as they take no more than `keep_bytes` together.
+    ///
     /// # Errors
     /// The vault's folder itself cannot be read. Anything below is reported in the scan.
     pub fn scan(
         &self,
-        known: &BTreeMap<VaultPath, KnownFile>,
+        books: &Books,
         last_scan_ms: i64,
-    ) -> Result<Scan, VaultError> {
-        self.scan_part(known, last_scan_ms, u64::MAX)
-    }
-
-    /// As [`scan`](Self::scan), but stops reading files at new paths when about `max_bytes` of
-    /// them were read, so that the first scan of a large vault fits into memory: while `deferred`
-    /// is not 0, take over what was found and call again.
-    ///
-    /// If a known file is gone everything is read after all, because any new file may be it.
-    ///
-    /// # Errors
-    /// As for [`scan`](Self::scan).
-    pub fn scan_part(
-        &self,
-        known: &BTreeMap<VaultPath, KnownFile>,
-        last_scan_ms: i64,
-        max_bytes: u64,
+        keep_bytes: usize,
     ) -> Result<Scan, VaultError> {
         let racy_from_ns = last_scan_ms.saturating_sub(RACY_MS).saturating_mul(1_000_000);
-        let walk = Walk::new(self.root(), known.iter(), racy_from_ns, max_bytes);
-        let (found, seen) = walk.run()?;
-        let Found { read, skipped, deferred, .. } = found;
-        let mut scan = Scan { known_count: known.len(), ..Scan::default() };
+        let room = Room::new(keep_bytes);
+        let (found, seen) = Walk::new(self.root(), books, racy_from_ns, &room).run()?;
+        let Found { read, skipped, .. } = found;
+        let mut scan = Scan { known_count: books.len(), ..Scan::default() };
         let mut new = New::new();
         for (path, reading) in read {
-            match known.get(&path) {
+            match books.get(path.as_str()).map(|file| file.known) {
                 None => drop(new.insert(path, reading)),
                 Some(before) if before.sha256 != reading.sha256 => {
                     scan.changed.push(ScannedFile::new(path, reading));
@@ -172,20 +156,10 @@ impl Vault {
             }
         }
         scan.skipped = skipped.into_iter().map(|(path, reason)| Skipped { path, reason }).collect();
-        let unseen = known.iter().zip(seen).filter(|(_, seen)| !seen).map(|(known, _)| known);
+        let unseen = books.iter().zip(seen).filter(|(_, seen)| !seen).map(|(file, _)| file);
         let mut vanished = self.vanished(unseen, &new, &mut scan);
-        if vanished.is_empty() {
-            scan.deferred = deferred.len();
-        } else {
-            for path in deferred {
-                match self.read_now(&path) {
-                    Ok(reading) => new.extend(reading.map(|reading| (path, reading))),
-                    Err(reason) => scan.skip(&path, reason),
-                }
-            }
-        }
         scan.renamed = rename::pair(&mut vanished, &mut new);
-        scan.vanished = vanished.into_keys().cloned().collect();
+        scan.vanished = vanished.into_keys().collect();
         scan.new = new.into_iter().map(|(path, reading)| ScannedFile::new(path, reading)).collect();
         scan.changed.sort_by(|a, b| a.path.cmp(&b.path));
         scan.touched.sort();
@@ -205,38 +179,48 @@ impl Vault {
             Err(VaultError::NameTaken { .. }) => return Ok(None),
             Err(error) => return Err(SkipReason::Unreadable(error.to_string())),
         }
-        let reading = self.read_now(path)?;
+        let reading = read::read(&path.under(self.root()))?;
         Ok(reading.map(|reading| ScannedFile::new(path.clone(), reading)))
     }
 
-    fn read_now(&self, path: &VaultPath) -> Result<Option<Reading>, SkipReason> {
-        read::read(&path.under(self.root()))
+    /// Gives the text of a file that a scan found, which may have had no room to keep it; `None` if
+    /// the file no longer holds that and waits for the next scan.
+    ///
+    /// # Errors
+    /// Why a scan would skip the file now.
+    pub fn load(&self, file: &ScannedFile) -> Result<Option<String>, SkipReason> {
+        if file.text.is_some() {
+            return Ok(file.text.clone());
+        }
+        let now = self.read(&file.path)?.filter(|now| now.sha256 == file.sha256);
+        Ok(now.and_then(|now| now.text))
     }
 
     /// Tells which of the files that the walk did not meet are gone. Those that it skipped, or
     /// could not get at, or was told to ignore, are not.
-    fn vanished<'k>(
+    fn vanished<'b>(
         &self,
-        unseen: impl Iterator<Item = (&'k VaultPath, &'k KnownFile)>,
+        unseen: impl Iterator<Item = BookedFile<'b>>,
         new: &New,
         scan: &mut Scan,
-    ) -> Vanished<'k> {
+    ) -> Vanished {
         let skipped: BTreeSet<String> = scan.skipped.iter().map(|item| item.path.clone()).collect();
         let mut twins: Option<BTreeMap<String, u64>> = None;
         let mut vanished = Vanished::new();
-        for (path, known) in unseen {
-            let text = path.as_str();
+        for file in unseen {
+            let text = file.path_str();
             let ends = text.match_indices('/').map(|(at, _)| at).chain([text.len()]);
             if ends.filter_map(|end| text.get(..end)).any(|above| skipped.contains(above)) {
                 continue;
             }
+            let (path, known) = (file.path(), *file.known);
             match fs::symlink_metadata(path.under(self.root())) {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
                 {
                     vanished.insert(path, known);
                 }
-                Err(error) => scan.skip(path, SkipReason::Unreadable(error.to_string())),
+                Err(error) => scan.skip(&path, SkipReason::Unreadable(error.to_string())),
                 // On a disk that does not see case, a renamed file is found under its old name.
                 Ok(metadata) => {
                     let twins = twins.get_or_insert_with(|| {
@@ -246,7 +230,7 @@ impl Vault {
                     if metadata.is_dir() || inode != 0 && twins.get(&path.key()) == Some(&inode) {
                         vanished.insert(path, known);
                     } else {
-                        scan.ignored.push(path.clone());
+                        scan.ignored.push(path);
                     }
                 }
             }
@@ -269,7 +253,6 @@ impl Scan {
             && self.touched.is_empty()
             && self.renamed.is_empty()
             && self.vanished.is_empty()
-            && self.deferred == 0
     }
 
     fn skip(&mut self, path: &VaultPath, reason: SkipReason) {
@@ -285,7 +268,7 @@ impl ScannedFile {
 
     /// Gives what the replica is to remember of the file.
     pub fn known(&self) -> KnownFile {
-        KnownFile { stat: self.stat, sha256: self.sha256.clone() }
+        KnownFile { stat: self.stat, sha256: self.sha256 }
     }
 }
 

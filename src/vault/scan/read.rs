@@ -5,10 +5,8 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use super::{MAX_TEXT_BYTES, SkipReason};
-use crate::model::FileStat;
+use crate::model::{ContentHash, FileStat};
 
 /// How often a file that changes while it is read is tried.
 const TRIES: usize = 3;
@@ -17,8 +15,9 @@ const TRIES: usize = 3;
 pub(super) struct Reading {
     pub(super) stat: FileStat,
     pub(super) born_ns: Option<i64>,
-    pub(super) sha256: String,
-    pub(super) text: String,
+    pub(super) sha256: ContentHash,
+    /// The content, unless there was no room to keep it.
+    pub(super) text: Option<String>,
 }
 
 /// Reads a file; `Ok(None)` if it is gone.
@@ -61,13 +60,13 @@ pub(super) fn read_with(
         if opened != stat || after.ok() != Some(stat) {
             continue;
         }
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = ContentHash::of(&bytes);
         if bytes.contains(&0) {
             return Err(SkipReason::Binary);
         }
         let text = String::from_utf8(bytes).map_err(|_| SkipReason::Binary)?;
         let born_ns = crate::vault::stat::born_ns(&before);
-        return Ok(Some(Reading { stat, born_ns, sha256, text }));
+        return Ok(Some(Reading { stat, born_ns, sha256, text: Some(text) }));
     }
     Err(SkipReason::Busy)
 }
@@ -78,12 +77,4 @@ fn read_bytes(path: &Path) -> std::io::Result<(Vec<u8>, FileStat)> {
     (&mut file).take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
     let stat = file_stat(&file.metadata()?);
     Ok((bytes, stat))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
 }

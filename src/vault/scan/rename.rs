@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::read::Reading;
 use super::{Renamed, ScannedFile};
-use crate::model::KnownFile;
-use crate::model::VaultPath;
+use crate::model::{ContentHash, KnownFile, VaultPath};
 
 /// A file at a path that was not known, with the time it was made.
 pub(super) type New = BTreeMap<VaultPath, Reading>;
 
 /// Known files that are gone.
-pub(super) type Vanished<'k> = BTreeMap<&'k VaultPath, &'k KnownFile>;
+pub(super) type Vanished = BTreeMap<VaultPath, KnownFile>;
 
 /// Pairs vanished paths with new ones, each at most once, and takes the pairs out of both.
 ///
@@ -19,7 +18,7 @@ pub(super) type Vanished<'k> = BTreeMap<&'k VaultPath, &'k KnownFile>;
 /// so a file that was made after the vanished one was last seen is never taken for it. After that
 /// the content tells, where it is not empty: among several the same name wins, then the same folder,
 /// then the first.
-pub(super) fn pair(vanished: &mut Vanished<'_>, new: &mut New) -> Vec<Renamed> {
+pub(super) fn pair(vanished: &mut Vanished, new: &mut New) -> Vec<Renamed> {
     let mut pairs = by_inode(vanished, new);
     let mut taken: BTreeSet<VaultPath> = BTreeSet::new();
     for (from, to, _) in &pairs {
@@ -44,7 +43,7 @@ pub(super) fn pair(vanished: &mut Vanished<'_>, new: &mut New) -> Vec<Renamed> {
 /// From, to, and whether the content is the same.
 type Pair = (VaultPath, VaultPath, bool);
 
-fn by_inode(vanished: &Vanished<'_>, new: &New) -> Vec<Pair> {
+fn by_inode(vanished: &Vanished, new: &New) -> Vec<Pair> {
     let numbers: HashMap<u64, &VaultPath> = new
         .iter()
         .filter(|(_, reading)| reading.stat.inode != 0)
@@ -60,29 +59,29 @@ fn by_inode(vanished: &Vanished<'_>, new: &New) -> Vec<Pair> {
             continue;
         };
         if is_same_file(known, reading) && taken.insert(*to) {
-            pairs.push(((*from).clone(), (*to).clone(), known.sha256 == reading.sha256));
+            pairs.push((from.clone(), (*to).clone(), known.sha256 == reading.sha256));
         }
     }
     pairs
 }
 
-fn by_content(vanished: &Vanished<'_>, new: &New, taken: &BTreeSet<VaultPath>) -> Vec<Pair> {
-    let mut hashes: HashMap<&str, Vec<&VaultPath>> = HashMap::new();
+fn by_content(vanished: &Vanished, new: &New, taken: &BTreeSet<VaultPath>) -> Vec<Pair> {
+    let mut hashes: HashMap<ContentHash, Vec<&VaultPath>> = HashMap::new();
     for (path, reading) in new.iter().filter(|(path, _)| !taken.contains(*path)) {
         if reading.stat.size > 0 {
-            hashes.entry(&reading.sha256).or_default().push(path);
+            hashes.entry(reading.sha256).or_default().push(path);
         }
     }
     let mut pairs = Vec::new();
     for (from, known) in vanished {
-        let Some(candidates) = hashes.get_mut(known.sha256.as_str()) else {
+        let Some(candidates) = hashes.get_mut(&known.sha256) else {
             continue;
         };
         let unlike =
             |to: &VaultPath| (to.file_name() != from.file_name(), to.parent() != from.parent());
         let best = candidates.iter().enumerate().min_by_key(|(_, to)| unlike(to));
         if let Some(best) = best.map(|(index, _)| index) {
-            pairs.push(((*from).clone(), candidates.remove(best).clone(), true));
+            pairs.push((from.clone(), candidates.remove(best).clone(), true));
         }
     }
     pairs

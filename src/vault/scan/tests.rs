@@ -3,12 +3,14 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
+use crate::model::EntityId;
 
 /// A vault in a temporary folder, with what a replica would know of it.
 struct Fixture {
     dir: tempfile::TempDir,
     vault: Vault,
     known: BTreeMap<VaultPath, KnownFile>,
+    keep_bytes: usize,
     last_scan_ms: i64,
 }
 
@@ -16,7 +18,8 @@ impl Fixture {
     fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let vault = Vault::open(dir.path()).unwrap();
-        let mut fixture = Self { dir, vault, known: BTreeMap::new(), last_scan_ms: 0 };
+        let mut fixture =
+            Self { dir, vault, known: BTreeMap::new(), keep_bytes: 1 << 20, last_scan_ms: 0 };
         for (path, text) in files {
             fixture.put(path, text);
         }
@@ -37,7 +40,11 @@ impl Fixture {
 
     /// Scans as if the last scan had begun long after every change.
     fn scan(&self) -> Scan {
-        self.vault.scan(&self.known, self.last_scan_ms).unwrap()
+        self.try_scan().unwrap()
+    }
+
+    fn try_scan(&self) -> Result<Scan, VaultError> {
+        self.vault.scan(&books(&self.known), self.last_scan_ms, self.keep_bytes)
     }
 
     /// Takes over what a scan found.
@@ -61,6 +68,14 @@ impl Fixture {
         self.last_scan_ms = i64::MAX / 1_000_000;
         scan
     }
+}
+
+fn books(known: &BTreeMap<VaultPath, KnownFile>) -> Books {
+    let mut books = Books::default();
+    for (path, known) in known {
+        books.enter(path, &EntityId::new("e").unwrap(), *known);
+    }
+    books
 }
 
 fn paths<'a>(files: impl IntoIterator<Item = &'a ScannedFile>) -> Vec<&'a str> {
@@ -90,13 +105,13 @@ fn new_changed_touched_and_vanished_files_are_told_apart() {
     f.put("x/y/z.md", "new");
     let scan = f.learn();
     assert_eq!(paths(&scan.changed), ["a.md"]);
-    assert_eq!(scan.changed[0].text, "A!");
+    assert_eq!(scan.changed[0].text.as_deref(), Some("A!"));
     assert_eq!(scan.touched.len(), 1);
     assert_eq!(scan.touched[0].1.mtime_ns, 7_000_000_000);
     assert_eq!(texts(&scan.vanished), ["d/c.md"]);
     assert_eq!(paths(&scan.new), ["x/y/z.md"]);
     assert_eq!(
-        scan.new[0].sha256,
+        scan.new[0].sha256.to_string(),
         "11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437"
     );
     assert_eq!((scan.known_count, scan.brake()), (4, None));
@@ -107,7 +122,7 @@ fn new_changed_touched_and_vanished_files_are_told_apart() {
 fn a_file_that_changed_near_the_last_scan_is_read_again() {
     let mut f = Fixture::new(&[("a.md", "one"), ("b.md", "two")]);
     // The same size, mtime, inode and ctime as what is known: only the content tells.
-    f.known.get_mut("a.md").unwrap().sha256 = "0".repeat(64);
+    f.known.get_mut("a.md").unwrap().sha256 = ContentHash::of(b"?");
     let changed_ms = f.known["a.md"].stat.ctime_ns / 1_000_000;
     for (last_scan_ms, changed) in
         [(changed_ms, 1), (changed_ms + 1900, 1), (changed_ms - 60_000, 1), (changed_ms + 2100, 0)]
@@ -165,7 +180,7 @@ fn renames_are_found_by_inode_and_by_content() {
             ("e.md", "empty.md", true),
         ]
     );
-    assert_eq!(scan.renamed[1].file.text, "two and more");
+    assert_eq!(scan.renamed[1].file.text.as_deref(), Some("two and more"));
     assert!(scan.new.is_empty() && scan.vanished.is_empty() && scan.changed.is_empty());
     assert!(f.scan().is_unchanged());
 }
@@ -322,7 +337,7 @@ fn a_file_that_never_stands_still_is_busy_and_not_gone() {
             f.put("a.md", "other");
         }
     });
-    assert_eq!(result.ok().flatten().map(|reading| reading.text).as_deref(), Some("other"));
+    assert_eq!(result.ok().flatten().and_then(|reading| reading.text).as_deref(), Some("other"));
     let result = read::read_with(&path, |_| {
         fs::remove_file(&path).ok();
     });
@@ -364,7 +379,7 @@ fn the_brake_works_from_ten_files_on() {
 fn a_folder_that_is_gone_is_an_error() {
     let f = Fixture::new(&[("a.md", "a")]);
     fs::rename(f.dir.path(), f.dir.path().with_extension("away")).unwrap();
-    let result = f.vault.scan(&f.known, f.last_scan_ms);
+    let result = f.try_scan();
     fs::rename(f.dir.path().with_extension("away"), f.dir.path()).unwrap();
     assert!(matches!(result, Err(VaultError::NoFolder { .. })), "{result:?}");
 }
@@ -407,36 +422,61 @@ fn folders_that_cannot_be_read_lose_no_file() {
         "{reasons:?}"
     );
     mode(f.dir.path(), 0o000);
-    let result = f.vault.scan(&f.known, f.last_scan_ms);
+    let result = f.try_scan();
     mode(f.dir.path(), 0o755);
     assert!(matches!(result, Err(VaultError::Unreadable { .. })), "{result:?}");
 }
 
 #[test]
-fn a_large_vault_is_learned_in_parts() {
+fn no_more_text_is_kept_than_there_is_room_for() {
     let mut f = Fixture::new(&[]);
     for n in 0..50 {
         f.put(&format!("{n}.md"), format!("{n:0100}"));
     }
-    let mut parts = 0;
-    loop {
-        let scan = f.vault.scan_part(&f.known, 0, 1000).unwrap();
-        parts += 1;
-        assert!((1..=20).contains(&scan.new.len()), "{}", scan.new.len());
-        assert_eq!(scan.new.len() + scan.deferred + f.known.len(), 50);
-        f.known.extend(scan.new.iter().map(|file| (file.path.clone(), file.known())));
-        if scan.deferred == 0 {
-            break;
+    for (keep_bytes, kept) in [(0, 0), (99, 0), (1000, 10), (1099, 10), (4999, 49), (5000, 50)] {
+        f.keep_bytes = keep_bytes;
+        let scan = f.scan();
+        assert_eq!(scan.new.len(), 50);
+        assert_eq!(scan.new.iter().filter(|file| file.text.is_some()).count(), kept);
+        for file in &scan.new {
+            let text = f.vault.load(file).unwrap().unwrap();
+            assert_eq!(ContentHash::of(text.as_bytes()), file.sha256);
         }
     }
-    assert!((3..=6).contains(&parts), "{parts}");
-    // A file that is gone may be any of the new ones.
-    fs::create_dir(f.at("d")).unwrap();
-    for n in 0..50 {
-        fs::rename(f.at(&format!("{n}.md")), f.at(&format!("d/{n}.md"))).unwrap();
+    // Whether the text is kept makes no difference to what is found.
+    f.learn();
+    f.put("0.md", "changed");
+    fs::rename(f.at("1.md"), f.at("one.md")).unwrap();
+    let mut all = f.scan();
+    f.keep_bytes = 0;
+    for file in all.changed.iter_mut().chain(all.renamed.iter_mut().map(|r| &mut r.file)) {
+        assert!(file.text.take().is_some());
     }
-    let scan = f.vault.scan_part(&f.known, 0, 1000).unwrap();
-    assert_eq!((scan.renamed.len(), scan.deferred, scan.new.len()), (50, 0, 0));
+    assert_eq!(f.scan(), all);
+}
+
+#[test]
+fn a_text_that_is_read_later_is_still_the_one_that_was_scanned() {
+    let mut f = Fixture::new(&[]);
+    f.keep_bytes = 0;
+    let names = ["changed.md", "gone.md", "same.md", "link.md", "binary.md"];
+    for name in names {
+        f.put(name, name);
+    }
+    let scan = f.scan();
+    f.put("changed.md", "Changed.md");
+    fs::remove_file(f.at("gone.md")).unwrap();
+    set_mtime(&f.at("same.md"), UNIX_EPOCH);
+    fs::remove_file(f.at("link.md")).unwrap();
+    symlink("same.md", f.at("link.md")).unwrap();
+    f.put("binary.md", b"\xff");
+    let load =
+        |name: &str| f.vault.load(scan.new.iter().find(|file| file.path.as_str() == name).unwrap());
+    assert_eq!(load("changed.md"), Ok(None));
+    assert_eq!(load("gone.md"), Ok(None));
+    assert_eq!(load("same.md"), Ok(Some("same.md".to_owned())));
+    assert_eq!(load("link.md"), Err(SkipReason::Symlink));
+    assert_eq!(load("binary.md"), Err(SkipReason::Binary));
 }
 
 #[test]

@@ -2,10 +2,9 @@
 
 use crate::vault::stat::file_stat;
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io;
 use std::path::{MAIN_SEPARATOR, Path};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ignore::{DirEntry, ParallelVisitor, ParallelVisitorBuilder, WalkBuilder, WalkState};
@@ -14,9 +13,8 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 use super::litter::is_litter;
 use super::read::{Reading, read};
 use super::{IGNORE_FILE, SkipReason};
-use crate::model::KnownFile;
 use crate::model::path::{TEMP_PREFIX, is_reserved};
-use crate::model::{BadPath, VaultPath};
+use crate::model::{BadPath, Books, VaultPath};
 use crate::vault::VaultError;
 
 /// What the walk met.
@@ -25,41 +23,43 @@ pub(super) struct Found {
     /// Files that are not known, or are no more what is known.
     pub(super) read: Vec<(VaultPath, Reading)>,
     pub(super) skipped: Vec<(String, SkipReason)>,
-    /// Files that are not known, left for another time because enough was read.
-    pub(super) deferred: Vec<VaultPath>,
     pub(super) root_error: Option<io::Error>,
+}
+
+/// The memory that a scan may fill with texts.
+pub(super) struct Room(AtomicUsize);
+
+impl Room {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(AtomicUsize::new(bytes))
+    }
+
+    /// Drops the text of a file if there is no room for it.
+    pub(super) fn keep(&self, reading: &mut Reading) {
+        let bytes = reading.text.as_ref().map_or(0, String::len);
+        let take = |left: usize| left.checked_sub(bytes);
+        if self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+            reading.text = None;
+        }
+    }
 }
 
 /// What the threads share.
 pub(super) struct Walk<'k> {
     root: &'k Path,
-    known: HashMap<&'k str, (usize, &'k KnownFile)>,
+    books: &'k Books,
+    /// Which of the known files were met, in their order.
     seen: Vec<AtomicBool>,
     /// A file that changed after this, in ns since 1970, is read whatever its stat says.
     racy_from_ns: i64,
-    /// How many bytes of files that are not known may still be read.
-    bytes_left: AtomicU64,
+    room: &'k Room,
     found: Mutex<Found>,
 }
 
 impl<'k> Walk<'k> {
-    pub(super) fn new(
-        root: &'k Path,
-        known: impl Iterator<Item = (&'k VaultPath, &'k KnownFile)>,
-        racy_from_ns: i64,
-        max_bytes: u64,
-    ) -> Self {
-        let known: HashMap<_, _> =
-            known.enumerate().map(|(index, (path, file))| (path.as_str(), (index, file))).collect();
-        let seen = known.iter().map(|_| AtomicBool::new(false)).collect();
-        Self {
-            root,
-            known,
-            seen,
-            racy_from_ns,
-            bytes_left: AtomicU64::new(max_bytes),
-            found: Mutex::default(),
-        }
+    pub(super) fn new(root: &'k Path, books: &'k Books, racy_from_ns: i64, room: &'k Room) -> Self {
+        let seen = books.iter().map(|_| AtomicBool::new(false)).collect();
+        Self { root, books, seen, racy_from_ns, room, found: Mutex::default() }
     }
 
     /// Walks, and gives what was met and which of the known files were seen, in their order.
@@ -115,7 +115,7 @@ impl<'k> Walk<'k> {
         if kind.is_symlink() || !kind.is_file() {
             let reason = if kind.is_symlink() { SkipReason::Symlink } else { SkipReason::NotAFile };
             found.skipped.push((path.into_owned(), reason));
-        } else if self.known.contains_key(path.as_ref()) || is_nfc(&path) {
+        } else if self.books.find(&path).is_some() || is_nfc(&path) {
             self.file(&path, entry, found);
         } else if let Some(composed) = composed(self.root, entry, &path) {
             self.file(&composed, entry, found);
@@ -126,16 +126,14 @@ impl<'k> Walk<'k> {
     }
 
     fn file(&self, path: &str, entry: &DirEntry, found: &mut Found) {
-        let known = self.known.get(path).map(|(index, known)| (self.seen.get(*index), known));
-        if let Some((seen, known)) = known {
-            if let Some(seen) = seen {
-                seen.store(true, Ordering::Relaxed);
-            }
-            if let Ok(metadata) = entry.metadata() {
-                let stat = file_stat(&metadata);
-                if stat == known.stat && stat.changed_ns() < self.racy_from_ns {
-                    return;
-                }
+        let place = self.books.find(path);
+        self.mark(place, true);
+        if let Some(file) = place.and_then(|place| self.books.at(place))
+            && let Ok(metadata) = entry.metadata()
+        {
+            let stat = file_stat(&metadata);
+            if stat == file.known.stat && stat.changed_ns() < self.racy_from_ns {
+                return;
             }
         }
         let checked = match VaultPath::new(path) {
@@ -145,31 +143,21 @@ impl<'k> Walk<'k> {
                 return;
             }
         };
-        if known.is_none() && self.bytes_left.load(Ordering::Relaxed) == 0 {
-            found.deferred.push(checked);
-            return;
-        }
         match read(entry.path()) {
-            Ok(Some(reading)) => {
-                if known.is_none() {
-                    self.spend(reading.stat.size);
-                }
+            Ok(Some(mut reading)) => {
+                self.room.keep(&mut reading);
                 found.read.push((checked, reading));
             }
             // Gone since the folder was listed.
-            Ok(None) => {
-                if let Some((Some(seen), _)) = known {
-                    seen.store(false, Ordering::Relaxed);
-                }
-            }
+            Ok(None) => self.mark(place, false),
             Err(reason) => found.skipped.push((path.to_owned(), reason)),
         }
     }
 
-    fn spend(&self, bytes: u64) {
-        let left = self.bytes_left.load(Ordering::Relaxed);
-        // Two threads may both spend the same bytes: it is a limit in kind, not to the byte.
-        self.bytes_left.store(left.saturating_sub(bytes), Ordering::Relaxed);
+    fn mark(&self, place: Option<usize>, is_there: bool) {
+        if let Some(seen) = place.and_then(|place| self.seen.get(place)) {
+            seen.store(is_there, Ordering::Relaxed);
+        }
     }
 
     fn error(&self, error: &ignore::Error, found: &mut Found) {
@@ -231,7 +219,6 @@ impl Drop for Visitor<'_, '_> {
         let mut whole = self.walk.found.lock().unwrap_or_else(PoisonError::into_inner);
         whole.read.append(&mut self.found.read);
         whole.skipped.append(&mut self.found.skipped);
-        whole.deferred.append(&mut self.found.deferred);
         if let Some(error) = self.found.root_error.take() {
             whole.root_error = Some(error);
         }

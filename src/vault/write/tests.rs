@@ -3,6 +3,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
 
 use super::*;
+use crate::model::{Books, ContentHash, EntityId, KnownFile};
 
 fn vault() -> (tempfile::TempDir, Vault) {
     let dir = tempfile::tempdir().unwrap();
@@ -96,9 +97,10 @@ fn an_edit_right_after_the_write_is_noticed() {
     let stat = done(vault.write(&path("a.md"), b"ours", Expect::Absent).unwrap());
     std::thread::sleep(Duration::from_millis(20));
     put(&dir.path().join("a.md"), "user");
-    let known = crate::model::KnownFile { stat, sha256: "0".repeat(64) };
-    let known = [(path("a.md"), known)].into();
-    let scan = vault.scan(&known, i64::MAX / 1_000_000).unwrap();
+    let known = KnownFile { stat, sha256: ContentHash::of(b"ours") };
+    let mut books = Books::default();
+    books.enter(&path("a.md"), &EntityId::new("e").unwrap(), known);
+    let scan = vault.scan(&books, i64::MAX / 1_000_000, 0).unwrap();
     assert_eq!(scan.changed.len(), 1);
 }
 
@@ -183,7 +185,7 @@ fn what_an_interrupted_write_left_is_cleaned_up() {
     put(&dir.path().join(".larder-tmp-root"), "x");
     put(&dir.path().join(".larder/.larder-tmp-own"), "x");
     put(&dir.path().join("a/keep.md"), "x");
-    let scan = vault.scan(&std::collections::BTreeMap::new(), 0).unwrap();
+    let scan = vault.scan(&Books::default(), 0, 0).unwrap();
     assert_eq!((scan.new.len(), scan.skipped.len()), (1, 0));
     assert_eq!(vault.clean_temps().unwrap(), 2);
     assert_eq!(names(&dir.path().join("a")), ["b", "keep.md"]);
