@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, Transaction, config::DbConfig};
 
 pub use changes::Span;
 pub use conflicts::StoredConflict;
@@ -85,6 +85,9 @@ impl Store {
         // An edit is sent under the dot that was written here: the dot must survive a power cut.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
+        // Otherwise a statement on a table with partial indexes is compiled again at each call, in
+        // case its arguments recommend another index.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(64);
         schema::migrate(&mut connection, file.as_deref())?;
         Ok(Self { connection, file, gate: None })

@@ -12,6 +12,11 @@ use super::{
 };
 use crate::model::{Agreed, Entity, EntityId, Record, Update, VaultPath, VersionVector};
 
+/// One record with its file.
+pub(super) const RECORD: &str = "
+    SELECT e.state, e.agreed, e.agreed_state, e.shown_state, e.kept, f.path, f.sha256
+    FROM entity e LEFT JOIN file f ON f.entity = e.id WHERE e.id = ?1";
+
 /// What a plan changes in the replica: kept in one transaction, or not at all.
 #[derive(Debug)]
 pub struct Decided<'a> {
@@ -36,10 +41,7 @@ pub struct Decided<'a> {
 impl Store {
     /// A record; nothing if there is none of that id.
     pub fn record(&self, id: &EntityId) -> Result<Option<Record>> {
-        let sql =
-            "SELECT e.state, e.agreed, e.agreed_state, e.shown_state, e.kept, f.path, f.sha256
-                   FROM entity e LEFT JOIN file f ON f.entity = e.id WHERE e.id = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut statement = self.connection.prepare_cached(RECORD)?;
         let raw = statement
             .query_row([id.as_str()], |row| {
                 Ok(RawRecord {
