@@ -1,9 +1,12 @@
 //! What a turn tells: while it runs, and when it is done.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use super::observe::Observed;
-use crate::merge::{FileAction, Plan};
+use crate::{
+    merge::{FileAction, Plan},
+    model::{EntityId, Update, VaultPath},
+};
 
 /// What became of a turn.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -108,7 +111,7 @@ impl Report {
         }
         for update in plan.updates.iter().filter(|update| !update.view.is_deleted) {
             let Some(path) = update.view.path() else { continue };
-            if let Err(why) = crate::model::VaultPath::new(path) {
+            if let Err(why) = VaultPath::new(path) {
                 self.note(NoteKind::BadPath, path, format!("is not written to disk: {why}"));
             }
         }
@@ -126,8 +129,10 @@ fn lines(plan: &Plan) -> Vec<String> {
             FileAction::Remove { path, .. } => format!("remove {path}"),
         });
     }
+    let updates: BTreeMap<&EntityId, &Update> =
+        plan.updates.iter().map(|update| (&update.state.id, update)).collect();
     for id in &plan.send {
-        let update = plan.updates.iter().find(|update| update.state.id == *id);
+        let update = updates.get(id);
         let name = update.and_then(|update| update.view.path()).unwrap_or(id.as_str());
         let verb = if update.is_some_and(|update| update.view.is_deleted) {
             "send deletion of"
