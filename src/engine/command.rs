@@ -15,7 +15,7 @@ use crate::{
         entity::{BODY, DELETED, LAYOUT, PATH, TYPE},
         limits::{FIELD_NAME_BYTES_MAX, FIELDS_MAX, TEXT_BYTES_MAX},
     },
-    remote::{HeadState, Manifest, Remote},
+    remote::{Manifest, Remote},
     store::{Past, StoredConflict},
 };
 
@@ -306,7 +306,6 @@ impl Engine {
         }
         let known = self.last_knows()?;
         let observed = Observed {
-            head: nothing(&replica.device)?,
             records,
             local,
             news: News { entities: Vec::new(), knows: known, complete: false },
@@ -317,7 +316,8 @@ impl Engine {
         // Nothing leaves this device now: no edit counts as one that was about to be sent.
         plan.send.clear();
         // A file that its owner changed in the meantime is left alone: the next turn merges.
-        self.execute(&plan, &observed, &Silent, &mut Report::default())
+        self.execute(&plan, &observed, false, &Silent, &mut Report::default())?;
+        Ok(())
     }
 
     /// What the remote knew when it was last in agreement.
@@ -378,16 +378,4 @@ fn both(conflict: &Conflict) -> Option<Content> {
         }
         _ => None,
     }
-}
-
-/// A head for plans that have none.
-fn nothing(device: &crate::model::DeviceId) -> Result<HeadState> {
-    let id = crate::model::RemoteId::new("00000000")?;
-    Ok(HeadState {
-        mark: String::new(),
-        strays: Vec::new(),
-        manifest: Manifest::empty(id, crate::remote::CommitMode::IfMatch, device.clone()),
-        sha256: String::new(),
-        server_time: None,
-    })
 }

@@ -187,7 +187,7 @@ impl Engine {
             }
         }
         let mut has_values = false;
-        for state in join_news(&found).into_values() {
+        for state in join_news(found).into_values() {
             for edit in self.unknown_edits(&state)? {
                 self.edit(&state.id, edit)?;
                 has_values = true;

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{
-    Brake, Engine, NoteKind, Progress, Report, Result, Stage, TurnOptions, forms::to_fields,
-};
+use super::{Engine, NoteKind, Report, Result, forms::to_fields, work::Work};
 use crate::{
     merge::{LocalEdit, join, view},
     model::{
@@ -22,9 +20,6 @@ use crate::{
 
 /// A file is read again if it changed this shortly before a scan, in milliseconds.
 const RACY_MS: i64 = 2_000;
-
-/// How many bytes of texts a scan keeps in memory; the rest is read again when it is its turn.
-const KEEP_BYTES: usize = 32 << 20;
 
 /// The vault's files as they are now, against the books.
 #[derive(Debug, Default)]
@@ -47,49 +42,37 @@ impl LocalEdits {
 }
 
 impl Engine {
-    /// Scans the vault and turns what it finds into edits. `news` is what the remote has that the
-    /// replica lacks: a new file may be one of those.
+    /// Turns what a scan found into edits. `news` is what the remote has that the replica lacks: a
+    /// new file may be one of those.
     pub(super) fn local_edits(
         &mut self,
+        scan: Scan,
+        books: &Books,
         news: &BTreeMap<EntityId, Entity>,
-        options: TurnOptions,
-        progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<LocalEdits> {
-        let scanned_ms = self.clock.now().millis();
-        let Some(vault) = &self.vault else { return Ok(LocalEdits::default()) };
-        progress.step(Stage::Scan, 0, 1);
-        let books = self.store.files()?;
-        let scan = vault.scan(&books, self.store.last_scan_ms()?, KEEP_BYTES)?;
-        if let Some(brake) = scan.brake().filter(|_| !options.accept_deletes) {
-            return Err(Brake::Vanished { gone: brake.gone, known: brake.known }.into());
-        }
-        report.skipped = scan.skipped.len();
-        for skipped in &scan.skipped {
-            report.note(NoteKind::Skipped, &skipped.path, &skipped.reason);
-        }
-        let touched = touched_rows(&scan, &books);
+        let out = LocalEdits::default();
+        let mut clerk = Clerk { engine: self, news, books, out, report };
+        clerk.enter(scan)?;
+        Ok(clerk.out)
+    }
+
+    /// Brings the books up to files that only moved in time.
+    pub(super) fn note_touched(&mut self, scan: &Scan, books: &Books) -> Result<()> {
+        let touched = touched_rows(scan, books);
         if !touched.is_empty() {
             self.store.touch_files(&touched)?;
         }
-        progress.step(Stage::Scan, 1, 1);
-        self.note_scan(scanned_ms, &books)?;
-        let out = LocalEdits::default();
-        let mut clerk = Clerk { engine: self, news, books: &books, out, report };
-        clerk.enter(scan)?;
-        let mut local = clerk.out;
-        local.scanned_ms = Some(scanned_ms);
-        Ok(local)
+        Ok(())
     }
-}
 
-impl Engine {
     /// Remembers when the vault was scanned, if files are so young that the scan before could not
     /// tell whether they changed after it: they need not be read a third time.
-    fn note_scan(&mut self, scanned_ms: i64, books: &Books) -> Result<()> {
-        let youngest = books.youngest_ns().map(|youngest| youngest / 1_000_000);
+    pub(super) fn note_scan(&mut self, work: &Work) -> Result<()> {
+        let Some(scanned_ms) = work.scanned_ms else { return Ok(()) };
+        let youngest = work.books.youngest_ns().map(|youngest| youngest / 1_000_000);
         let before = self.store.last_scan_ms()?;
-        if youngest.is_some_and(|youngest| youngest + RACY_MS >= before) {
+        if before < scanned_ms && youngest.is_some_and(|youngest| youngest + RACY_MS >= before) {
             self.store.set_last_scan_ms(scanned_ms)?;
         }
         Ok(())

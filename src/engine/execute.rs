@@ -16,15 +16,18 @@ impl Engine {
     ///
     /// The replica comes first: the dots of new edits must be on the disk before anybody else sees
     /// them, and what is about to happen to the vault must be known to the turn after a crash.
+    ///
+    /// `commits` says whether the edits are about to be sent. Gives the records whose file is still
+    /// behind.
     pub(super) fn execute(
         &mut self,
         plan: &Plan,
         observed: &Observed,
+        commits: bool,
         progress: &dyn Progress,
         report: &mut Report,
-    ) -> Result<()> {
+    ) -> Result<BTreeSet<EntityId>> {
         let pen = plan.pen.as_ref().ok_or(EngineError::NotConnected)?;
-        let commits = !plan.send.is_empty() || !observed.head.strays.is_empty();
         let replica = Replica {
             counter: pen.counter,
             last_stamp: pen.last,
@@ -34,8 +37,8 @@ impl Engine {
         };
         let is_idle = plan.updates.is_empty() && observed.local.gone.is_empty();
         if !is_idle || replica != observed.replica {
-            let pending: BTreeSet<EntityId> =
-                plan.files.iter().map(|action| owner(action).clone()).collect();
+            let owners = plan.files.iter().map(FileAction::owner);
+            let pending: BTreeSet<EntityId> = owners.chain(&plan.revisit).cloned().collect();
             self.store.decide(&Decided {
                 updates: &plan.updates,
                 pending: &pending,
@@ -50,16 +53,21 @@ impl Engine {
         if !plan.revisit.is_empty() {
             self.store.revisit(&plan.revisit)?;
         }
-        if plan.files.is_empty() {
-            return Ok(());
-        }
-        let Some(vault) = &self.vault else { return Ok(()) };
+        let mut behind: BTreeSet<EntityId> = plan.revisit.iter().cloned().collect();
+        let Some(vault) = self.vault.as_ref().filter(|_| !plan.files.is_empty()) else {
+            return Ok(behind);
+        };
         let books = self.places(plan)?;
         let mut hand = Hand::new(vault, &books, plan);
         let done = hand.carry_out(&plan.files, progress, report);
         let (written, removed, settled) = (hand.written, hand.removed, hand.settled);
         self.store.settle_files(&written, &removed, &settled)?;
-        done
+        done?;
+        behind.extend(plan.files.iter().map(|action| action.owner().clone()));
+        for id in &settled {
+            behind.remove(id);
+        }
+        Ok(behind)
     }
 
     /// What the books have of the paths that a plan touches.
@@ -82,12 +90,6 @@ impl Engine {
 
 /// Files by their paths: whose they are, and what they were when the scan saw them.
 type Places = BTreeMap<VaultPath, (EntityId, KnownFile)>;
-
-fn owner(action: &FileAction) -> &EntityId {
-    match action {
-        FileAction::Write { id, .. } | FileAction::Remove { id, .. } => id,
-    }
-}
 
 /// What is about to happen to which path. A path that one record leaves and another takes is about
 /// to be written.
@@ -165,7 +167,7 @@ impl<'a> Hand<'a> {
                 }
             };
             match outcome {
-                Ok(true) => self.settled.push(owner(action).clone()),
+                Ok(true) => self.settled.push(action.owner().clone()),
                 Ok(false) => {
                     let text = "changed while larder worked, or its place is taken; it waits for the next turn";
                     report.note(NoteKind::Waiting, path, text);

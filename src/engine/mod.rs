@@ -8,6 +8,7 @@ mod connect;
 mod edits;
 mod error;
 mod execute;
+mod feed;
 mod forms;
 mod identity;
 mod observe;
@@ -18,8 +19,9 @@ mod send;
 mod ship;
 #[cfg(test)]
 mod tests;
+mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use larder_providers::{SharedStorage, Traffic};
 
@@ -30,10 +32,13 @@ pub use connect::Connected;
 pub use error::{Brake, EngineError, Result};
 pub use report::{Note, NoteKind, Progress, Report, Silent, Stage};
 
+use observe::Observed;
+use work::{Next, Work};
+
 use crate::{
     clock::Clock,
-    merge::plan,
-    model::{Rules, limits},
+    merge::{Plan, plan},
+    model::{EntityId, Rules, VersionVector, limits},
     remote::{DataFile, Remote, tiers::Pace},
     store::Store,
     vault::Vault,
@@ -41,6 +46,9 @@ use crate::{
 
 /// How often a turn starts over because somebody else committed first.
 const RACES_MAX: u32 = 8;
+
+/// How often a turn starts over because what the head named is gone.
+const LOOKS: u32 = 3;
 
 /// How long the history is kept, in milliseconds: 90 days.
 const HISTORY_MS: i64 = 90 * limits::STAMP_AHEAD_MS_MAX;
@@ -134,17 +142,21 @@ impl Engine {
         self.sent.clear();
         let remote = self.open_remote(storage, options).await?;
         let mut report = Report::default();
-        for race in 0..=RACES_MAX {
-            let outcome = self.try_turn(&remote, options, progress, &mut report).await?;
-            if outcome == Outcome::Done {
-                break;
+        let (mut races, mut looks) = (0, 0);
+        loop {
+            match self.try_turn(&remote, options, looks, progress, &mut report).await? {
+                Outcome::Done => break,
+                Outcome::Moved => looks += 1,
+                Outcome::Raced if races == RACES_MAX => {
+                    return Err(EngineError::Raced { tries: RACES_MAX + 1 });
+                }
+                Outcome::Raced => {
+                    self.pause(races).await;
+                    races += 1;
+                }
             }
-            if race == RACES_MAX {
-                return Err(EngineError::Raced { tries: RACES_MAX + 1 });
-            }
-            report.raced += 1;
-            self.pause(race).await;
         }
+        report.raced = races;
         let used = traffic.snapshot().since(&before);
         report.requests = used.requests;
         report.bytes_up = used.bytes_up;
@@ -153,25 +165,67 @@ impl Engine {
         Ok(report)
     }
 
-    /// The straight road of a turn.
+    /// The straight road of a turn: observe; plan and execute, batch by batch; settle.
     async fn try_turn(
         &mut self,
         remote: &Remote,
         options: TurnOptions,
+        looks: u32,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<Outcome> {
-        let observed = self.observe(remote, options, progress, report).await?;
-        let plan = self.with_snapshot(&observed, plan)?;
-        report.note_plan(&plan, &observed);
+        let (head, mut work) = self.observe(remote, options, progress, report).await?;
+        let mut sum = Sum::new(&self.replica()?.knows, !head.strays.is_empty());
+        report.generation = head.manifest.generation;
+        loop {
+            let batch = match work.next(remote, &head, looks < LOOKS, progress, report).await? {
+                Next::Batch(batch) => *batch,
+                Next::Done => break,
+                Next::Moved => return Ok(Outcome::Moved),
+            };
+            let is_last = batch.is_last;
+            let observed = self.observe_batch(&head, &work.books, batch, report)?;
+            let mut plan = self.with_snapshot(&observed, plan)?;
+            report.note_plan(&plan);
+            sum.add(&plan, &observed);
+            report.pushed = sum.send.len();
+            if options.dry_run {
+                continue;
+            }
+            if let Some(brake) = plan.brake.filter(|_| is_last && !options.accept_deletes) {
+                return Err(EngineError::Brake(Brake::Incoming(brake)));
+            }
+            let mut waiting = Report::default();
+            if !is_last {
+                work.postpone(&mut plan);
+            }
+            let behind = self.execute(&plan, &observed, sum.commits, progress, &mut waiting)?;
+            if is_last {
+                report.take_notes(waiting);
+            }
+            work.settle(&plan, behind);
+            self.note_read(&mut work, sum.complete)?;
+        }
         if options.dry_run {
             return Ok(Outcome::Done);
         }
-        if let Some(brake) = plan.brake.filter(|_| !options.accept_deletes) {
-            return Err(EngineError::Brake(Brake::Incoming(brake)));
+        self.note_scan(&work)?;
+        self.send(remote, &head, &sum, progress, report).await
+    }
+
+    /// Remembers which data files were read, as long as not all were.
+    fn note_read(&mut self, work: &mut Work, complete: bool) -> Result<()> {
+        let finished = work.take_read();
+        let mut read = self.store.files_read()?;
+        let before = read.len();
+        read.extend(finished.into_iter().map(|data| data.file.to_string()));
+        if complete {
+            read.clear();
         }
-        self.execute(&plan, &observed, progress, report)?;
-        self.send(remote, &plan, &observed, progress, report).await
+        if read.len() != before {
+            self.store.set_files_read(&read)?;
+        }
+        Ok(())
     }
 
     /// Waits a little longer after each race, by chance, so that rivals fall out of step.
@@ -189,4 +243,34 @@ enum Outcome {
     Done,
     /// Somebody else committed first: the turn starts over from what is there now.
     Raced,
+    /// The remote moved on while it was read: the turn starts over from what is there now.
+    Moved,
+}
+
+/// What the batches of a turn come to.
+#[derive(Debug)]
+struct Sum {
+    /// What the remote lacks, with its version.
+    send: BTreeMap<EntityId, u64>,
+    /// The edits that the replica holds.
+    knows: VersionVector,
+    /// Whether all that the remote has was read.
+    complete: bool,
+    /// Whether there will be a commit.
+    commits: bool,
+}
+
+impl Sum {
+    fn new(knows: &VersionVector, commits: bool) -> Self {
+        Self { send: BTreeMap::new(), knows: knows.clone(), complete: false, commits }
+    }
+
+    fn add(&mut self, plan: &Plan, observed: &Observed) {
+        let sent: BTreeSet<&EntityId> = plan.send.iter().collect();
+        let updates = plan.updates.iter().filter(|update| sent.contains(&update.state.id));
+        self.send.extend(updates.map(|update| (update.state.id.clone(), update.state.version())));
+        self.knows = plan.knows.clone();
+        self.complete = observed.news.complete;
+        self.commits |= !self.send.is_empty();
+    }
 }

@@ -1,30 +1,24 @@
 //! The first part of a turn: what is there, here and on the remote.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use futures::{StreamExt, stream};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::{
-    Brake, Engine, EngineError, NoteKind, Progress, Report, Result, Stage, TurnOptions,
-    edits::LocalEdits, forms::Forms,
+    Brake, Engine, EngineError, Progress, Report, Result, TurnOptions,
+    edits::LocalEdits,
+    feed::Feed,
+    forms::Forms,
+    work::{Batch, Work},
 };
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join},
-    model::{Entity, EntityId, Record, VaultPath, VersionVector},
-    remote::{DataFile, Fetched, HeadRead, HeadState, Manifest, Remote, RemoteError, fetch},
+    model::{Books, Entity, EntityId, Record, VaultPath},
+    remote::{DataFile, HeadRead, HeadState, Manifest, Remote},
     store::Replica,
 };
 
-/// How often the head is read again because what it names is gone.
-const LOOKS: u32 = 4;
-
-/// How many files are fetched at once.
-const FETCHES: usize = 4;
-
-/// What a turn found.
+/// What a turn found, or a part of it.
 #[derive(Debug)]
 pub(super) struct Observed {
-    pub(super) head: HeadState,
     pub(super) replica: Replica,
     pub(super) records: BTreeMap<EntityId, Record>,
     pub(super) local: LocalEdits,
@@ -33,7 +27,7 @@ pub(super) struct Observed {
 }
 
 impl Engine {
-    /// Looks at the remote, fetches what is new there, and scans the vault.
+    /// Looks at the remote, and scans the vault.
     ///
     /// The head comes first: only with it is it known that this replica's dots are its own.
     pub(super) async fn observe(
@@ -42,42 +36,41 @@ impl Engine {
         options: TurnOptions,
         progress: &dyn Progress,
         report: &mut Report,
-    ) -> Result<Observed> {
-        let (head, news) = self.observe_remote(remote, progress, report).await?;
-        let replica = self.replica()?;
-        let joined = join_news(&news.entities);
+    ) -> Result<(HeadState, Work)> {
+        let head = self.read_head(remote).await?;
+        self.check_identity(&head.manifest, report)?;
+        self.check_rollback(&head.manifest, report)?;
+        let knows = self.replica()?.knows;
+        let read = self.store.files_read()?;
+        let is_new = |data: &&DataFile| !read.contains(data.file.as_str());
+        let wanted = head.manifest.news_for(&knows).filter(is_new).cloned().collect();
+        let feed = Feed::new(remote.storage.clone(), wanted, knows);
         self.recover_files()?;
-        self.observe_rules(&joined, report)?;
-        let local = self.local_edits(&joined, options, progress, report)?;
-        let records = self.touched_records(&head.manifest, &joined, &local)?;
-        let known_files = self.store.file_count()?;
-        Ok(Observed { head, replica, records, local, news, known_files })
+        let work = self.survey_work(feed, &head.manifest.knows, options, progress, report)?;
+        Ok((head, work))
     }
 
-    /// Reads the head and fetches what it names. A file that is missing or damaged may only have
-    /// been folded into another meanwhile: then the head has moved on, and is read again.
-    async fn observe_remote(
+    /// Takes the records that a batch concerns out of the store, and turns what was done to files
+    /// into edits of them.
+    pub(super) fn observe_batch(
         &mut self,
-        remote: &Remote,
-        progress: &dyn Progress,
+        head: &HeadState,
+        books: &Books,
+        batch: Batch,
         report: &mut Report,
-    ) -> Result<(HeadState, News)> {
-        let mut looks = 0;
-        loop {
-            let head = self.read_head(remote).await?;
-            self.check_identity(&head.manifest, report)?;
-            self.check_rollback(&head.manifest, report)?;
-            let knows = self.replica()?.knows;
-            let mut damaged = Report::default();
-            let news = self.fetch(remote, &head.manifest, &knows, progress, &mut damaged).await?;
-            looks += 1;
-            let has_moved = !news.complete
-                && !matches!(remote.head.read(Some(&head.mark)).await?, HeadRead::Unchanged);
-            if !has_moved || looks >= LOOKS {
-                report.notes.extend(damaged.notes);
-                return Ok((head, news));
-            }
-        }
+    ) -> Result<Observed> {
+        let replica = self.replica()?;
+        self.observe_rules(&batch.news, report)?;
+        let mut local = self.local_edits(batch.scan, books, &batch.news, report)?;
+        local.scanned_ms = batch.scanned_ms;
+        let records = self.touched_records(batch.ids, &batch.news, &local)?;
+        let known_files = self.store.file_count()?;
+        let news = News {
+            entities: batch.news.into_values().collect(),
+            knows: head.manifest.knows.clone(),
+            complete: batch.complete,
+        };
+        Ok(Observed { replica, records, local, news, known_files })
     }
 
     async fn read_head(&self, remote: &Remote) -> Result<HeadState> {
@@ -100,48 +93,14 @@ impl Engine {
         Ok(head)
     }
 
-    /// Fetches what the replica lacks; what is missing or damaged is reported and waits.
-    async fn fetch(
-        &self,
-        remote: &Remote,
-        manifest: &Manifest,
-        knows: &VersionVector,
-        progress: &dyn Progress,
-        report: &mut Report,
-    ) -> Result<News> {
-        let wanted: Vec<DataFile> = manifest.news_for(knows).cloned().collect();
-        let of = wanted.len() as u64;
-        let mut news = News { entities: Vec::new(), knows: manifest.knows.clone(), complete: true };
-        let mut fetched = stream::iter(wanted)
-            .map(|data| async move {
-                (fetch(&remote.storage, &data, knows).await.and_then(Fetched::all), data)
-            })
-            .buffered(FETCHES);
-        let mut done = 0;
-        while let Some((result, data)) = fetched.next().await {
-            match result {
-                Ok(entities) => news.entities.extend(entities),
-                Err(error) if is_about_one_file(&error) => {
-                    news.complete = false;
-                    report.note(NoteKind::Damaged, data.file.as_str(), what_is_wrong(&error));
-                }
-                Err(error) => return Err(error.into()),
-            }
-            done += 1;
-            progress.step(Stage::Fetch, done, of);
-        }
-        Ok(news)
-    }
-
-    /// The records that a turn has to look at: those edited here or there, those that the remote
+    /// The records that a batch has to look at: those edited here or there, those that the remote
     /// lacks, those whose file is behind, and those that want a place one of these may take.
     fn touched_records(
         &self,
-        manifest: &Manifest,
+        mut ids: BTreeSet<EntityId>,
         news: &BTreeMap<EntityId, Entity>,
         local: &LocalEdits,
     ) -> Result<BTreeMap<EntityId, Record>> {
-        let mut ids = self.store.unsettled(&manifest.knows)?;
         ids.extend(news.keys().cloned());
         ids.extend(local.edits.keys().cloned());
         let mut records = self.store.records(&ids)?;
@@ -196,33 +155,16 @@ impl Engine {
 }
 
 /// States of one record from several files, joined.
-pub(super) fn join_news(entities: &[Entity]) -> BTreeMap<EntityId, Entity> {
+pub(super) fn join_news(entities: Vec<Entity>) -> BTreeMap<EntityId, Entity> {
     let mut joined: BTreeMap<EntityId, Entity> = BTreeMap::new();
     for entity in entities {
-        joined
-            .entry(entity.id.clone())
-            .and_modify(|known| *known = join(known, entity))
-            .or_insert_with(|| entity.clone());
+        match joined.entry(entity.id.clone()) {
+            Entry::Vacant(place) => drop(place.insert(entity)),
+            Entry::Occupied(mut known) => {
+                let both = join(known.get(), &entity);
+                known.insert(both);
+            }
+        }
     }
     joined
-}
-
-/// What to say of a file whose name is said already.
-fn what_is_wrong(error: &RemoteError) -> String {
-    match error {
-        RemoteError::Damaged { detail, .. } => format!("damaged on the remote: {detail}"),
-        other => format!("cannot be read from the remote: {other}"),
-    }
-}
-
-/// Whether the rest of the remote may still be fine.
-fn is_about_one_file(error: &RemoteError) -> bool {
-    match error {
-        RemoteError::Damaged { .. } => true,
-        RemoteError::Storage(error) => {
-            use larder_providers::ErrorKind::{NotFound, Protocol, TooLarge};
-            matches!(error.kind(), NotFound | Protocol | TooLarge)
-        }
-        _ => false,
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::observe::Observed;
 use crate::{
     merge::{FileAction, Plan},
     model::{EntityId, Update, VaultPath},
@@ -92,15 +91,20 @@ impl Report {
         }
     }
 
+    /// Adds the notes of another report.
+    pub(super) fn take_notes(&mut self, other: Self) {
+        for note in other.notes {
+            self.note(note.kind, note.subject, note.text);
+        }
+    }
+
     /// Adds up what a plan does. A turn that starts over plans again what is still to be done.
-    pub(super) fn note_plan(&mut self, plan: &Plan, observed: &Observed) {
-        self.generation = observed.head.manifest.generation;
+    pub(super) fn note_plan(&mut self, plan: &Plan) {
         self.pulled += plan.counts.pulled;
         self.merged += plan.counts.merged;
         self.conflicts += plan.counts.conflicts;
         self.deleted += plan.counts.deleted;
         self.renamed += plan.counts.renamed;
-        self.pushed = plan.send.len();
         self.plan.extend(lines(plan));
         for id in &plan.ahead {
             self.note(

@@ -6,13 +6,11 @@ use chrono::{DateTime, Utc};
 use larder_providers::{RemotePath, Storage as _};
 
 use super::{
-    Engine, Outcome, Progress, Report, Result,
+    Engine, Outcome, Progress, Report, Result, Sum,
     cargo::{Cargo, Folding, Form},
-    observe::Observed,
     ship::Meter,
 };
 use crate::{
-    merge::Plan,
     model::{EntityId, Stamp},
     remote::{
         Advance, Commit, DataFile, HeadState, Manifest, Participant, Remote, Retired, expired,
@@ -26,26 +24,23 @@ impl Engine {
     pub(super) async fn send(
         &mut self,
         remote: &Remote,
-        plan: &Plan,
-        observed: &Observed,
+        head: &HeadState,
+        sum: &Sum,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<Outcome> {
-        let head = &observed.head;
-        if plan.send.is_empty() && head.strays.is_empty() {
-            self.agree(remote, head, plan)?;
+        let ids: Vec<EntityId> = sum.send.keys().cloned().collect();
+        if ids.is_empty() && head.strays.is_empty() {
+            self.agree(remote, head, &ids)?;
             return Ok(Outcome::Done);
         }
-        let complete = observed.news.complete;
-        let may_fold = complete && plan.knows.includes(&head.manifest.knows);
+        let may_fold = sum.complete && sum.knows.includes(&head.manifest.knows);
         let folding = if may_fold { Folding::InPassing } else { Folding::None };
-        let cargo = self.cargo(&head.manifest, &plan.send, &plan.knows, folding)?;
-        let mut next = self.successor(head, complete);
-        next.knows.join(&plan.knows);
+        let cargo = self.cargo(&head.manifest, &ids, &sum.knows, folding)?;
+        let mut next = self.successor(head, sum.complete);
+        next.knows.join(&sum.knows);
         self.load(remote, head, &cargo, &mut next, progress).await?;
-        if !cargo.folds {
-            note_versions(&mut next, plan);
-        }
+        note_versions(&mut next, sum);
         if cargo.folds {
             let gone = self.sweep_in_passing(remote, head).await?;
             next.retired.retain(|old| !gone.contains(&old.file));
@@ -54,7 +49,7 @@ impl Engine {
             Advance::Raced => Ok(Outcome::Raced),
             Advance::Committed(now) => {
                 report.generation = now.manifest.generation;
-                self.agree(remote, &now, plan)?;
+                self.agree(remote, &now, &ids)?;
                 Ok(Outcome::Done)
             }
         }
@@ -136,13 +131,13 @@ impl Engine {
     }
 
     /// Keeps that remote and replica are in the same state.
-    fn agree(&mut self, remote: &Remote, head: &HeadState, plan: &Plan) -> Result<()> {
+    fn agree(&mut self, remote: &Remote, head: &HeadState, ids: &[EntityId]) -> Result<()> {
         let last = self.store.remote_mark()?;
         let is_known = last.is_some_and(|last| last.head == head.mark && last.id == remote.id);
-        if is_known && plan.send.is_empty() {
+        if is_known && ids.is_empty() {
             return Ok(());
         }
-        self.remember(remote, head, &plan.send)
+        self.remember(remote, head, ids)
     }
 
     /// Remembers the head as it is, and that the remote holds these records.
@@ -169,15 +164,13 @@ impl Engine {
 }
 
 /// Enters what was sent into the versions that the deltas hold.
-fn note_versions(next: &mut Manifest, plan: &Plan) {
+fn note_versions(next: &mut Manifest, sum: &Sum) {
     if next.deltas.is_empty() {
         next.entity_versions.clear();
         return;
     }
-    let sent: BTreeSet<&EntityId> = plan.send.iter().collect();
-    for update in plan.updates.iter().filter(|update| sent.contains(&update.state.id)) {
-        next.entity_versions.insert(update.state.id.clone(), update.state.version());
-    }
+    let sent = sum.send.iter().map(|(id, version)| (id.clone(), *version));
+    next.entity_versions.extend(sent);
 }
 
 /// Where in the manifest's packs a run begins.

@@ -90,6 +90,16 @@ pub enum FileAction {
     },
 }
 
+impl FileAction {
+    /// Whose file it is.
+    #[must_use]
+    pub fn owner(&self) -> &EntityId {
+        match self {
+            Self::Write { id, .. } | Self::Remove { id, .. } => id,
+        }
+    }
+}
+
 /// Plans a turn.
 #[must_use]
 pub fn plan(snapshot: &Snapshot<'_>) -> Plan {

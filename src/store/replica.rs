@@ -1,5 +1,7 @@
 //! What the replica knows of itself and of its remote.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -93,6 +95,17 @@ impl Store {
     /// Keeps when the vault was last scanned.
     pub fn set_last_scan_ms(&mut self, scanned_ms: i64) -> Result<()> {
         self.transact(|connection| set(connection, "last_scan_ms", &scanned_ms))
+    }
+
+    /// The data files that were read whole while others of the same turn have yet to be: a turn that
+    /// was cut short goes on where it was.
+    pub fn files_read(&self) -> Result<BTreeSet<String>> {
+        Ok(get(&self.connection, "files_read")?.unwrap_or_default())
+    }
+
+    /// Keeps which data files were read whole.
+    pub fn set_files_read(&mut self, files: &BTreeSet<String>) -> Result<()> {
+        self.transact(|connection| set(connection, "files_read", files))
     }
 
     /// The rules by which types and deletions were last judged.

@@ -151,7 +151,7 @@ async fn a_crash_before_the_vault_is_written_and_an_edit_after_it() {
     b.write("note.md", &start.replace("Milk", "Bread"));
     b.sync().await;
     // The turn comes to the point where it would write the file, and ends there.
-    write_meanwhile_and_end_after(&mut a, "note.md", &start.replace("open", "done"), 2);
+    write_meanwhile_and_end_after(&mut a, "note.md", &start.replace("open", "done"), 1);
     let (storage, traffic) = (a.storage.clone(), Traffic::new());
     let turn = a.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent);
     assert!(turn.await.is_err());

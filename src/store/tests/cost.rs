@@ -17,9 +17,10 @@ fn replica_of(records: u64) -> Store {
            WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < {records})
            SELECT n, 'e' || n AS id, 'd000' || (n % 9) AS device, n || '.md' AS path FROM up;
            INSERT INTO entity
-               (id, state, agreed, pending, kept, type, path, path_key, version, deleted)
+               (id, state, agreed, pending, kept, type, path, path_key, version, deleted,
+               modified_ms)
            SELECT c.id, CAST(replace(CAST(state AS TEXT), '"pattern"', '"' || c.id || '"') AS BLOB),
-               1, 0, 0, type, c.path, c.path, 1, 0
+               1, 0, 0, type, c.path, c.path, 1, 0, 0
            FROM entity, temp.copy c;
            INSERT INTO edit (entity, device, counter) SELECT id, device, n FROM temp.copy;
            INSERT INTO file (path, entity, size, mtime_ns, ctime_ns, inode, sha256)

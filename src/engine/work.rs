@@ -1,0 +1,249 @@
+//! What a turn has to look at, handed out in batches that fit into memory.
+//!
+//! A turn that changes little is one batch. Of more, what was done to known files comes first, then
+//! the news of the remote, and then new files, for one of those may be the file of a record that is
+//! among the news. Each batch is planned and carried out before the next is read.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{
+    Brake, Engine, NoteKind, Progress, Report, Result, Stage, TurnOptions, feed::Feed,
+    observe::join_news,
+};
+use crate::{
+    merge::{FileAction, Plan},
+    model::{Books, Entity, EntityId, VaultPath, VersionVector},
+    remote::{HeadRead, HeadState, Remote},
+    vault::{Renamed, Scan, ScannedFile},
+};
+
+/// How many bytes of texts the scan keeps in memory; the rest is read again when it is its turn.
+const KEEP_BYTES: usize = 16 << 20;
+/// How many bytes of texts and news a batch holds.
+const BATCH_BYTES: u64 = 4 << 20;
+/// How many records a batch holds.
+const BATCH_RECORDS: usize = 4096;
+/// What a record weighs besides its text, in bytes.
+const RECORD_BYTES: u64 = 256;
+
+/// What is left to do in a turn.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) books: Books,
+    /// When the vault was scanned; nothing if there is none.
+    pub(super) scanned_ms: Option<i64>,
+    vanished: VecDeque<VaultPath>,
+    renamed: VecDeque<Renamed>,
+    changed: VecDeque<ScannedFile>,
+    feed: Feed,
+    new: VecDeque<ScannedFile>,
+    /// Where new files lie that nobody has looked into yet.
+    taken: BTreeSet<VaultPath>,
+    /// Records that the remote lacks, or whose file is behind.
+    unsettled: VecDeque<EntityId>,
+    /// Records whose file could not be brought up to them yet.
+    held: BTreeSet<EntityId>,
+    /// Whether all is to be planned at once, because nothing is carried out in between.
+    at_once: bool,
+    is_done: bool,
+}
+
+/// Some of the work.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// What happened to these files.
+    pub(super) scan: Scan,
+    /// When the vault was scanned, with the last batch: until then not all is in the books.
+    pub(super) scanned_ms: Option<i64>,
+    /// What came from the remote.
+    pub(super) news: BTreeMap<EntityId, Entity>,
+    /// Records to look at besides.
+    pub(super) ids: BTreeSet<EntityId>,
+    /// Whether all that the remote has was read by now.
+    pub(super) complete: bool,
+    /// Whether nothing follows.
+    pub(super) is_last: bool,
+}
+
+/// What came of asking for more work.
+#[derive(Debug)]
+pub(super) enum Next {
+    Batch(Box<Batch>),
+    /// There is none left.
+    Done,
+    /// The remote has moved on, and what was missing may have been folded into other files.
+    Moved,
+}
+
+/// How much a batch may still take.
+struct Room {
+    bytes: u64,
+    records: usize,
+}
+
+impl Room {
+    fn is_left(&self) -> bool {
+        self.bytes > 0 && self.records > 0
+    }
+
+    fn take(&mut self, records: usize, bytes: u64) {
+        let bytes = bytes.saturating_add(RECORD_BYTES.saturating_mul(records as u64));
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.records = self.records.saturating_sub(records);
+    }
+
+    /// Moves what there is room for from one list to another.
+    fn fill<T>(&mut self, from: &mut VecDeque<T>, to: &mut Vec<T>, size: impl Fn(&T) -> u64) {
+        while self.is_left() {
+            let Some(item) = from.pop_front() else { return };
+            self.take(1, size(&item));
+            to.push(item);
+        }
+    }
+}
+
+impl Engine {
+    /// Scans the vault, and finds out what else there is to do.
+    pub(super) fn survey_work(
+        &mut self,
+        feed: Feed,
+        remote_knows: &VersionVector,
+        options: TurnOptions,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<Work> {
+        let mut work = Work {
+            books: Books::default(),
+            scanned_ms: None,
+            vanished: VecDeque::new(),
+            renamed: VecDeque::new(),
+            changed: VecDeque::new(),
+            feed,
+            new: VecDeque::new(),
+            taken: BTreeSet::new(),
+            unsettled: self.store.unsettled(remote_knows)?.into_iter().collect(),
+            held: BTreeSet::new(),
+            at_once: options.dry_run,
+            is_done: false,
+        };
+        let Some(vault) = &self.vault else { return Ok(work) };
+        work.scanned_ms = Some(self.clock.now().millis());
+        progress.step(Stage::Scan, 0, 1);
+        work.books = self.store.files()?;
+        let scan = vault.scan(&work.books, self.store.last_scan_ms()?, KEEP_BYTES)?;
+        if let Some(brake) = scan.brake().filter(|_| !options.accept_deletes) {
+            return Err(Brake::Vanished { gone: brake.gone, known: brake.known }.into());
+        }
+        report.skipped = scan.skipped.len();
+        for skipped in &scan.skipped {
+            report.note(NoteKind::Skipped, &skipped.path, &skipped.reason);
+        }
+        self.note_touched(&scan, &work.books)?;
+        progress.step(Stage::Scan, 1, 1);
+        work.vanished = scan.vanished.into();
+        work.renamed = scan.renamed.into();
+        work.changed = scan.changed.into();
+        work.taken = scan.new.iter().map(|file| file.path.clone()).collect();
+        work.new = scan.new.into();
+        Ok(work)
+    }
+}
+
+impl Work {
+    /// The next batch. Where something is missing it may be asked to look whether the remote has
+    /// moved on.
+    pub(super) async fn next(
+        &mut self,
+        remote: &Remote,
+        head: &HeadState,
+        may_look_again: bool,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<Next> {
+        if self.is_done {
+            return Ok(Next::Done);
+        }
+        let mut room = Room { bytes: BATCH_BYTES, records: BATCH_RECORDS };
+        if self.at_once {
+            room = Room { bytes: u64::MAX, records: usize::MAX };
+        }
+        let mut batch = Batch::default();
+        room.fill(&mut self.vanished, &mut batch.scan.vanished, |_| 0);
+        room.fill(&mut self.renamed, &mut batch.scan.renamed, |renamed| renamed.file.stat.size);
+        room.fill(&mut self.changed, &mut batch.scan.changed, |file| file.stat.size);
+        let mut noted = Report::default();
+        let mut entities = Vec::new();
+        let mut is_fed = false;
+        while room.is_left() && !is_fed {
+            match self.feed.next_block(progress, &mut noted).await? {
+                Some(block) => {
+                    let bytes = block.iter().map(weight).sum();
+                    room.take(block.len(), bytes);
+                    entities.extend(block);
+                }
+                None => is_fed = true,
+            }
+        }
+        if is_fed && !self.feed.is_complete() && may_look_again && has_moved(remote, head).await? {
+            return Ok(Next::Moved);
+        }
+        report.take_notes(noted);
+        batch.news = join_news(entities);
+        if is_fed {
+            batch.complete = self.feed.is_complete();
+            room.fill(&mut self.new, &mut batch.scan.new, |file| file.stat.size);
+            for file in &batch.scan.new {
+                self.taken.remove(&file.path);
+            }
+            let mut ids = Vec::new();
+            room.fill(&mut self.unsettled, &mut ids, |_| 0);
+            batch.ids.extend(ids);
+            self.is_done = room.is_left();
+        }
+        if self.is_done {
+            batch.is_last = true;
+            batch.scanned_ms = self.scanned_ms;
+            batch.ids.append(&mut self.held);
+        }
+        Ok(Next::Batch(Box::new(batch)))
+    }
+
+    /// Takes out of a plan what has to wait for later batches: what removes files, for only all of
+    /// them together tell whether there are too many, and what would be written where a new file
+    /// lies that nobody has looked into.
+    pub(super) fn postpone(&self, plan: &mut Plan) {
+        let waits = |action: &FileAction| match action {
+            FileAction::Remove { .. } => true,
+            FileAction::Write { to, .. } => self.taken.contains(to),
+        };
+        let (later, now) = std::mem::take(&mut plan.files).into_iter().partition(waits);
+        plan.files = now;
+        plan.revisit.extend(later.iter().map(|action: &FileAction| action.owner().clone()));
+    }
+
+    /// Notes how a batch ended: which records were looked at, and which of them have to be again.
+    pub(super) fn settle(&mut self, plan: &Plan, behind: BTreeSet<EntityId>) {
+        for update in &plan.updates {
+            self.held.remove(&update.state.id);
+        }
+        self.held.extend(behind);
+    }
+
+    /// The data files that were read whole since this was asked last.
+    pub(super) fn take_read(&mut self) -> Vec<crate::remote::DataFile> {
+        self.feed.take_finished()
+    }
+}
+
+/// What an entity takes of a batch's room: about its length.
+fn weight(entity: &Entity) -> u64 {
+    let texts = entity.fields.values().flatten().map(|sibling| {
+        let value = &sibling.content.value;
+        value.as_str().map_or_else(|| value.to_string().len(), str::len) as u64
+    });
+    texts.sum()
+}
+
+async fn has_moved(remote: &Remote, head: &HeadState) -> Result<bool> {
+    Ok(!matches!(remote.head.read(Some(&head.mark)).await?, HeadRead::Unchanged))
+}
