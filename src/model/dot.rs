@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::DeviceId;
+use super::{DeviceId, wire::read_text};
 
 /// The name of one edit: the device that made it and that device's count of edits.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dot {
     /// Who made the edit.
     pub device: DeviceId,
@@ -35,23 +34,21 @@ impl FromStr for Dot {
         let parsed = text.split_once(':').and_then(|(device, counter)| {
             let digits = !counter.starts_with('+');
             let counter: u64 = counter.parse().ok().filter(|&counter| counter > 0 && digits)?;
-            Some(Self { device: DeviceId::new(device).ok()?, counter })
+            Some(Self { device: device.parse().ok()?, counter })
         });
         parsed.ok_or_else(|| InvalidDot(text.to_owned()))
     }
 }
 
-impl TryFrom<String> for Dot {
-    type Error = InvalidDot;
-
-    fn try_from(text: String) -> Result<Self, InvalidDot> {
-        text.parse()
+impl Serialize for Dot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl From<Dot> for String {
-    fn from(dot: Dot) -> Self {
-        dot.to_string()
+impl<'de> Deserialize<'de> for Dot {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_text(deserializer, str::parse)
     }
 }
 

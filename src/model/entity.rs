@@ -20,7 +20,7 @@ pub const TYPE: &str = "type";
 /// The state of one record on one replica.
 ///
 /// Two states of one record are combined by `merge::join`; what a person sees is `merge::view`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entity {
     /// Which record.
     pub id: EntityId,
@@ -58,30 +58,27 @@ impl From<LastEdit> for (u64, u64, Stamp) {
 }
 
 /// One of several concurrent values of a field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sibling {
     /// The edit that set it.
     pub dot: Dot,
     /// When that was.
     pub at: Stamp,
     /// What was set.
-    #[serde(flatten)]
     pub content: Content,
     /// Where a merge made this value out of values that exclude each other: those values. They wait
     /// here, on every device, until somebody edits the field.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<Alternative>,
 }
 
 /// A value that a merge could not keep in sight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alternative {
     /// The edit that had set it.
     pub dot: Dot,
     /// When that was.
     pub at: Stamp,
     /// What had been set.
-    #[serde(flatten)]
     pub content: Content,
 }
 

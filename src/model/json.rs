@@ -5,11 +5,11 @@ use std::fmt;
 
 use serde::{
     Deserializer,
-    de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value};
 
-use super::limits::NESTING_MAX;
+use super::{Entity, limits::NESTING_MAX};
 
 /// A text that is not JSON as larder takes it; says where and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,11 +26,17 @@ pub fn parse(text: &str) -> Result<Value, InvalidJson> {
 pub fn parse_nested(text: &str, nesting_max: usize) -> Result<Value, InvalidJson> {
     check_integers(text)?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: 0, nesting_max }
+    let value = Strict::at(0, nesting_max)
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
         .map_err(|error| InvalidJson(error.to_string()))?;
     Ok(value)
+}
+
+/// Reads a record, as strictly as [`parse`] in one pass over the text.
+pub fn read_record(text: &str) -> Result<Entity, InvalidJson> {
+    check_integers(text)?;
+    serde_json::from_str(text).map_err(|error| InvalidJson(error.to_string()))
 }
 
 /// Whether a value is nested deeper than so many levels.
@@ -47,12 +53,14 @@ pub fn is_deeper(value: &Value, levels: usize) -> bool {
 /// doubles without a word, so they are looked for in the text itself.
 fn check_integers(text: &str) -> Result<(), InvalidJson> {
     let bytes = text.as_bytes();
-    let (mut at, mut in_string) = (0, false);
+    let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         match byte {
-            b'\\' if in_string => at += 1,
-            b'"' => in_string = !in_string,
-            b'-' | b'0'..=b'9' if !in_string => {
+            b'"' => {
+                at = string_end(bytes, at + 1);
+                continue;
+            }
+            b'-' | b'0'..=b'9' => {
                 let rest = text.get(at..).unwrap_or_default();
                 let length = rest
                     .bytes()
@@ -70,6 +78,18 @@ fn check_integers(text: &str) -> Result<(), InvalidJson> {
     Ok(())
 }
 
+/// Where the string ends whose content starts at `at`.
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    let rest = |at| bytes.get(at..).unwrap_or_default();
+    while let Some(stop) = memchr::memchr2(b'"', b'\\', rest(at)) {
+        if bytes.get(at + stop) == Some(&b'"') {
+            return at + stop + 1;
+        }
+        at += stop + 2;
+    }
+    bytes.len()
+}
+
 fn check_integer(number: &str) -> Result<(), InvalidJson> {
     let digits = number.trim_start_matches('-');
     if digits.len() <= 15 || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -84,12 +104,22 @@ fn check_integer(number: &str) -> Result<(), InvalidJson> {
 
 /// Reads a value while it counts how deep it is.
 #[derive(Clone, Copy)]
-struct Strict {
+pub(super) struct Strict {
     depth: usize,
     nesting_max: usize,
 }
 
+/// Says that a key stands twice in one object.
+pub(super) fn twice<E: serde::de::Error>(key: &str) -> E {
+    E::custom(format!("the key {key:?} stands twice"))
+}
+
 impl Strict {
+    /// Reads a value that lies so many levels below the whole.
+    pub(super) fn at(depth: usize, nesting_max: usize) -> Self {
+        Self { depth, nesting_max }
+    }
+
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         let nesting_max = self.nesting_max;
         if self.depth >= nesting_max {
@@ -155,7 +185,7 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(key) = map.next_key::<String>()? {
             let value = map.next_value_seed(self.deeper()?)?;
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("the key {key:?} stands twice")));
+                return Err(twice(&key));
             }
             object.insert(key, value);
         }

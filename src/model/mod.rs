@@ -13,6 +13,7 @@ pub mod path;
 mod record;
 pub mod rules;
 mod stamp;
+mod wire;
 
 pub use books::{BookedFile, Books};
 pub use conflict::{Conflict, ConflictKind, ConflictState, ConflictValue};
@@ -25,3 +26,4 @@ pub use path::{BadPath, VaultPath};
 pub use record::{Agreed, Record, Update, View};
 pub use rules::{DeleteRule, Rule, Rules, Strategy};
 pub use stamp::{InvalidStamp, Stamp};
+pub use wire::RECORD_NESTING_MAX;
