@@ -6,10 +6,16 @@ use super::{Engine, EngineError, NoteKind, Progress, Report, Result, Stage, obse
 use crate::{
     digest::sha256_hex,
     merge::{FileAction, Plan},
-    model::{ContentHash, EntityId, FileStat, KnownFile, VaultPath},
+    model::{ContentHash, EntityId, KnownFile, VaultPath},
     store::{Decided, FileRow, Intent, Replica},
-    vault::{Expect, Removed, Vault, VaultError, Written},
+    vault::{Expect, Removed, Vault, VaultError, WriteJob, Written},
 };
+
+/// The most files that are written together.
+const BATCH_FILES: usize = 1_000;
+
+/// About how many bytes are written together.
+const BATCH_BYTES: usize = 8 << 20;
 
 impl Engine {
     /// Keeps what the plan decided, then brings the vault's files up to it.
@@ -117,14 +123,58 @@ fn intents(files: &[FileAction]) -> Vec<Intent> {
     intents.into_values().collect()
 }
 
+/// A file to be written.
+#[derive(Clone, Copy)]
+struct Write<'a> {
+    id: &'a EntityId,
+    /// The place that it leaves.
+    from: Option<&'a VaultPath>,
+    to: &'a VaultPath,
+    text: &'a str,
+}
+
+impl<'a> Write<'a> {
+    fn of(action: &'a FileAction) -> Option<Self> {
+        let FileAction::Write { id, from, to, text } = action else { return None };
+        Some(Self { id, from: from.as_ref().filter(|from| *from != to), to, text })
+    }
+}
+
+/// How many of these files are written together.
+///
+/// A file whose path leads through a place that another leaves, or the other way round, has to wait
+/// until that one is gone.
+fn batch_len(writes: &[Write<'_>]) -> usize {
+    let (mut left, mut bytes) = (BTreeSet::<&str>::new(), 0);
+    for (len, write) in writes.iter().take(BATCH_FILES).enumerate() {
+        let to = write.to.as_str();
+        bytes += write.text.len();
+        if len > 0 && (bytes > BATCH_BYTES || is_nested(to, &left)) {
+            return len;
+        }
+        left.extend(write.from.map(VaultPath::as_str));
+    }
+    writes.len().min(BATCH_FILES)
+}
+
+/// Whether a path leads through one of these, or one of these through it.
+fn is_nested(path: &str, among: &BTreeSet<&str>) -> bool {
+    let mut above = path.match_indices('/').filter_map(|(end, _)| path.get(..end));
+    let below = format!("{path}/");
+    let next = || among.range(below.as_str()..).next();
+    !among.is_empty()
+        && (above.any(|above| among.contains(above))
+            || next().is_some_and(|next| next.starts_with(&below)))
+}
+
 /// Writes to the vault, never over something that the scan did not see.
 struct Hand<'a> {
     vault: &'a Vault,
     books: &'a Places,
     /// Paths whose file leaves them in this plan, so that another may take them.
     left: BTreeSet<&'a VaultPath>,
-    /// What was written so far: where, and what it looks like now.
-    fresh: BTreeMap<VaultPath, FileStat>,
+    /// Where files were written so far.
+    fresh: BTreeSet<VaultPath>,
     written: Vec<FileRow>,
     removed: Vec<VaultPath>,
     settled: Vec<EntityId>,
@@ -141,7 +191,7 @@ impl<'a> Hand<'a> {
             vault,
             books,
             left: left.collect(),
-            fresh: BTreeMap::new(),
+            fresh: BTreeSet::new(),
             written: Vec::new(),
             removed: Vec::new(),
             settled: Vec::new(),
@@ -157,29 +207,49 @@ impl<'a> Hand<'a> {
         report: &mut Report,
     ) -> Result<()> {
         let of = files.len() as u64;
-        let (removals, writes): (Vec<_>, Vec<_>) =
-            files.iter().partition(|action| matches!(action, FileAction::Remove { .. }));
-        for (done, action) in (1..).zip(removals.into_iter().chain(writes)) {
-            let (path, outcome) = match action {
-                FileAction::Remove { path, .. } => (path, self.remove(path)),
-                FileAction::Write { id, from, to, text } => {
-                    (to, self.write(id, from.as_ref(), to, text))
+        let mut done = 0;
+        for action in files {
+            if let FileAction::Remove { id, path } = action {
+                let outcome = self.remove(path);
+                self.note(id, path, outcome, report)?;
+                done += 1;
+                if done % 64 == 0 || done == of {
+                    progress.step(Stage::Write, done, of);
                 }
-            };
-            match outcome {
-                Ok(true) => self.settled.push(action.owner().clone()),
-                Ok(false) => {
-                    let text = "changed while larder worked, or its place is taken; it waits for the next turn";
-                    report.note(NoteKind::Waiting, path, text);
-                }
-                Err(why) if why.is_about_one_file() => {
-                    report.note(NoteKind::Waiting, path, format!("waits: {why}"));
-                }
-                Err(error) => return Err(error.into()),
             }
-            if done % 64 == 0 || done == of {
-                progress.step(Stage::Write, done, of);
+        }
+        let writes: Vec<Write<'_>> = files.iter().filter_map(Write::of).collect();
+        let mut rest = writes.as_slice();
+        while let Some((batch, later)) = rest.split_at_checked(batch_len(rest).max(1)) {
+            rest = later;
+            let outcomes = self.write_batch(batch);
+            for (write, outcome) in batch.iter().zip(outcomes) {
+                self.note(write.id, write.to, outcome, report)?;
             }
+            done += batch.len() as u64;
+            progress.step(Stage::Write, done, of);
+        }
+        Ok(())
+    }
+
+    /// Keeps how an action ended, in the books or in the report.
+    fn note(
+        &mut self,
+        id: &EntityId,
+        path: &VaultPath,
+        outcome: Result<bool, VaultError>,
+        report: &mut Report,
+    ) -> Result<()> {
+        match outcome {
+            Ok(true) => self.settled.push(id.clone()),
+            Ok(false) => {
+                let text = "changed while larder worked, or its place is taken; it waits for the next turn";
+                report.note(NoteKind::Waiting, path, text);
+            }
+            Err(why) if why.is_about_one_file() => {
+                report.note(NoteKind::Waiting, path, format!("waits: {why}"));
+            }
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
@@ -195,40 +265,61 @@ impl<'a> Hand<'a> {
         Ok(is_done)
     }
 
-    fn write(
-        &mut self,
-        id: &EntityId,
-        from: Option<&VaultPath>,
-        to: &VaultPath,
-        text: &str,
-    ) -> Result<bool, VaultError> {
-        if let Some(from) = from.filter(|from| *from != to)
+    /// Writes files; after all of them, those that moved leave their old places. What was written
+    /// is in the books of this turn whatever happened to the others.
+    fn write_batch(&mut self, batch: &[Write<'_>]) -> Vec<Result<bool, VaultError>> {
+        let expected: Vec<_> = batch.iter().map(|write| self.expect(write)).collect();
+        let jobs: Vec<WriteJob<'_>> = batch
+            .iter()
+            .zip(&expected)
+            .filter_map(|(write, expect)| {
+                let expect = *expect.as_ref().ok()?.as_ref()?;
+                Some(WriteJob { path: write.to, bytes: write.text.as_bytes(), expect })
+            })
+            .collect();
+        let mut written = self.vault.write_all(&jobs).into_iter();
+        let outcomes: Vec<_> = batch
+            .iter()
+            .zip(expected)
+            .map(|(write, expect)| match expect? {
+                Some(_) => self.keep(write, written.next().unwrap_or(Ok(Written::Moved))?),
+                None => Ok(false),
+            })
+            .collect();
+        let left = batch.iter().zip(outcomes).map(|(write, outcome)| match (outcome, write.from) {
+            (Ok(true), Some(from)) => self.leave(from).map(|()| true),
+            (outcome, _) => outcome,
+        });
+        left.collect()
+    }
+
+    /// What must stand at a file's place; nothing if the file waits for the next turn.
+    fn expect(&self, write: &Write<'_>) -> Result<Option<Expect>, VaultError> {
+        if let Some(from) = write.from
             && !self.is_untouched(from)?
         {
-            return Ok(false);
+            return Ok(None);
         }
-        let expect = match self.books.get(to) {
-            Some((owner, known)) if owner == id || self.left.contains(to) => {
-                if self.vault.stat(to)?.is_none() { Expect::Absent } else { Expect::Is(known.stat) }
-            }
-            _ => Expect::Absent,
+        let known = match self.books.get(write.to) {
+            Some((owner, known)) if owner == write.id || self.left.contains(write.to) => known,
+            _ => return Ok(Some(Expect::Absent)),
         };
-        let Written::Done(stat) = self.vault.write(to, text.as_bytes(), expect)? else {
-            return Ok(false);
-        };
-        self.fresh.insert(to.clone(), stat);
-        let known = KnownFile { stat, sha256: ContentHash::of(text.as_bytes()) };
-        self.written.push(FileRow { path: to.clone(), entity: id.clone(), known });
-        if let Some(from) = from.filter(|from| *from != to) {
-            self.leave(from)?;
-        }
+        let is_there = self.vault.stat(write.to)?.is_some();
+        Ok(Some(if is_there { Expect::Is(known.stat) } else { Expect::Absent }))
+    }
+
+    fn keep(&mut self, write: &Write<'_>, written: Written) -> Result<bool, VaultError> {
+        let Written::Done(stat) = written else { return Ok(false) };
+        self.fresh.insert(write.to.clone());
+        let known = KnownFile { stat, sha256: ContentHash::of(write.text.as_bytes()) };
+        self.written.push(FileRow { path: write.to.clone(), entity: write.id.clone(), known });
         Ok(true)
     }
 
     /// Whether the file that is to move is still the one that the scan saw, or was already written
     /// over by the record that takes its place.
     fn is_untouched(&self, from: &VaultPath) -> Result<bool, VaultError> {
-        if self.fresh.contains_key(from) {
+        if self.fresh.contains(from) {
             return Ok(true);
         }
         let Some((_, known)) = self.books.get(from) else { return Ok(true) };
@@ -237,7 +328,7 @@ impl<'a> Hand<'a> {
 
     /// Takes the file away from the place it moved from, unless another record has taken that.
     fn leave(&mut self, from: &VaultPath) -> Result<(), VaultError> {
-        if self.fresh.contains_key(from) {
+        if self.fresh.contains(from) {
             return Ok(());
         }
         if let Some((_, known)) = self.books.get(from) {
@@ -245,5 +336,49 @@ impl<'a> Hand<'a> {
         }
         self.removed.push(from.clone());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_batch_ends_before_a_file_that_needs_a_place_another_leaves(
+            moves in prop::collection::vec((prop::option::of("[ab](/[ab]){0,2}"), "[ab](/[ab]){0,2}"), 0..12),
+        ) {
+            let id = EntityId::new("e").unwrap();
+            let path = |text: &String| VaultPath::new(text).unwrap();
+            let moves: Vec<_> =
+                moves.iter().map(|(from, to)| (from.as_ref().map(path), path(to))).collect();
+            let writes: Vec<_> = moves
+                .iter()
+                .map(|(from, to)| Write { id: &id, from: from.as_ref(), to, text: "" })
+                .collect();
+            let nest = |from: &VaultPath, to: &VaultPath| {
+                let (from, to) = (from.as_str(), to.as_str());
+                from.starts_with(&format!("{to}/")) || to.starts_with(&format!("{from}/"))
+            };
+            let clashes = |at: usize| {
+                let mut before = writes[..at].iter().filter_map(|write| write.from);
+                before.any(|from| nest(from, writes[at].to))
+            };
+            let expected = (1..writes.len()).find(|at| clashes(*at)).unwrap_or(writes.len());
+            prop_assert_eq!(batch_len(&writes), expected);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_files_and_bytes() {
+        let (id, to) = (EntityId::new("e").unwrap(), VaultPath::new("a").unwrap());
+        let text = "x".repeat(1 << 20);
+        let write = |text| Write { id: &id, from: None, to: &to, text };
+        assert_eq!(batch_len(&vec![write(""); 2 * BATCH_FILES]), BATCH_FILES);
+        assert_eq!(batch_len(&vec![write(text.as_str()); 50]), 8);
+        assert_eq!(batch_len(&[write(&text.repeat(9)), write("")]), 1);
+        assert_eq!(batch_len(&[]), 0);
     }
 }

@@ -17,7 +17,7 @@ pub use error::VaultError;
 pub use scan::{
     Brake, IGNORE_FILE, MAX_TEXT_BYTES, Renamed, Scan, ScannedFile, SkipReason, Skipped,
 };
-pub use write::{Expect, Removed, Written};
+pub use write::{Expect, Removed, WriteJob, Written};
 
 /// A folder of the user's files.
 #[derive(Debug, Clone)]

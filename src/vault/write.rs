@@ -5,13 +5,19 @@
 //! symlink between the check and the rename is not noticed; nothing that comes from a remote can do
 //! that.
 
+mod batch;
+mod durable;
+
 use crate::vault::stat::file_stat;
-use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::collections::BTreeSet;
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+pub use batch::WriteJob;
+use durable::sync_folder;
 use ignore::WalkBuilder;
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::TempPath;
 
 use super::{Vault, VaultError};
 use crate::model::path::{TEMP_PREFIX, is_reserved};
@@ -54,9 +60,7 @@ impl Vault {
         Ok(found.filter(Metadata::is_file).map(|found| file_stat(&found)))
     }
 
-    /// Writes a whole file in one step, with its folders where they are missing.
-    ///
-    /// A file that is replaced keeps its mode; a new one gets the usual one.
+    /// Writes a whole file: [`write_all`](Self::write_all) for one.
     ///
     /// # Errors
     /// See [`VaultError`]; the file that stood there is untouched.
@@ -66,29 +70,8 @@ impl Vault {
         bytes: &[u8],
         expect: Expect,
     ) -> Result<Written, VaultError> {
-        let target = path.under(self.root());
-        let before = lstat(&target)?;
-        if !holds(&target, before.as_ref(), expect)? {
-            return Ok(Written::Moved);
-        }
-        let folder = self.make_parents(path)?;
-        let temp = fill_temp(&folder, bytes, before.as_ref())
-            .map_err(|error| VaultError::write(&target, error))?;
-        let ours = stat_of(temp.as_file(), &target)?;
-        // Once more, as late as can be: the user may have written while we did.
-        if !holds(&target, lstat(&target)?.as_ref(), expect)? {
-            return Ok(Written::Moved);
-        }
-        let file = match place(temp, &target, expect) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Ok(Written::Moved),
-            Err(error) => return Err(VaultError::write(&target, error)),
-        };
-        sync_folder(&folder)?;
-        // The rename moved the ctime. If more than that moved, somebody writes into the file
-        // already: then the older answer makes the next scan look.
-        let now = stat_of(&file, &target)?;
-        Ok(Written::Done(if now.same_content(&ours) { now } else { ours }))
+        let written = self.write_all(&[WriteJob { path, bytes, expect }]);
+        written.into_iter().next().unwrap_or(Ok(Written::Moved))
     }
 
     /// Removes a file, and the folders above it that became empty.
@@ -134,7 +117,9 @@ impl Vault {
         if !same_file && !holds(&target, there.as_ref(), Expect::Absent)? {
             return Ok(Written::Moved);
         }
-        let folder = self.make_parents(to)?;
+        let mut changed = BTreeSet::new();
+        let folder = self.make_parents(to, &mut changed)?;
+        changed.insert(folder);
         let file = File::open(&source).map_err(|error| VaultError::write(&source, error))?;
         let moved = if same_file {
             fs::rename(&source, &target).map(|()| true)
@@ -144,7 +129,9 @@ impl Vault {
         if !moved.map_err(|error| VaultError::write(&target, error))? {
             return Ok(Written::Moved);
         }
-        sync_folder(&folder)?;
+        for folder in changed {
+            sync_folder(&folder).map_err(|error| VaultError::write(&folder, error))?;
+        }
         let now = stat_of(&file, &target)?;
         self.prune(from)?;
         Ok(Written::Done(if now.same_content(&expect) { now } else { expect }))
@@ -183,8 +170,13 @@ impl Vault {
         Ok(())
     }
 
-    /// Makes the parents of a path, each in a real folder, and gives the last.
-    fn make_parents(&self, path: &VaultPath) -> Result<PathBuf, VaultError> {
+    /// Makes the parents of a path, each in a real folder, and gives the last. Folders that got a
+    /// new one are added to `changed`.
+    fn make_parents(
+        &self,
+        path: &VaultPath,
+        changed: &mut BTreeSet<PathBuf>,
+    ) -> Result<PathBuf, VaultError> {
         let mut last = self.root().to_owned();
         for folder in self.parents(path) {
             if let Some(found) = lstat(&folder)? {
@@ -194,8 +186,8 @@ impl Vault {
                     Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                         return Err(VaultError::write(&folder, error));
                     }
-                    _ => sync_folder(&last)?,
-                }
+                    _ => changed.insert(last),
+                };
                 if let Some(found) = lstat(&folder)? {
                     check_folder(&folder, &found)?;
                 }
@@ -217,13 +209,11 @@ impl Vault {
     }
 
     fn prune(&self, path: &VaultPath) -> Result<(), VaultError> {
-        for folder in self.parents(path).iter().rev() {
-            // It fails unless the folder is empty, which is the check.
-            if fs::remove_dir(folder).is_err() {
-                return sync_folder(folder);
-            }
-        }
-        sync_folder(self.root())
+        let folders = self.parents(path);
+        // It fails unless the folder is empty, which is the check.
+        let rest = folders.iter().rev().find(|folder| fs::remove_dir(folder).is_err());
+        let rest = rest.map_or(self.root(), PathBuf::as_path);
+        sync_folder(rest).map_err(|error| VaultError::write(rest, error))
     }
 }
 
@@ -267,48 +257,6 @@ fn stat_of(file: &File, path: &Path) -> Result<FileStat, VaultError> {
     Ok(file_stat(&metadata))
 }
 
-fn fill_temp(folder: &Path, bytes: &[u8], like: Option<&Metadata>) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMP_PREFIX);
-    // Without this it is 0600; the umask takes its part off.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut temp = builder.tempfile_in(folder)?;
-    if let Some(permissions) = like.map(Metadata::permissions) {
-        keep_mode(temp.as_file(), permissions)?;
-    }
-    temp.write_all(bytes)?;
-    temp.as_file().sync_all()?;
-    Ok(temp)
-}
-
-#[cfg(unix)]
-fn keep_mode(file: &File, permissions: Permissions) -> io::Result<()> {
-    file.set_permissions(permissions)
-}
-
-#[cfg(not(unix))]
-fn keep_mode(_: &File, _: Permissions) -> io::Result<()> {
-    Ok(())
-}
-
-/// Renames a finished temporary file into its place; `None` if something stands there that should
-/// not.
-fn place(temp: NamedTempFile, target: &Path, expect: Expect) -> io::Result<Option<File>> {
-    if matches!(expect, Expect::Is(_)) {
-        return temp.persist(target).map(Some).map_err(|failed| failed.error);
-    }
-    match temp.persist_noclobber(target) {
-        Ok(file) => Ok(Some(file)),
-        Err(failed) if failed.error.kind() == ErrorKind::AlreadyExists => Ok(None),
-        // Some disks (FAT, network folders) know no rename that spares what is there.
-        Err(failed) if is_free(target) => {
-            failed.file.persist(target).map(Some).map_err(|failed| failed.error)
-        }
-        Err(failed) => Err(failed.error),
-    }
-}
-
 /// Renames a file to a name that is free; false if it is not.
 fn rename_new(source: &Path, target: &Path) -> io::Result<bool> {
     let mut path = TempPath::try_from_path(source)?;
@@ -324,24 +272,6 @@ fn rename_new(source: &Path, target: &Path) -> io::Result<bool> {
 
 fn is_free(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
-}
-
-/// Makes the names in a folder survive a loss of power.
-fn sync_folder(folder: &Path) -> Result<(), VaultError> {
-    #[cfg(unix)]
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
-        // Some network file systems cannot, and a folder may have been removed meanwhile.
-        Err(error)
-            if !matches!(
-                error.kind(),
-                ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::NotFound
-            ) =>
-        {
-            return Err(VaultError::write(folder, error));
-        }
-        _ => {}
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 use crate::vault::stat::file_stat;
+use std::fs::Permissions;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::model::{Books, ContentHash, EntityId, KnownFile};
@@ -84,9 +88,10 @@ fn a_file_that_is_not_what_the_scan_saw_is_left_alone() {
 #[test]
 fn a_file_that_appears_during_the_write_is_left_alone() {
     let (dir, vault) = vault();
-    let temp = fill_temp(dir.path(), b"ours", None).unwrap();
+    let temp = batch::temp_in(dir.path()).unwrap();
     put(&dir.path().join("a.md"), "user");
-    assert!(place(temp, &dir.path().join("a.md"), Expect::Absent).unwrap().is_none());
+    assert!(!batch::put(temp.path(), &dir.path().join("a.md"), Expect::Absent).unwrap());
+    drop(temp);
     assert_eq!(fs::read(dir.path().join("a.md")).unwrap(), b"user");
     assert_eq!(names(vault.root()), ["a.md"]);
 }
@@ -179,7 +184,7 @@ fn what_an_interrupted_write_left_is_cleaned_up() {
     let (dir, vault) = vault();
     fs::create_dir_all(dir.path().join("a/b")).unwrap();
     fs::create_dir_all(dir.path().join(".larder")).unwrap();
-    let mut temp = fill_temp(&dir.path().join("a/b"), b"half", None).unwrap();
+    let mut temp = batch::temp_in(&dir.path().join("a/b")).unwrap();
     temp.disable_cleanup(true);
     drop(temp);
     put(&dir.path().join(".larder-tmp-root"), "x");
@@ -192,6 +197,119 @@ fn what_an_interrupted_write_left_is_cleaned_up() {
     assert_eq!(names(&dir.path().join("a/b")), [] as [&str; 0]);
     assert_eq!(names(&dir.path().join(".larder")), [".larder-tmp-own"]);
     assert_eq!(vault.clean_temps().unwrap(), 0);
+}
+
+/// What stands at a path before a batch, and what the job expects there.
+#[derive(Debug, Clone, Copy)]
+enum Before {
+    Nothing,
+    Seen,
+    Edited,
+    NotSeen,
+    Folder,
+    Linked,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn a_batch_writes_each_file_as_if_it_were_alone(
+        jobs in prop::collection::vec((0..4_usize, prop::sample::select(vec![
+            Before::Nothing, Before::Nothing, Before::Nothing, Before::Seen, Before::Seen,
+            Before::Edited, Before::NotSeen, Before::Folder, Before::Linked,
+        ])), 0..60),
+    ) {
+        let (dir, vault) = vault();
+        let outside = tempfile::tempdir().unwrap();
+        symlink(outside.path(), dir.path().join("linked")).unwrap();
+        let mut all = Vec::new();
+        for (number, (folder, before)) in jobs.into_iter().enumerate() {
+            let folder = ["", "a/", "a/b/c/", "d/"][folder];
+            let folder = if matches!(before, Before::Linked) { "linked/" } else { folder };
+            let name = path(&format!("{folder}{number}.md"));
+            let at = name.under(dir.path());
+            if !matches!(before, Before::Nothing | Before::Linked) {
+                fs::create_dir_all(at.parent().unwrap()).unwrap();
+            }
+            let expect = match before {
+                Before::Nothing | Before::Linked => Expect::Absent,
+                Before::Seen => Expect::Is(put(&at, "seen")),
+                Before::Edited => {
+                    let seen = put(&at, "seen");
+                    put(&at, "edited");
+                    Expect::Is(seen)
+                }
+                Before::NotSeen => {
+                    put(&at, "user");
+                    Expect::Absent
+                }
+                Before::Folder => {
+                    fs::create_dir(&at).unwrap();
+                    Expect::Absent
+                }
+            };
+            all.push((name, before, expect));
+        }
+        let bytes: Vec<_> = (0..all.len()).map(|number| format!("ours {number}")).collect();
+        let jobs: Vec<_> = all
+            .iter()
+            .zip(&bytes)
+            .map(|((path, _, expect), bytes)| WriteJob { path, bytes: bytes.as_bytes(), expect: *expect })
+            .collect();
+        let results = vault.write_all(&jobs);
+        prop_assert_eq!(results.len(), jobs.len());
+        for ((job, (_, before, _)), result) in jobs.iter().zip(&all).zip(results) {
+            let at = job.path.under(dir.path());
+            let there = fs::read(&at).ok();
+            match before {
+                Before::Nothing | Before::Seen => {
+                    prop_assert_eq!(there.as_deref(), Some(job.bytes));
+                    prop_assert_eq!(vault.stat(job.path).unwrap(), Some(done(result.unwrap())));
+                }
+                Before::Edited | Before::NotSeen => {
+                    prop_assert!(matches!(result, Ok(Written::Moved)), "{result:?}");
+                    prop_assert!(there.is_some_and(|there| there != job.bytes));
+                }
+                Before::Folder => {
+                    prop_assert!(matches!(result, Err(VaultError::NameTaken { .. })), "{result:?}");
+                }
+                Before::Linked => {
+                    prop_assert!(matches!(result, Err(VaultError::Symlink { .. })), "{result:?}");
+                }
+            }
+        }
+        prop_assert_eq!(vault.clean_temps().unwrap(), 0);
+        prop_assert_eq!(names(outside.path()), [] as [&str; 0]);
+    }
+}
+
+#[test]
+fn a_large_batch_makes_its_folders_and_takes_each_path_once() {
+    let (dir, vault) = vault();
+    let paths: Vec<_> = (0..2000).map(|n| path(&format!("{}/{}/{n}.md", n % 7, n % 40))).collect();
+    let twice = paths.iter().chain(&paths[..100]);
+    let jobs: Vec<_> = twice
+        .map(|path| WriteJob { path, bytes: path.as_str().as_bytes(), expect: Expect::Absent })
+        .collect();
+    let results = vault.write_all(&jobs);
+    for (path, result) in paths.iter().zip(&results) {
+        assert!(matches!(result, Ok(Written::Done(_))), "{result:?}");
+        assert_eq!(fs::read(path.under(dir.path())).unwrap(), path.as_str().as_bytes());
+    }
+    assert!(results[2000..].iter().all(|result| matches!(result, Ok(Written::Moved))));
+    assert_eq!(vault.clean_temps().unwrap(), 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn only_local_disks_are_made_durable_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |folder: &Path| durable::Systems::of([dir.path(), folder].into_iter());
+    assert!(of(Path::new("/proc")).is_none());
+    assert!(of(&dir.path().join("gone")).is_none());
+    if let Some(systems) = of(dir.path()) {
+        systems.sync().unwrap();
+    }
 }
 
 #[test]
