@@ -10,7 +10,7 @@ use anyhow::Context;
 use larder_providers::{Local, SharedStorage, Traffic};
 
 use super::{
-    Ended, args::DemoArgs, error::CliError, show::device_name, ui::Ui, ui::count,
+    Ended, args::DemoArgs, error::CliError, show::device_name, ui::Ui, ui::count, ui::grouped,
     workplace::Workplace,
 };
 use crate::{
@@ -200,7 +200,7 @@ fn told(report: &Report) -> String {
     let parts: Vec<String> = parts
         .iter()
         .filter(|(number, _)| *number > 0)
-        .map(|(number, verb)| format!("{number} {verb}"))
+        .map(|(number, verb)| format!("{} {verb}", grouped(*number as u64)))
         .collect();
     let did = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
     format!("{did} ({})", count(report.requests, "request", "requests"))

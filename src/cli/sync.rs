@@ -9,7 +9,7 @@ use super::{
     env,
     error::CliError,
     init, secrets,
-    ui::{Ui, bytes, count, duration},
+    ui::{Ui, bytes, count, duration, grouped},
     workplace::{Access, Workplace, is_vault},
 };
 use crate::engine::{NoteKind, Report, TurnOptions};
@@ -170,7 +170,7 @@ pub(super) fn summary(ui: &Ui, report: &Report, live: u64) -> String {
     ]
     .iter()
     .filter(|(number, _)| *number > 0)
-    .map(|(number, verb)| format!("{number} {verb}"))
+    .map(|(number, verb)| format!("{} {verb}", grouped(*number as u64)))
     .collect();
     if parts.is_empty() {
         return format!("Nothing to do: {} in step. {cost}", count(live, "record", "records"));

@@ -31,6 +31,7 @@ pub use compact::{CompactOptions, CompactReport};
 pub use connect::Connected;
 pub use error::{Brake, EngineError, Result};
 pub use report::{Note, NoteKind, Progress, Report, Silent, Stage};
+pub use work::BatchSize;
 
 use observe::Observed;
 use work::{Next, Work};
@@ -66,6 +67,7 @@ pub struct Engine {
     sent: BTreeMap<String, DataFile>,
     /// When to fold what lies on the remote.
     pace: Pace,
+    batch_size: BatchSize,
 }
 
 /// What a turn may do that it would not do unasked.
@@ -90,8 +92,9 @@ impl Engine {
     ) -> Result<Self> {
         let device_name = device_name.into();
         let (rules, sent) = (Rules::default(), BTreeMap::new());
-        let pace = Pace::default();
-        let mut engine = Self { store, vault, rules, clock, random, device_name, sent, pace };
+        let (pace, batch_size) = (Pace::default(), BatchSize::default());
+        let mut engine =
+            Self { store, vault, rules, clock, random, device_name, sent, pace, batch_size };
         engine.recall_rules()?;
         engine.settle_identity()?;
         Ok(engine)
@@ -116,6 +119,11 @@ impl Engine {
     /// Has the remote folded at another pace.
     pub fn set_pace(&mut self, pace: Pace) {
         self.pace = pace;
+    }
+
+    /// Has turns take up more or less at once.
+    pub fn set_batch_size(&mut self, batch_size: BatchSize) {
+        self.batch_size = batch_size;
     }
 
     /// The vault's folder.

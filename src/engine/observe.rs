@@ -43,7 +43,10 @@ impl Engine {
         let knows = self.replica()?.knows;
         let read = self.store.files_read()?;
         let is_new = |data: &&DataFile| !read.contains(data.file.as_str());
-        let wanted = head.manifest.news_for(&knows).filter(is_new).cloned().collect();
+        // The latest first: what older files hold of the same records is no news then.
+        let wanted: Vec<DataFile> =
+            head.manifest.news_for(&knows).filter(is_new).cloned().collect();
+        let wanted = wanted.into_iter().rev().collect();
         let feed = Feed::new(remote.storage.clone(), wanted, knows);
         self.recover_files()?;
         let work = self.survey_work(feed, &head.manifest.knows, options, progress, report)?;

@@ -19,10 +19,25 @@ use crate::{
 
 /// How many bytes of texts the scan keeps in memory; the rest is read again when it is its turn.
 const KEEP_BYTES: usize = 16 << 20;
-/// How many bytes of texts and news a batch holds.
-const BATCH_BYTES: u64 = 4 << 20;
-/// How many records a batch holds.
-const BATCH_RECORDS: usize = 4096;
+/// How much a turn takes up at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSize {
+    /// Bytes of texts and news; one record may have more.
+    pub bytes: u64,
+    /// Records.
+    pub records: usize,
+}
+
+impl Default for BatchSize {
+    fn default() -> Self {
+        Self { bytes: 4 << 20, records: 4096 }
+    }
+}
+
+impl BatchSize {
+    const UNBOUNDED: Self = Self { bytes: u64::MAX, records: usize::MAX };
+}
+
 /// What a record weighs besides its text, in bytes.
 const RECORD_BYTES: u64 = 256;
 
@@ -43,8 +58,7 @@ pub(super) struct Work {
     unsettled: VecDeque<EntityId>,
     /// Records whose file could not be brought up to them yet.
     held: BTreeSet<EntityId>,
-    /// Whether all is to be planned at once, because nothing is carried out in between.
-    at_once: bool,
+    batch_size: BatchSize,
     is_done: bool,
 }
 
@@ -123,7 +137,8 @@ impl Engine {
             taken: BTreeSet::new(),
             unsettled: self.store.unsettled(remote_knows)?.into_iter().collect(),
             held: BTreeSet::new(),
-            at_once: options.dry_run,
+            // What is not carried out in between has to be planned at once.
+            batch_size: if options.dry_run { BatchSize::UNBOUNDED } else { self.batch_size },
             is_done: false,
         };
         let Some(vault) = &self.vault else { return Ok(work) };
@@ -163,10 +178,8 @@ impl Work {
         if self.is_done {
             return Ok(Next::Done);
         }
-        let mut room = Room { bytes: BATCH_BYTES, records: BATCH_RECORDS };
-        if self.at_once {
-            room = Room { bytes: u64::MAX, records: usize::MAX };
-        }
+        let BatchSize { bytes, records } = self.batch_size;
+        let mut room = Room { bytes, records };
         let mut batch = Batch::default();
         room.fill(&mut self.vanished, &mut batch.scan.vanished, |_| 0);
         room.fill(&mut self.renamed, &mut batch.scan.renamed, |renamed| renamed.file.stat.size);

@@ -12,7 +12,9 @@ use std::{
 
 use larder::{
     clock::Clock,
-    engine::{CompactOptions, CompactReport, Engine, EngineError, Report, Silent, TurnOptions},
+    engine::{
+        BatchSize, CompactOptions, CompactReport, Engine, EngineError, Report, Silent, TurnOptions,
+    },
     model::{DeviceId, Entity, EntityId, Stamp},
     remote::tiers::Pace,
     store::{Store, StoredRules},
@@ -150,6 +152,10 @@ impl Replica {
         let mut engine = Engine::new(store, vault, clock, random, name).unwrap();
         // So few records and commits have to be folded as often as many thousands are.
         engine.set_pace(Pace { deltas: 3, entities: 4, factor: 2, bound: 12, runs: 6 });
+        // And every other replica works in batches of a few records.
+        if self.setup.number % 2 == 1 {
+            engine.set_batch_size(BatchSize { bytes: 1 << 20, records: 2 });
+        }
         engine.recall_rules().unwrap();
         self.engine = Some(engine);
     }
