@@ -118,6 +118,9 @@ impl VaultPath {
     /// Gives a text that is equal for paths which some file system takes for one: they differ in
     /// case only, or in how letters are composed. It may be equal for a few more (`ı` and `i`).
     pub fn key(&self) -> String {
+        if self.0.is_ascii() {
+            return self.0.to_ascii_lowercase();
+        }
         let upper = self.0.nfd().flat_map(char::to_uppercase);
         upper.flat_map(char::to_lowercase).nfc().collect()
     }
@@ -179,13 +182,13 @@ pub(super) fn check_part(part: &str) -> Result<(), BadPath> {
     if is_reserved(part) {
         return Err(BadPath::Reserved);
     }
-    if part.to_ascii_lowercase().starts_with(TEMP_PREFIX) {
+    if part.get(..TEMP_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(TEMP_PREFIX)) {
         return Err(BadPath::Temporary);
     }
     if is_device(part) {
         return Err(BadPath::Device);
     }
-    if !is_nfc(part) {
+    if !part.is_ascii() && !is_nfc(part) {
         return Err(BadPath::NotComposed);
     }
     Ok(())
@@ -195,12 +198,20 @@ pub(super) fn check_part(part: &str) -> Result<(), BadPath> {
 /// characters in it that HFS+ ignores, or in the short form of NTFS.
 pub(crate) fn is_reserved(part: &str) -> bool {
     let ignored = |c: &char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
+    let names = [CONTROL_DIR, ".git", "git~1", "larder~1"];
+    if part.is_ascii() {
+        return names.iter().any(|name| part.eq_ignore_ascii_case(name));
+    }
     let plain: String = part.chars().filter(|c| !ignored(c)).flat_map(char::to_lowercase).collect();
-    matches!(plain.as_str(), CONTROL_DIR | ".git" | "git~1" | "larder~1")
+    names.contains(&plain.as_str())
 }
 
 fn is_device(part: &str) -> bool {
-    let stem = part.split('.').next().unwrap_or(part).trim_end_matches(' ').to_ascii_lowercase();
+    let stem = part.split('.').next().unwrap_or(part).trim_end_matches(' ');
+    if stem.len() > "conout$".len() {
+        return false;
+    }
+    let stem = stem.to_ascii_lowercase();
     if matches!(stem.as_str(), "con" | "prn" | "aux" | "nul" | "conin$" | "conout$") {
         return true;
     }
