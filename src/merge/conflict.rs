@@ -35,6 +35,13 @@ fn field_conflict(
     rule: Rule,
     siblings: &[Sibling],
 ) -> Option<Conflict> {
+    let waits = siblings.iter().any(|sibling| !sibling.alternatives.is_empty());
+    let differ = siblings
+        .windows(2)
+        .any(|pair| matches!(pair, [a, b] if a.content.value != b.content.value));
+    if !waits && (!differ || matches!(rule, Rule::Union)) {
+        return None;
+    }
     let left = siblings.iter().flat_map(|sibling| {
         let value = |dot: &Dot, at, content: &Content| ConflictValue {
             dot: dot.clone(),
@@ -47,13 +54,6 @@ fn field_conflict(
         own.into_iter().chain(alternatives.iter().map(move |a| value(&a.dot, a.at, &a.content)))
     });
     let values: Vec<ConflictValue> = left.collect();
-    let waits = siblings.iter().any(|sibling| !sibling.alternatives.is_empty());
-    let differ = siblings
-        .windows(2)
-        .any(|pair| matches!(pair, [a, b] if a.content.value != b.content.value));
-    if !waits && (!differ || matches!(rule, Rule::Union)) {
-        return None;
-    }
     let kind = if rule == Rule::Text { ConflictKind::Overlap } else { ConflictKind::Values };
     let is_open = waits || rule == Rule::Manual;
     Some(Conflict {

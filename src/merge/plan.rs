@@ -1,6 +1,9 @@
 //! The plan of a turn: from what was observed to what is to be done. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     conflict::conflicts,
@@ -105,23 +108,24 @@ impl FileAction {
 pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
     let mut planner = Planner::new(snapshot);
     for id in planner.touched() {
-        planner.plan_record(&id);
+        planner.plan_record(id);
     }
     planner.finish()
 }
 
 struct Planner<'a> {
     snapshot: &'a Snapshot<'a>,
-    news: BTreeMap<&'a EntityId, Entity>,
+    news: BTreeMap<&'a EntityId, Cow<'a, Entity>>,
     pen: Pen,
     plan: Plan,
-    /// The text that the file of a record has on the disk, where this turn read it.
-    read: BTreeMap<EntityId, &'a str>,
+    /// New records that are what their file says and nothing more: that is not to be kept a second
+    /// time, nor spelled to be compared.
+    as_found: BTreeSet<&'a EntityId>,
 }
 
 impl<'a> Planner<'a> {
     fn new(snapshot: &'a Snapshot<'a>) -> Self {
-        let mut news: BTreeMap<&EntityId, Entity> = BTreeMap::new();
+        let mut news: BTreeMap<&EntityId, Cow<'_, Entity>> = BTreeMap::new();
         let mut pen = snapshot.pen.clone();
         let mut plan = Plan::default();
         for entity in &snapshot.remote.entities {
@@ -131,19 +135,19 @@ impl<'a> Planner<'a> {
                 plan.ahead.push(entity.id.clone());
             }
             news.entry(&entity.id)
-                .and_modify(|known| *known = join(known, entity))
-                .or_insert_with(|| entity.clone());
+                .and_modify(|known| *known = Cow::Owned(join(known, entity)))
+                .or_insert(Cow::Borrowed(entity));
         }
-        Self { snapshot, news, pen, plan, read: BTreeMap::new() }
+        Self { snapshot, news, pen, plan, as_found: BTreeSet::new() }
     }
 
-    fn touched(&self) -> BTreeSet<EntityId> {
+    fn touched(&self) -> BTreeSet<&'a EntityId> {
         let snapshot = self.snapshot;
         let ids = snapshot.records.keys().chain(snapshot.local.keys());
-        ids.chain(self.news.keys().copied()).cloned().collect()
+        ids.chain(self.news.keys().copied()).collect()
     }
 
-    fn plan_record(&mut self, id: &EntityId) {
+    fn plan_record(&mut self, id: &'a EntityId) {
         let snapshot = self.snapshot;
         let record = snapshot.records.get(id);
         let local = snapshot.local.get(id);
@@ -152,9 +156,12 @@ impl<'a> Planner<'a> {
             self.apply_local(&mut sides, edit);
         }
         if let Some(news) = self.news.remove(id) {
-            self.apply_news(&mut sides, &news);
+            self.apply_news(&mut sides, news);
         }
         self.release_kept(record, &mut sides);
+        if sides.as_found {
+            self.as_found.insert(id);
+        }
         self.note(record, sides);
     }
 
@@ -169,6 +176,7 @@ impl<'a> Planner<'a> {
         };
         let mut edited = seen.clone().unwrap_or_else(|| Entity::new(sides.id.clone()));
         let changes = self.changes_of(sides, edit, &edited);
+        let is_file = matches!(edit, LocalEdit::Changed { .. });
         if changes.is_empty() {
             if matches!(edit, LocalEdit::Changed { seen: false, .. }) {
                 sides.shown = Some(edited);
@@ -176,31 +184,34 @@ impl<'a> Planner<'a> {
             return;
         }
         let (dot, at) = self.pen.next(self.snapshot.now);
+        sides.unsettle();
+        let Some(state) = sides.state.take() else {
+            edited.edit(&dot, at, changes);
+            edited.date(&dot, edit.set_at());
+            sides.as_found = is_file && seen.is_none();
+            if is_file && !sides.as_found {
+                sides.shown = Some(edited.clone());
+            }
+            sides.state = Some(edited);
+            return;
+        };
         edited.edit(&dot, at, changes.clone());
         edited.date(&dot, edit.set_at());
-        if matches!(edit, LocalEdit::Changed { .. }) {
-            sides.shown = Some(edited.clone());
+        let mut joined = state.clone();
+        joined.edit_seeing(seen.as_ref(), &dot, at, changes);
+        joined.date(&dot, edit.set_at());
+        let rules = self.snapshot.rules;
+        let resolved = resolve_joined(seen.as_ref(), &edited, &state, joined, rules);
+        sides.state = Some(self.finish_merge(&edited, resolved));
+        if is_file {
+            sides.shown = Some(edited);
         }
-        sides.unsettle();
-        sides.edited = true;
-        sides.state = Some(match sides.state.take() {
-            Some(state) => {
-                let mut joined = state.clone();
-                joined.edit_seeing(seen.as_ref(), &dot, at, changes);
-                joined.date(&dot, edit.set_at());
-                let rules = self.snapshot.rules;
-                let resolved = resolve_joined(seen.as_ref(), &edited, &state, joined, rules);
-                self.finish_merge(&edited, resolved)
-            }
-            None => edited,
-        });
     }
 
-    fn changes_of(&mut self, sides: &mut Sides, edit: &'a LocalEdit, seen: &Entity) -> Changes {
+    fn changes_of(&self, sides: &mut Sides, edit: &LocalEdit, seen: &Entity) -> Changes {
         match edit {
-            LocalEdit::Changed { changes, file, text, .. } => {
+            LocalEdit::Changed { changes, file, .. } => {
                 sides.file = Some(file.clone());
-                self.read.insert(sides.id.clone(), text);
                 let mut changes = changes.clone();
                 if !changes.is_empty() && seen.fields.contains_key(DELETED) {
                     changes.insert(DELETED.to_owned(), Change::Remove);
@@ -227,12 +238,21 @@ impl<'a> Planner<'a> {
         Changes::from([(DELETED.to_owned(), Change::set(Content::new(clock)))])
     }
 
-    fn apply_news(&mut self, sides: &mut Sides, news: &Entity) {
+    fn apply_news(&mut self, sides: &mut Sides, news: Cow<'_, Entity>) {
         sides.pulled = true;
+        sides.keep_shown();
         let agreed = sides.agreed_state();
+        if agreed.is_none() && sides.state.is_none() {
+            sides.state = Some(news.into_owned());
+            sides.agreed = Agreed::Current;
+            return;
+        }
         // The news may come from a device that had not seen what is agreed. The remote holds both,
         // and only of their join is the agreed state an ancestor.
-        let remote = agreed.as_ref().map_or_else(|| news.clone(), |agreed| join(agreed, news));
+        let remote = match &agreed {
+            Some(agreed) => join(agreed, &news),
+            None => news.into_owned(),
+        };
         sides.state = Some(match sides.state.take() {
             Some(state) => {
                 let joined = self.bring_together(agreed.as_ref(), &state, &remote);
@@ -275,9 +295,12 @@ impl<'a> Planner<'a> {
     /// A record that was kept on this device and now may leave it gets a dot that no remote has.
     fn release_kept(&mut self, record: Option<&Record>, sides: &mut Sides) {
         let Some(state) = &mut sides.state else { return };
+        if !record.is_some_and(|record| record.kept) {
+            return;
+        }
         let rules = self.snapshot.rules;
         let shown = view(state, rules);
-        if record.is_some_and(|record| record.kept) && rules.syncs(&shown.type_name) {
+        if rules.syncs(&shown.type_name) {
             let changes =
                 shown.fields.into_iter().map(|(field, content)| (field, Change::set(content)));
             let mut changes: Changes = changes.collect();
@@ -300,7 +323,9 @@ impl<'a> Planner<'a> {
         let before = record.map(|record| &record.state).filter(|before| **before != state);
         let shown = sides.shown.or_else(|| before.filter(|_| sides.file.is_some()).cloned());
         let new_view = view(&state, rules);
-        let is_covered = self.snapshot.remote.knows.includes(&state.seen());
+        let remote_knows = &self.snapshot.remote.knows;
+        let is_covered =
+            state.clock.iter().all(|(device, last)| remote_knows.get(device) >= last.counter);
         let syncs = rules.syncs(&new_view.type_name);
         if !is_covered && syncs {
             self.plan.send.push(state.id.clone());
@@ -361,8 +386,8 @@ impl<'a> Planner<'a> {
 
     /// Whether the file of a record says this already.
     fn on_disk(&self, id: &EntityId, text: &str) -> bool {
-        if let Some(read) = self.read.get(id) {
-            return *read == text;
+        if let Some(LocalEdit::Changed { text: read, .. }) = self.snapshot.local.get(id) {
+            return read == text;
         }
         let record = self.snapshot.records.get(id);
         let known = record.and_then(|record| record.file_sha256.as_deref());
@@ -377,6 +402,12 @@ impl<'a> Planner<'a> {
         let mut updates = std::mem::take(&mut self.plan.updates);
         for update in &mut updates {
             let to = places.remove(&update.state.id);
+            if self.as_found.contains(&update.state.id) {
+                if to == update.file {
+                    continue;
+                }
+                update.shown = Some(update.state.clone());
+            }
             let text = to.as_ref().map(|to| self.snapshot.vault.spell(to, &update.view));
             let is_right = text.as_deref().is_some_and(|text| self.on_disk(&update.state.id, text));
             match (to, text) {
@@ -420,7 +451,8 @@ struct Sides {
     agreed: Agreed,
     file: Option<VaultPath>,
     shown: Option<Entity>,
-    edited: bool,
+    /// Whether the state is new and what its file shows.
+    as_found: bool,
     pulled: bool,
     merged: bool,
 }
@@ -439,7 +471,7 @@ impl Sides {
             agreed: record.map_or(Agreed::Never, |record| record.agreed.clone()),
             file: record.and_then(|record| record.file.clone()),
             shown: record.and_then(|record| record.shown.clone()),
-            edited: false,
+            as_found: false,
             pulled: false,
             merged: false,
         }
@@ -449,6 +481,13 @@ impl Sides {
     fn unsettle(&mut self) {
         if let (Agreed::Current, Some(state)) = (&self.agreed, &self.state) {
             self.agreed = Agreed::Earlier(Box::new(state.clone()));
+        }
+    }
+
+    /// From here on the state is more than what its file shows.
+    fn keep_shown(&mut self) {
+        if std::mem::take(&mut self.as_found) {
+            self.shown = self.state.clone();
         }
     }
 

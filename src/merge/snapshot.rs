@@ -65,7 +65,7 @@ pub enum LocalEdit {
     /// Its file was made, changed or moved.
     Changed {
         /// The fields that differ from what the file showed; none if only its place in the books
-        /// is new.
+        /// is new. Of a record that nobody knew before, all that the file says.
         changes: Changes,
         /// Where the file lies.
         file: VaultPath,
@@ -108,7 +108,8 @@ pub struct News {
 
 /// What a plan has to know of files.
 pub trait VaultForms: PathClaims + std::fmt::Debug {
-    /// The text of the file at `path` that shows these fields.
+    /// The text of the file at `path` that shows these fields. For what was read of a file there
+    /// it is that file's text.
     fn spell(&self, path: &VaultPath, view: &View) -> String;
 
     /// A merged value in the style that it had before in the file at `path`.

@@ -23,6 +23,9 @@ pub fn view(entity: &Entity, rules: &Rules) -> View {
         .iter()
         .filter(|(field, _)| *field != DELETED)
         .filter_map(|(field, siblings)| {
+            if let [only] = siblings.as_slice() {
+                return Some((field.clone(), only.content.clone()));
+            }
             let rule = field_rule(rules, &type_name, field, siblings);
             Some((field.clone(), shown(rule, siblings)?))
         })
