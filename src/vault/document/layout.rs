@@ -1,5 +1,6 @@
 //! Layouts: the text of a structured part in which placeholders stand for the values.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::json::string_length;
@@ -7,7 +8,7 @@ use super::spell::{quoted, yaml_key};
 use super::yaml::Entry;
 
 /// Spelled values by key.
-pub(super) type Values = BTreeMap<String, String>;
+pub(super) type Values<'a> = BTreeMap<&'a str, Cow<'a, str>>;
 
 const MARK: char = '\0';
 
@@ -38,13 +39,13 @@ pub(super) fn is_fence(line: &str, closing: bool) -> bool {
 /// The line of a value that is not there, or was there before, goes; a value without a placeholder
 /// gets a line before the closing fence, or at the end of a layout without fences (`fenced` false).
 /// `None` if the layout is not one.
-pub(super) fn fill_yaml(layout: &str, values: &Values, fenced: bool) -> Option<String> {
+pub(super) fn fill_yaml(layout: &str, values: &Values<'_>, fenced: bool) -> Option<String> {
     let mut used = BTreeSet::new();
-    let mut lines: Vec<String> = Vec::new();
-    let mut indent = String::new();
+    let mut lines: Vec<Cow<'_, str>> = Vec::new();
+    let mut indent = "";
     for line in layout.split_inclusive('\n') {
         let Some((before, rest)) = line.split_once(MARK) else {
-            lines.push(line.to_owned());
+            lines.push(line.into());
             continue;
         };
         let (key, after) = rest.split_once(MARK)?;
@@ -55,48 +56,49 @@ pub(super) fn fill_yaml(layout: &str, values: &Values, fenced: bool) -> Option<S
             continue;
         };
         if used.len() == 1 {
-            indent = before.chars().take_while(|c| *c == ' ').collect();
+            let unindented = before.trim_start_matches(' ');
+            indent = before.strip_suffix(unindented).unwrap_or_default();
         }
-        lines.push(format!("{}{after}", member(before, source)));
+        lines.push(member(before, source, after).into());
     }
     let eol = if layout.split('\n').next().is_some_and(|line| line.ends_with('\r')) {
         "\r\n"
     } else {
         "\n"
     };
-    let missing = values.iter().filter(|(key, _)| !used.contains(key.as_str()));
-    let mut added: Vec<String> = missing
-        .map(|(key, source)| {
-            format!("{}{eol}", member(&format!("{indent}{}:", yaml_key(key)), source))
-        })
+    let missing = values.iter().filter(|(key, _)| !used.contains(*key));
+    let mut added: Vec<Cow<'_, str>> = missing
+        .map(|(key, source)| member(&format!("{indent}{}:", yaml_key(key)), source, eol).into())
         .collect();
     let mut tail = Vec::new();
     if fenced && let Some(fence) = closing_fence(&lines) {
         tail = lines.split_off(fence);
     } else if fenced && !added.is_empty() {
-        added.insert(0, format!("---{eol}"));
-        tail = vec![format!("---{eol}")];
+        added.insert(0, format!("---{eol}").into());
+        tail = vec![format!("---{eol}").into()];
     } else if !fenced && !added.is_empty() && lines.last().is_some_and(|line| !line.ends_with('\n'))
     {
-        lines.push(eol.to_owned());
+        lines.push(eol.into());
     }
-    Some([lines, added, tail].concat().concat())
+    lines.append(&mut added);
+    lines.append(&mut tail);
+    Some(lines.concat())
 }
 
-fn member(before: &str, source: &str) -> String {
+fn member(before: &str, source: &str, after: &str) -> String {
     let blank =
         before.ends_with(':') && !source.is_empty() && !source.starts_with(['\r', '\n', ' ']);
-    format!("{before}{}{source}", if blank { " " } else { "" })
+    [before, if blank { " " } else { "" }, source, after].concat()
 }
 
-fn closing_fence(lines: &[String]) -> Option<usize> {
+fn closing_fence(lines: &[Cow<'_, str>]) -> Option<usize> {
     let last = lines.iter().rposition(|line| is_fence(line, true))?;
     (last > 0).then_some(last)
 }
 
 /// Writes values into a JSON layout; commas are put where they belong, whatever a merge of lines
 /// made of them. `None` if the layout is not one.
-pub(super) fn fill_json(layout: &str, values: &Values) -> Option<String> {
+pub(super) fn fill_json(layout: &str, values: &Values<'_>) -> Option<String> {
     let Split { head, members, tail, suffix } = split_json(layout)?;
     let mut used = BTreeSet::new();
     let mut kept: Vec<(&str, String, &str)> = Vec::new();
@@ -129,7 +131,7 @@ pub(super) fn fill_json(layout: &str, values: &Values) -> Option<String> {
         }
         _ => tail.to_owned(),
     };
-    for (key, source) in values.iter().filter(|(key, _)| !used.contains(key.as_str())) {
+    for (key, source) in values.iter().filter(|(key, _)| !used.contains(*key)) {
         kept.push((&style, format!("{}{colon}{source}", quoted(key)), ""));
     }
     let mut out = head.to_owned();

@@ -216,11 +216,11 @@ fn map(format: Format, members: &Map<String, Value>, like: &str) -> Option<Strin
         let source = old.and_then(|entry| block.get(entry.range.clone()));
         let same = old.is_some_and(|entry| entry.value == *value);
         let spelled = match source {
-            Some(source) if same => source.to_owned(),
-            Some(source) => spell_like(format, value, source),
-            None => canonical(format, value),
+            Some(source) if same => source.into(),
+            Some(source) => spell_like(format, value, source).into(),
+            None => canonical(format, value).into(),
         };
-        values.insert(key.clone(), spelled);
+        values.insert(key, spelled);
     }
     let layout = extract(block, &entries)?;
     let filled = match format {

@@ -112,12 +112,20 @@ impl fmt::Display for Problem {
 ///
 /// [`render`] of the document is the text again, byte for byte, whatever the text is.
 pub fn parse(format: Format, text: &str) -> Parsed {
-    let parsed = match format {
+    checked(format, text, split(format, text))
+}
+
+fn split(format: Format, text: &str) -> Result<Document, Problem> {
+    match format {
         Format::Text => Ok(whole(text)),
         Format::Markdown => parse_markdown(text),
         Format::Json => parse_json(text),
-    };
-    let parsed = parsed.and_then(|document| match render::assemble(format, &document) {
+    }
+}
+
+/// Makes sure that the parts of a text are the text again.
+fn checked(format: Format, text: &str, parts: Result<Document, Problem>) -> Parsed {
+    let parsed = parts.and_then(|document| match render::assemble(format, &document) {
         // The law above does not rest on the splitters being right.
         Some(again) if again == text => Ok(document),
         _ => Err(Problem::new("a spelling that larder could not give back unchanged")),

@@ -1,19 +1,20 @@
 //! From fields back to the text of a file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::layout::{Values, fill_json, fill_yaml};
 use super::names::key_of;
 use super::spell::{self, quoted};
-use super::{BOM, Document, Format, like, parse};
+use super::{BOM, Document, Format, checked, like, split};
 use crate::model::Content;
 
 /// Writes a document as the text of a file.
 ///
-/// A document that [`parse`] made comes back byte for byte. One that a merge made, or a device that
-/// knows no files, may have a layout that no longer fits, or sources from elsewhere: what is written
-/// is read again, and where it does not mean the same, first the sources and then the layout give
-/// way to larder's own. Fields of larder's own names are not written.
+/// A document that [`parse`](super::parse) made comes back byte for byte. One that a merge made, or
+/// a device that knows no files, may have a layout that no longer fits, or sources from elsewhere:
+/// what is written is read again, and where it does not mean the same, first the sources and then
+/// the layout give way to larder's own. Fields of larder's own names are not written.
 pub fn render(format: Format, document: &Document) -> String {
     let body = document.body.as_deref().unwrap_or_default();
     if format == Format::Text {
@@ -22,10 +23,11 @@ pub fn render(format: Format, document: &Document) -> String {
     let written = written_fields(document);
     let mut last = None;
     for step in Step::ALL {
-        let Some(text) = assemble(format, &step.take(format, document)) else {
+        let taken = step.take(format, document);
+        let Some(text) = assemble(format, &taken) else {
             continue;
         };
-        if means(format, &text, &written, body) {
+        if means(format, &text, &taken, (&written, body)) {
             return text;
         }
         last = Some(text);
@@ -47,16 +49,16 @@ impl Step {
     const ALL: [Self; 5] =
         [Self::Nothing, Self::BadSources, Self::Sources, Self::Layout, Self::Both];
 
-    fn take(self, format: Format, document: &Document) -> Document {
+    fn take(self, format: Format, document: &Document) -> Cow<'_, Document> {
         let mut taken = match self {
-            Self::Nothing => document.clone(),
+            Self::Nothing => return Cow::Borrowed(document),
             Self::BadSources | Self::Layout => own_sources(format, document),
             Self::Sources | Self::Both => canonical(format, document),
         };
         if matches!(self, Self::Layout | Self::Both) {
             taken.layout = Some(fresh_layout(format, document));
         }
-        taken
+        Cow::Owned(taken)
     }
 }
 
@@ -66,9 +68,11 @@ pub(super) fn assemble(format: Format, document: &Document) -> Option<String> {
     let mut values = Values::new();
     for (field, content) in &document.fields {
         if let Some(key) = key_of(field) {
-            let source = content.source.clone();
-            let source = source.unwrap_or_else(|| like::canonical(format, &content.value));
-            values.insert(key.to_owned(), source);
+            let source = match &content.source {
+                Some(source) => source.into(),
+                None => like::canonical(format, &content.value).into(),
+            };
+            values.insert(key, source);
         }
     }
     if format == Format::Text || document.layout.is_none() && values.is_empty() {
@@ -79,7 +83,7 @@ pub(super) fn assemble(format: Format, document: &Document) -> Option<String> {
         if !body.is_empty() {
             // No file looks like this: somebody gave an entity with a text a path that ends in
             // `.json`. The text is not lost.
-            values.entry("body".to_owned()).or_insert_with(|| quoted(body));
+            values.entry("body").or_insert_with(|| quoted(body).into());
         }
         return fill_json(layout.unwrap_or("{\n}\n"), &values);
     }
@@ -91,8 +95,19 @@ pub(super) fn assemble(format: Format, document: &Document) -> Option<String> {
     Some(text)
 }
 
-fn means(format: Format, text: &str, written: &BTreeMap<&str, &Content>, body: &str) -> bool {
-    let parsed = parse(format, text);
+/// Whether the text that was put together from `taken` reads as these fields and this body.
+fn means(
+    format: Format,
+    text: &str,
+    taken: &Document,
+    (written, body): (&BTreeMap<&str, &Content>, &str),
+) -> bool {
+    let split = split(format, text);
+    if split.as_ref().is_ok_and(|split| split == taken) {
+        // The same parts give the same text: they need not be put together again to be sure.
+        return taken.fields.len() == written.len();
+    }
+    let parsed = checked(format, text, split);
     if parsed.problem.is_some() {
         return written.is_empty() && text == body;
     }
