@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{
     FileRow, Intent, RemoteMark, Replica, Result, Store, conflicts, corrupt, files, from_json,
@@ -60,12 +60,16 @@ impl Store {
 
     /// The records with these ids, as far as they exist.
     pub fn records(&self, ids: &BTreeSet<EntityId>) -> Result<BTreeMap<EntityId, Record>> {
+        // In one transaction, or each look at a record would lock the database's file anew.
+        let look = || self.connection.unchecked_transaction();
+        let transaction = (ids.len() > 1).then(look).transpose()?;
         let mut records = BTreeMap::new();
         for id in ids {
             if let Some(record) = self.record(id)? {
                 records.insert(id.clone(), record);
             }
         }
+        transaction.map_or(Ok(()), Transaction::commit)?;
         Ok(records)
     }
 
@@ -269,9 +273,12 @@ fn write_record(connection: &Connection, update: &Update, pending: bool) -> Resu
     let key = path.and_then(|path| VaultPath::new(path).ok()).map(|path| path.key());
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO entity (id, state, agreed, agreed_state, shown_state, pending,
+            "INSERT INTO entity (id, state, agreed, agreed_state, shown_state, pending,
              kept, type, path, path_key, version, deleted, modified_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             ON CONFLICT (id) DO UPDATE SET state = ?2, agreed = ?3, agreed_state = ?4,
+             shown_state = ?5, pending = ?6, kept = ?7, type = ?8, path = ?9, path_key = ?10,
+             version = ?11, deleted = ?12, modified_ms = ?13",
         )?
         .execute(params![
             state.id.as_str(),
@@ -289,7 +296,8 @@ fn write_record(connection: &Connection, update: &Update, pending: bool) -> Resu
             state.last_modified().map_or(0, |(at, _)| at.millis()),
         ])?;
     let mut edit = connection.prepare_cached(
-        "INSERT OR REPLACE INTO edit (entity, device, counter) VALUES (?1, ?2, ?3)",
+        "INSERT INTO edit (entity, device, counter) VALUES (?1, ?2, ?3)
+         ON CONFLICT (entity, device) DO UPDATE SET counter = ?3 WHERE counter <> ?3",
     )?;
     for (device, last) in &state.clock {
         edit.execute(params![state.id.as_str(), device.as_str(), signed(last.counter)])?;

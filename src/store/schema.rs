@@ -18,7 +18,8 @@ CREATE TABLE replica (
 
 -- One row a record. `agreed` is what the remote is known to hold of it: 0 nothing, 1 the state
 -- itself, 2 the earlier state in `agreed_state`. `shown_state` is what its file shows where the
--- file is behind, and `pending` marks the records whose file has to be looked at.
+-- file is behind, and `pending` marks the records whose file has to be looked at. With a rowid, as
+-- all tables that hold states: without one a row longer than a quarter of a page spills over.
 CREATE TABLE entity (
     id TEXT PRIMARY KEY,
     state BLOB NOT NULL,
@@ -33,7 +34,7 @@ CREATE TABLE entity (
     version INTEGER NOT NULL,
     deleted INTEGER NOT NULL,
     modified_ms INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX entity_kept ON entity (id) WHERE kept = 1;
 CREATE INDEX entity_deleted ON entity (modified_ms) WHERE deleted = 1;
 CREATE INDEX entity_by_own_path ON entity (path);
@@ -75,7 +76,7 @@ CREATE TABLE history (
     version INTEGER NOT NULL,
     state BLOB NOT NULL,
     PRIMARY KEY (entity, recorded_ms, version)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX history_by_age ON history (recorded_ms);
 
 CREATE TABLE conflict (
@@ -84,7 +85,7 @@ CREATE TABLE conflict (
     state TEXT NOT NULL,
     detected_ms INTEGER NOT NULL,
     conflict BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX conflict_by_entity ON conflict (entity);
 ";
 
