@@ -7,13 +7,13 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, MapAccess, Visitor},
+    de::{Error, MapAccess, SeqAccess, Visitor},
     ser::SerializeMap,
 };
 use serde_json::Value;
 
 use super::{
-    Alternative, Content, Dot, Entity, Sibling, Stamp,
+    Alternative, Content, Dot, Entity, LastEdit, Sibling, Stamp,
     json::{Strict, twice},
     limits::NESTING_MAX,
 };
@@ -146,47 +146,83 @@ impl<'de> Visitor<'de> for EntityVisitor {
                 _ => object.pass(key)?,
             }
         }
-        let (clock, fields): (Once<_, _>, Once<_, _>) =
-            (there(clock, "clock")?, there(fields, "fields")?);
-        Ok(Entity { id: there(id, "id")?, clock: clock.0, fields: fields.0 })
+        let clock: Once<_, _, LastEdit> = there(clock, "clock")?;
+        let fields: Once<_, _, Siblings> = there(fields, "fields")?;
+        Ok(Entity { id: there(id, "id")?, clock: clock.map, fields: fields.map })
     }
 }
 
-/// A map in which no key stands twice.
-struct Once<K, V>(BTreeMap<K, V>);
+/// A map in which no key stands twice; its values are read as `R`.
+struct Once<K, V, R> {
+    map: BTreeMap<K, V>,
+    read_as: PhantomData<R>,
+}
 
-impl<'de, K, V> Deserialize<'de> for Once<K, V>
+impl<'de, K, V, R> Deserialize<'de> for Once<K, V, R>
 where
     K: Deserialize<'de> + Ord + fmt::Display,
-    V: Deserialize<'de>,
+    R: Deserialize<'de> + Into<V>,
 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(OnceVisitor(PhantomData))
     }
 }
 
-struct OnceVisitor<K, V>(PhantomData<(K, V)>);
+struct OnceVisitor<K, V, R>(PhantomData<(K, V, R)>);
 
-impl<'de, K, V> Visitor<'de> for OnceVisitor<K, V>
+impl<'de, K, V, R> Visitor<'de> for OnceVisitor<K, V, R>
 where
     K: Deserialize<'de> + Ord + fmt::Display,
-    V: Deserialize<'de>,
+    R: Deserialize<'de> + Into<V>,
 {
-    type Value = Once<K, V>;
+    type Value = Once<K, V, R>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a map")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Once<K, V>, A::Error> {
-        let mut read = BTreeMap::new();
-        while let Some(key) = map.next_key::<K>()? {
-            if read.contains_key(&key) {
+    fn visit_map<A: MapAccess<'de>>(self, mut source: A) -> Result<Once<K, V, R>, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some(key) = source.next_key::<K>()? {
+            if map.contains_key(&key) {
                 return Err(twice(&key.to_string()));
             }
-            read.insert(key, map.next_value()?);
+            map.insert(key, source.next_value::<R>()?.into());
         }
-        Ok(Once(read))
+        Ok(Once { map, read_as: PhantomData })
+    }
+}
+
+/// The concurrent values of a field: nearly always one, and room for no more than that.
+struct Siblings(Vec<Sibling>);
+
+impl From<Siblings> for Vec<Sibling> {
+    fn from(siblings: Siblings) -> Self {
+        siblings.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Siblings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(SiblingsVisitor)
+    }
+}
+
+struct SiblingsVisitor;
+
+impl<'de> Visitor<'de> for SiblingsVisitor {
+    type Value = Siblings;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Siblings, A::Error> {
+        let mut siblings = Vec::with_capacity(1);
+        while let Some(sibling) = seq.next_element()? {
+            siblings.push(sibling);
+        }
+        Ok(Siblings(siblings))
     }
 }
 
