@@ -1,6 +1,9 @@
 //! What a turn tells: while it runs, and when it is done.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use crate::{
     merge::{FileAction, Plan},
@@ -40,6 +43,8 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// What is to be done, or was: one line each, in order.
     pub plan: Vec<String>,
+    /// What was noted, so that a turn that starts over does not say it again.
+    noted: BTreeSet<Note>,
 }
 
 /// Something a person should know about one file or record.
@@ -86,7 +91,7 @@ impl Report {
 
     pub(super) fn note(&mut self, kind: NoteKind, subject: impl ToString, text: impl ToString) {
         let note = Note { kind, subject: subject.to_string(), text: text.to_string() };
-        if !self.notes.contains(&note) {
+        if self.noted.insert(note.clone()) {
             self.notes.push(note);
         }
     }
