@@ -391,7 +391,7 @@ impl<'a> Planner<'a> {
         }
         let record = self.snapshot.records.get(id);
         let known = record.and_then(|record| record.file_sha256.as_deref());
-        known == Some(sha256_hex(text.as_bytes()).as_str())
+        known.is_some_and(|known| known == sha256_hex(text.as_bytes()))
     }
 
     /// Decides where each file is to lie and which files have to be written for it.
