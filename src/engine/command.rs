@@ -60,12 +60,15 @@ impl Engine {
         let Some(vault) = &self.vault else { return Ok(ids.len()) };
         let books = self.store.files()?;
         let scan = vault.scan(&books, self.store.last_scan_ms()?, 0)?;
-        let changed = scan.changed.iter().map(|file| &file.path).chain(&scan.vanished);
+        // Files that are no text are not synced yet.
+        let is_text = |file: &&crate::vault::ScannedFile| file.no_text().is_none();
+        let changed = scan.changed.iter().filter(is_text);
+        let changed = changed.map(|file| &file.path).chain(&scan.vanished);
         let moved = scan.renamed.iter().map(|renamed| &renamed.from);
         for path in changed.chain(moved) {
             ids.extend(books.get(path.as_str()).map(|file| file.entity()));
         }
-        Ok(ids.len() + scan.new.len())
+        Ok(ids.len() + scan.new.iter().filter(is_text).count())
     }
 
     /// The vault's remote on `storage`, unread.

@@ -13,7 +13,7 @@ use crate::{
     },
     store::FileRow,
     vault::{
-        Scan, ScannedFile, SkipReason,
+        FileKind, Scan, ScannedFile, SkipReason,
         document::{self, Document, Format},
     },
 };
@@ -84,6 +84,9 @@ impl Engine {
         let (Some(vault), Some(path)) = (&self.vault, file) else { return Ok(None) };
         // One that is gone or cannot be read is left to the next turn.
         let Ok(Some(file)) = vault.read(&path) else { return Ok(None) };
+        if file.kind == FileKind::Blob {
+            return Ok(None);
+        }
         let row = self.store.file_at(&path)?.filter(|row| row.entity == *id);
         let Some(row) = row.filter(|row| row.known.sha256 != file.sha256) else { return Ok(None) };
         let (news, mut report) = (BTreeMap::new(), Report::default());
@@ -117,13 +120,13 @@ struct Clerk<'a> {
 impl Clerk<'_> {
     fn enter(&mut self, scan: Scan) -> Result<()> {
         for path in scan.vanished {
-            if let Some(id) = self.owner(&path) {
-                self.out.edits.insert(id, LocalEdit::Vanished);
-            }
-            self.out.gone.push(path);
+            self.vanish(path);
         }
         for mut renamed in scan.renamed {
-            if let Some(id) = self.owner(&renamed.from)
+            if renamed.file.kind == FileKind::Blob {
+                self.skip(&renamed.file);
+                self.vanish(renamed.from);
+            } else if let Some(id) = self.owner(&renamed.from)
                 && let Some(text) = self.load(&mut renamed.file)
             {
                 self.out.gone.push(renamed.from);
@@ -146,6 +149,13 @@ impl Clerk<'_> {
         Ok(())
     }
 
+    fn vanish(&mut self, path: VaultPath) {
+        if let Some(id) = self.owner(&path) {
+            self.out.edits.insert(id, LocalEdit::Vanished);
+        }
+        self.out.gone.push(path);
+    }
+
     fn owner(&self, path: &VaultPath) -> Option<EntityId> {
         self.books.get(path.as_str()).map(|file| file.entity())
     }
@@ -157,14 +167,22 @@ impl Clerk<'_> {
             return file.text.take();
         }
         let loaded = self.engine.vault.as_ref().map_or(Ok(None), |vault| vault.load(file));
-        let reason = match loaded {
+        match loaded {
             Ok(Some(text)) => return Some(text),
-            Ok(None) => SkipReason::Busy,
-            Err(reason) => reason,
-        };
+            Ok(None) => self.skip(file),
+            Err(reason) => self.skip_for(file, &reason),
+        }
+        None
+    }
+
+    /// Leaves a blob out, or a text that is no more what was scanned.
+    fn skip(&mut self, file: &ScannedFile) {
+        self.skip_for(file, &file.no_text().unwrap_or(SkipReason::Busy));
+    }
+
+    fn skip_for(&mut self, file: &ScannedFile, reason: &SkipReason) {
         self.report.skipped += 1;
         self.report.note(NoteKind::Skipped, &file.path, reason);
-        None
     }
 
     fn read(&mut self, file: &ScannedFile, text: &str) -> Document {

@@ -23,8 +23,12 @@ impl Engine {
     ) -> Result<()> {
         let Some(vault) = &self.vault else { return Ok(()) };
         let path = VaultPath::new(RULES_FILE).ok();
-        let text = match path.map(|path| vault.read(&path)) {
-            Some(Ok(Some(file))) => file.text.unwrap_or_default(),
+        let read = |path| match vault.read(&path)? {
+            Some(file) => file.no_text().map_or(Ok(file.text), Err),
+            None => Ok(None),
+        };
+        let text = match path.map(read) {
+            Some(Ok(Some(text))) => text,
             Some(Err(why)) => {
                 report.note(
                     NoteKind::Rules,

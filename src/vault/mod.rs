@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::VaultError;
 pub use scan::{
-    Brake, IGNORE_FILE, MAX_TEXT_BYTES, Renamed, Scan, ScannedFile, SkipReason, Skipped,
+    Brake, FileKind, IGNORE_FILE, MAX_TEXT_BYTES, Renamed, Scan, ScannedFile, SkipReason, Skipped,
 };
 pub use write::{Expect, Removed, WriteJob, Written};
 

@@ -19,7 +19,7 @@ use walk::{Found, Room, Walk};
 
 /// The file, in any folder, that says what is not synced, in gitignore's syntax.
 pub const IGNORE_FILE: &str = ".larderignore";
-/// The most bytes of a file that is read as text.
+/// The most bytes of a text.
 pub const MAX_TEXT_BYTES: u64 = 1 << 20;
 /// How close to the last scan a file must have changed to be read again whatever its stat says, as
 /// in git's index: clocks of disks are coarse.
@@ -27,16 +27,27 @@ const RACY_MS: i64 = 2000;
 /// From how many known files on the brake works.
 const BRAKE_FROM: usize = 10;
 
+/// What a file is, by its content alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// UTF-8 without NUL, of 1 MiB at most.
+    Text,
+    /// Anything else. It is never held in memory as a whole.
+    Blob,
+}
+
 /// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScannedFile {
     /// Where it lies.
     pub path: VaultPath,
+    /// What it is.
+    pub kind: FileKind,
     /// What the system said while it was read.
     pub stat: FileStat,
     /// The hash of the content.
     pub sha256: ContentHash,
-    /// The content, if the scan had room to keep it; [`Vault::load`] gives it in any case.
+    /// The content of a text, if the scan had room to keep it; [`Vault::load`] gives it in any case.
     pub text: Option<String>,
 }
 
@@ -67,10 +78,10 @@ pub enum SkipReason {
     /// Symlinks are not followed.
     #[error("it is a symlink")]
     Symlink,
-    /// Not UTF-8, or NUL in it.
+    /// A blob: not UTF-8, or NUL in it. A scan reports it as a file; who takes texts only skips it.
     #[error("it is not text")]
     Binary,
-    /// Over 1 MiB.
+    /// A blob over 1 MiB, likewise.
     #[error("it is larger than 1 MiB")]
     TooLarge,
     /// A name that not every device can hold.
@@ -184,12 +195,12 @@ impl Vault {
     }
 
     /// Gives the text of a file that a scan found, which may have had no room to keep it; `None` if
-    /// the file no longer holds that and waits for the next scan.
+    /// the file no longer holds that and waits for the next scan, or was no text then.
     ///
     /// # Errors
     /// Why a scan would skip the file now.
     pub fn load(&self, file: &ScannedFile) -> Result<Option<String>, SkipReason> {
-        if file.text.is_some() {
+        if file.text.is_some() || file.kind == FileKind::Blob {
             return Ok(file.text.clone());
         }
         let now = self.read(&file.path)?.filter(|now| now.sha256 == file.sha256);
@@ -262,8 +273,15 @@ impl Scan {
 
 impl ScannedFile {
     fn new(path: VaultPath, reading: Reading) -> Self {
-        let Reading { stat, sha256, text, .. } = reading;
-        Self { path, stat, sha256, text }
+        let Reading { kind, stat, sha256, text, .. } = reading;
+        Self { path, kind, stat, sha256, text }
+    }
+
+    /// Tells why somebody who takes texts only skips this file.
+    pub fn no_text(&self) -> Option<SkipReason> {
+        let is_large = self.stat.size > MAX_TEXT_BYTES;
+        let reason = if is_large { SkipReason::TooLarge } else { SkipReason::Binary };
+        (self.kind == FileKind::Blob).then_some(reason)
     }
 
     /// Gives what the replica is to remember of the file.

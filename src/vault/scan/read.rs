@@ -1,22 +1,27 @@
-//! Reading one file as text.
+//! Reading one file.
 
 use crate::vault::stat::file_stat;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use super::{MAX_TEXT_BYTES, SkipReason};
+use sha2::{Digest, Sha256};
+
+use super::{FileKind, MAX_TEXT_BYTES, SkipReason};
 use crate::model::{ContentHash, FileStat};
 
 /// How often a file that changes while it is read is tried.
 const TRIES: usize = 3;
+/// How much of a large file is in memory at a time.
+const PIECE_BYTES: usize = 128 << 10;
 
 /// A file as it was at one moment.
 pub(super) struct Reading {
+    pub(super) kind: FileKind,
     pub(super) stat: FileStat,
     pub(super) born_ns: Option<i64>,
     pub(super) sha256: ContentHash,
-    /// The content, unless there was no room to keep it.
+    /// The content of a text, unless there was no room to keep it.
     pub(super) text: Option<String>,
 }
 
@@ -46,11 +51,8 @@ pub(super) fn read_with(
             return Err(SkipReason::NotAFile);
         }
         let stat = file_stat(&before);
-        if stat.size > MAX_TEXT_BYTES {
-            return Err(SkipReason::TooLarge);
-        }
         meanwhile(attempt);
-        let (bytes, opened) = match read_bytes(path) {
+        let (content, opened) = match read_content(path, stat.size) {
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(SkipReason::Unreadable(error.to_string())),
@@ -60,21 +62,48 @@ pub(super) fn read_with(
         if opened != stat || after.ok() != Some(stat) {
             continue;
         }
-        let sha256 = ContentHash::of(&bytes);
-        if bytes.contains(&0) {
-            return Err(SkipReason::Binary);
-        }
-        let text = String::from_utf8(bytes).map_err(|_| SkipReason::Binary)?;
         let born_ns = crate::vault::stat::born_ns(&before);
-        return Ok(Some(Reading { stat, born_ns, sha256, text: Some(text) }));
+        let Content { kind, sha256, text } = content;
+        return Ok(Some(Reading { kind, stat, born_ns, sha256, text }));
     }
     Err(SkipReason::Busy)
 }
 
-fn read_bytes(path: &Path) -> std::io::Result<(Vec<u8>, FileStat)> {
+struct Content {
+    kind: FileKind,
+    sha256: ContentHash,
+    text: Option<String>,
+}
+
+/// Reads a file of about this size, and looks at it again through the same handle.
+fn read_content(path: &Path, size: u64) -> io::Result<(Content, FileStat)> {
     let mut file = File::open(path)?;
-    let mut bytes = Vec::new();
-    (&mut file).take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
-    let stat = file_stat(&file.metadata()?);
-    Ok((bytes, stat))
+    let content = if size > MAX_TEXT_BYTES {
+        let sha256 = hash(&mut file, size)?;
+        Content { kind: FileKind::Blob, sha256, text: None }
+    } else {
+        let mut bytes = Vec::new();
+        (&mut file).take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
+        let sha256 = ContentHash::of(&bytes);
+        let text = if bytes.contains(&0) { None } else { String::from_utf8(bytes).ok() };
+        let kind = if text.is_some() { FileKind::Text } else { FileKind::Blob };
+        Content { kind, sha256, text }
+    };
+    Ok((content, file_stat(&file.metadata()?)))
+}
+
+/// Hashes a file piece by piece; no more of it than was there at first, or one that grows as fast
+/// as it is read would have no end.
+fn hash(file: &mut File, size: u64) -> io::Result<ContentHash> {
+    let mut file = file.take(size);
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut hasher = Sha256::new();
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(ContentHash::from_bytes(hasher.finalize().into())),
+            Ok(read) => hasher.update(piece.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -2,6 +2,8 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::model::EntityId;
 
@@ -240,19 +242,27 @@ fn what_is_no_record_is_passed_over_or_reported() {
     f.put(".gitignore", "*.md");
     f.put(".ignore", "*.md");
     let scan = f.scan();
-    assert_eq!(paths(&scan.new), [".gitignore", ".hidden/.note.md", ".ignore", "big.txt"]);
+    assert_eq!(
+        scan.new.iter().map(|file| (file.path.as_str(), file.kind)).collect::<Vec<_>>(),
+        [
+            (".gitignore", FileKind::Text),
+            (".hidden/.note.md", FileKind::Text),
+            (".ignore", FileKind::Text),
+            ("big.txt", FileKind::Text),
+            ("bigger.txt", FileKind::Blob),
+            ("bin.dat", FileKind::Blob),
+            ("zero.txt", FileKind::Blob),
+        ]
+    );
     assert_eq!(
         skipped(&scan),
         [
             ("CON.md", SkipReason::BadName(BadPath::Device)),
             ("back\\slash.md", SkipReason::BadName(BadPath::Backslash)),
-            ("bigger.txt", SkipReason::TooLarge),
-            ("bin.dat", SkipReason::Binary),
             ("e\u{301}.md", SkipReason::BadName(BadPath::NotComposed)),
             ("folder", SkipReason::Symlink),
             ("link.md", SkipReason::Symlink),
             ("sock", SkipReason::NotAFile),
-            ("zero.txt", SkipReason::Binary),
         ]
     );
 }
@@ -300,7 +310,8 @@ fn what_is_skipped_is_not_gone() {
         ("e/f.md", "f"),
         ("g.md", "g"),
     ]);
-    f.put("a.md", b"\xff");
+    fs::remove_file(f.at("a.md")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(f.at("a.md")).unwrap();
     fs::rename(f.at("d"), f.at("real")).unwrap();
     symlink(f.at("real"), f.at("d")).unwrap();
     fs::remove_file(f.at("c.md")).unwrap();
@@ -476,7 +487,80 @@ fn a_text_that_is_read_later_is_still_the_one_that_was_scanned() {
     assert_eq!(load("gone.md"), Ok(None));
     assert_eq!(load("same.md"), Ok(Some("same.md".to_owned())));
     assert_eq!(load("link.md"), Err(SkipReason::Symlink));
-    assert_eq!(load("binary.md"), Err(SkipReason::Binary));
+    assert_eq!(load("binary.md"), Ok(None));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn the_content_alone_tells_what_a_file_is(
+        start in prop::collection::vec(any::<u8>(), 0..40),
+        is_text: bool,
+        // Around the most bytes of a text, and around the pieces that a blob is hashed in.
+        size in prop::sample::select(vec![0_usize, 1 << 17, 1 << 20, 1 << 21]),
+        off in -2_isize..3,
+    ) {
+        let mut bytes = if is_text { "täxt".as_bytes().to_vec() } else { start };
+        bytes.resize(bytes.len().max(size.saturating_add_signed(off)), b'x');
+        let f = Fixture::new(&[]);
+        f.put("f", &bytes);
+        let scan = f.scan();
+        let file = &scan.new[0];
+        let fits = bytes.len() <= 1 << 20 && !bytes.contains(&0);
+        let text = std::str::from_utf8(&bytes).ok().filter(|_| fits);
+        prop_assert_eq!(file.kind, if text.is_some() { FileKind::Text } else { FileKind::Blob });
+        prop_assert_eq!(file.no_text().is_none(), text.is_some());
+        prop_assert_eq!(file.sha256, ContentHash::of(&bytes));
+        prop_assert_eq!(file.stat.size, bytes.len() as u64);
+        let loaded = f.vault.load(file).unwrap();
+        prop_assert_eq!(loaded.as_deref(), text);
+    }
+}
+
+#[test]
+fn blobs_are_reported_as_texts_are() {
+    let big = vec![7; (1 << 20) + 5];
+    let mut f = Fixture::new(&[("a.md", "a"), ("b.md", "b"), ("t.md", "t")]);
+    f.put("big", &big);
+    f.put("small", b"\xff1");
+    f.put("gone", b"\xff2");
+    f.put("edited", b"\xff3");
+    assert_eq!(paths(&f.learn().new), ["big", "edited", "gone", "small"]);
+    assert!(f.scan().is_unchanged());
+    fs::rename(f.at("big"), f.at("large")).unwrap();
+    fs::remove_file(f.at("gone")).unwrap();
+    set_mtime(&f.at("small"), UNIX_EPOCH);
+    f.put("edited", b"\xff4");
+    // From text to blob, by its content or its size, and from blob to text.
+    f.put("a.md", b"a\0");
+    f.put("b.md", &big[1..]);
+    fs::rename(f.at("t.md"), f.at("u.md")).unwrap();
+    f.put("u.md", b"\xfft");
+    let scan = f.learn();
+    assert_eq!(paths(&scan.changed), ["a.md", "b.md", "edited"]);
+    assert!(scan.changed.iter().all(|file| file.kind == FileKind::Blob && file.text.is_none()));
+    let renamed: Vec<_> = scan.renamed.iter().map(|r| (r.from.as_str(), r.file.kind)).collect();
+    assert_eq!(renamed, [("big", FileKind::Blob), ("t.md", FileKind::Blob)]);
+    assert_eq!((texts(&scan.vanished), scan.touched.len()), (vec!["gone"], 1));
+    f.put("a.md", "a");
+    let scan = f.learn();
+    assert_eq!((paths(&scan.changed), scan.changed[0].kind), (vec!["a.md"], FileKind::Text));
+}
+
+#[test]
+fn a_large_file_that_grows_while_it_is_read_is_busy() {
+    use std::io::Write;
+    let f = Fixture::new(&[]);
+    f.put("log", vec![b'x'; 2 << 20]);
+    let path = f.at("log");
+    let grow = || fs::File::options().append(true).open(&path).unwrap().write_all(b"x").unwrap();
+    assert!(matches!(read::read_with(&path, |_| grow()), Err(SkipReason::Busy)));
+    let result = read::read_with(&path, |attempt| {
+        if attempt == 0 {
+            grow()
+        }
+    });
+    assert_eq!(result.ok().flatten().map(|reading| reading.stat.size), Some((2 << 20) + 4));
 }
 
 #[test]

@@ -77,12 +77,60 @@ impl Vault {
         if let Some(Err(error)) = systems.as_ref().map(Systems::sync) {
             fail(&mut drafts, |draft| &draft.place.target, &error);
         }
+        self.name_all(jobs, drafts, folders.changed, systems.as_ref())
+    }
+
+    /// Makes an empty temporary file for [`place`](Self::place), in the folder of the path, which
+    /// is made if it is missing.
+    ///
+    /// # Errors
+    /// See [`VaultError`].
+    pub fn temp_in(&self, path: &VaultPath) -> Result<NamedTempFile, VaultError> {
+        let mut changed = BTreeSet::new();
+        let folder = self.make_parents(path, &mut changed)?;
+        for folder in changed {
+            sync_folder(&folder).map_err(|error| VaultError::write(&folder, error))?;
+        }
+        temp_in(&folder).map_err(|error| VaultError::write(&path.under(self.root()), error))
+    }
+
+    /// Gives the file at `temp`, made by [`temp_in`](Self::temp_in) for the same path and finished
+    /// since, its name in the vault, as [`write`](Self::write) does with bytes. Unless that is done
+    /// the temporary file stays where it is, for its owner to remove.
+    ///
+    /// # Errors
+    /// See [`VaultError`]; the file that stood there is untouched.
+    pub fn place(
+        &self,
+        path: &VaultPath,
+        temp: &Path,
+        expect: Expect,
+    ) -> Result<Written, VaultError> {
+        let job = WriteJob { path, bytes: &[], expect };
+        let mut folders = Folders::default();
+        let draft = match self.prepare(&job, &mut folders) {
+            Ok(Some(place)) => seal(place, temp).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let placed = self.name_all(&[job], vec![draft], folders.changed, None);
+        placed.into_iter().next().unwrap_or(Ok(Written::Moved))
+    }
+
+    /// Gives durable files their names, and makes those durable too.
+    fn name_all(
+        &self,
+        jobs: &[WriteJob<'_>],
+        drafts: Vec<Step<Draft>>,
+        mut changed: BTreeSet<PathBuf>,
+        systems: Option<&Systems>,
+    ) -> Vec<Result<Written, VaultError>> {
         let mut checked = HashSet::new();
         let mut placed: Vec<_> = jobs
             .iter()
             .zip(drafts)
             .map(|(job, draft)| match draft? {
-                Some(draft) => self.name(job, draft, &mut checked, &mut folders.changed),
+                Some(draft) => self.name(job, draft, &mut checked, &mut changed),
                 None => Ok(None),
             })
             .collect();
@@ -92,7 +140,7 @@ impl Vault {
                     fail(&mut placed, |(target, _)| target, &error);
                 }
             }
-            None => sync_each(&folders.changed, &mut placed),
+            None => sync_each(&changed, &mut placed),
         }
         let written = |placed: Option<(_, FileStat)>| match placed {
             Some((_, stat)) => Written::Done(stat),
@@ -208,6 +256,22 @@ fn fill(place: Place, bytes: &[u8], durable: bool) -> Result<Draft, VaultError> 
         Ok((temp.into_temp_path(), stat))
     };
     let (temp, stat) = fill().map_err(|error| VaultError::write(&place.target, error))?;
+    Ok(Draft { place, temp, stat })
+}
+
+/// Makes a temporary file durable that somebody else has filled, and still owns.
+fn seal(place: Place, temp: &Path) -> Result<Draft, VaultError> {
+    let seal = || {
+        let file = File::options().write(true).open(temp)?;
+        if let Some(mode) = place.mode.clone() {
+            keep_mode(&file, mode)?;
+        }
+        file.sync_all()?;
+        let mut temp = TempPath::try_from_path(temp)?;
+        temp.disable_cleanup(true);
+        Ok((temp, file_stat(&file.metadata()?)))
+    };
+    let (temp, stat) = seal().map_err(|error| VaultError::write(&place.target, error))?;
     Ok(Draft { place, temp, stat })
 }
 

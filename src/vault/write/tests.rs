@@ -284,6 +284,44 @@ proptest! {
 }
 
 #[test]
+fn a_finished_file_is_placed_as_a_written_one_is() {
+    let (dir, vault) = vault();
+    let filled = |name: &str, text: &str| {
+        let mut temp = vault.temp_in(&path(name)).unwrap();
+        temp.write_all(text.as_bytes()).unwrap();
+        temp
+    };
+    let temp = filled("a/b/big", "one");
+    let first = done(vault.place(&path("a/b/big"), temp.path(), Expect::Absent).unwrap());
+    drop(temp);
+    let file = dir.path().join("a/b/big");
+    assert_eq!(fs::read(&file).unwrap(), b"one");
+    assert_eq!(vault.stat(&path("a/b/big")).unwrap(), Some(first));
+    let usual = File::create(dir.path().join("usual")).unwrap().metadata().unwrap().mode();
+    assert_eq!(fs::metadata(&file).unwrap().mode(), usual);
+    fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    let temp = filled("a/b/big", "two!");
+    let wrong = FileStat { size: 9, ..first };
+    for expect in [Expect::Absent, Expect::Is(wrong)] {
+        let written = vault.place(&path("a/b/big"), temp.path(), expect).unwrap();
+        assert_eq!(written, Written::Moved);
+        assert!(temp.path().exists());
+    }
+    let second = vault.place(&path("a/b/big"), temp.path(), Expect::Is(first)).unwrap();
+    assert_eq!(vault.stat(&path("a/b/big")).unwrap(), Some(done(second)));
+    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
+    // Something else took the folder's place meanwhile.
+    let temp = filled("c/big", "three");
+    fs::rename(dir.path().join("c"), dir.path().join("real")).unwrap();
+    symlink(dir.path().join("real"), dir.path().join("c")).unwrap();
+    let placed = vault.place(&path("c/big"), temp.path(), Expect::Absent);
+    assert!(matches!(placed, Err(VaultError::Symlink { .. })), "{placed:?}");
+    drop(temp);
+    assert!(matches!(vault.temp_in(&path("c/big")), Err(VaultError::Symlink { .. })));
+    assert_eq!(vault.clean_temps().unwrap(), 0);
+}
+
+#[test]
 fn a_large_batch_makes_its_folders_and_takes_each_path_once() {
     let (dir, vault) = vault();
     let paths: Vec<_> = (0..2000).map(|n| path(&format!("{}/{}/{n}.md", n % 7, n % 40))).collect();
