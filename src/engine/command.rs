@@ -226,7 +226,9 @@ impl Engine {
         let view_of = |state: &Entity| (state.version(), view(state, &self.rules));
         match at {
             // A deleted record keeps its fields: they are what it was.
-            At::Before if shown.is_deleted => Some((now.version(), shown.clone())),
+            At::Before if shown.is_deleted => {
+                (!shown.fields.is_empty()).then(|| (now.version(), shown.clone()))
+            }
             At::Before => {
                 past.iter().map(|past| view_of(&past.state)).find(|(_, view)| !view.is_deleted)
             }
@@ -334,6 +336,9 @@ impl Engine {
 fn no_state(id: &EntityId, now: &View, at: At) -> EngineError {
     let name = now.path().unwrap_or(id.as_str());
     EngineError::Refused(match at {
+        At::Before if now.is_deleted => {
+            format!("{name} was deleted over 90 days ago, and what it was is not kept longer")
+        }
         At::Before => format!("{name} has no earlier version to go back to"),
         At::Version(version) => {
             format!("the history of {name} has no version {version}; `larder log` lists them")

@@ -159,6 +159,7 @@ impl Engine {
         self.store.agree(&mark, ids)?;
         let before_ms = self.clock.now().millis() - super::HISTORY_MS;
         self.store.prune_history(before_ms)?;
+        self.store.empty_trash(before_ms)?;
         Ok(())
     }
 }

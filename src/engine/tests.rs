@@ -4,6 +4,7 @@ mod hostile;
 mod meanwhile;
 mod obstacles;
 mod rules;
+mod trash;
 
 use std::{fs, path::Path, sync::Arc};
 

@@ -5,6 +5,7 @@
 //! the program: no random state, no deadline, no order of a hash map. Where work has to be bounded
 //! it is counted in steps and never measured in time.
 
+mod anew;
 mod conflict;
 mod join;
 pub mod object;
@@ -12,6 +13,7 @@ mod place;
 mod plan;
 mod resolve;
 pub mod set;
+mod sides;
 mod snapshot;
 #[cfg(test)]
 mod tests;

@@ -6,10 +6,12 @@ use std::{
 };
 
 use super::{
+    anew::{all_anew, is_marker, revive},
     conflict::conflicts,
     join::join,
     place::{Wish, place},
     resolve::{Resolved, resolve, resolve_joined},
+    sides::{Flags, Sides},
     snapshot::{LocalEdit, Pen, Snapshot},
     view::view,
 };
@@ -175,7 +177,8 @@ impl<'a> Planner<'a> {
             LocalEdit::Made(_) | LocalEdit::Deleted => sides.state.clone(),
         };
         let mut edited = seen.clone().unwrap_or_else(|| Entity::new(sides.id.clone()));
-        let changes = self.changes_of(sides, edit, &edited);
+        let mut changes = self.changes_of(sides, edit, &edited);
+        revive(&mut changes, &edited, self.snapshot.rules);
         let is_file = matches!(edit, LocalEdit::Changed { .. });
         if changes.is_empty() {
             if matches!(edit, LocalEdit::Changed { seen: false, .. }) {
@@ -254,7 +257,8 @@ impl<'a> Planner<'a> {
             None => news.into_owned(),
         };
         sides.state = Some(match sides.state.take() {
-            Some(state) => {
+            Some(mut state) => {
+                self.outlive(&mut state, &remote);
                 let joined = self.bring_together(agreed.as_ref(), &state, &remote);
                 sides.merged = joined.seen() != state.seen() && joined.seen() != remote.seen();
                 joined
@@ -262,6 +266,17 @@ impl<'a> Planner<'a> {
             None => remote.clone(),
         });
         sides.agreed = Agreed::Earlier(Box::new(remote));
+    }
+
+    /// Sets everything anew that this device changed before it learned of a deletion of which only
+    /// the mark is left: what was not changed here is gone there.
+    fn outlive(&mut self, state: &mut Entity, remote: &Entity) {
+        let rules = self.snapshot.rules;
+        let is_whole = !is_marker(state) && !view(state, rules).is_deleted;
+        if is_whole && is_marker(remote) && !remote.seen().includes(&state.seen()) {
+            let (dot, at) = self.pen.next(self.snapshot.now);
+            state.edit(&dot, at, all_anew(state, rules));
+        }
     }
 
     /// Joins two sides and makes the edit that finishes the merge, if one is needed.
@@ -299,16 +314,8 @@ impl<'a> Planner<'a> {
             return;
         }
         let rules = self.snapshot.rules;
-        let shown = view(state, rules);
-        if rules.syncs(&shown.type_name) {
-            let changes =
-                shown.fields.into_iter().map(|(field, content)| (field, Change::set(content)));
-            let mut changes: Changes = changes.collect();
-            if shown.is_deleted {
-                // Else the new dots would be an edit that the deletion had not seen.
-                let seen = serde_json::to_value(state.seen()).unwrap_or_default();
-                changes.insert(DELETED.to_owned(), Change::set(Content::new(seen)));
-            }
+        if rules.syncs(&view(state, rules).type_name) {
+            let changes = all_anew(state, rules);
             let (dot, at) = self.pen.next(self.snapshot.now);
             state.edit(&dot, at, changes);
         }
@@ -441,65 +448,5 @@ fn wish_of(update: &Update) -> Wish {
         // A path that cannot be on this device's disk is kept in the record and not written; a
         // file that is there already stays where it is.
         path: path.and_then(|path| VaultPath::new(path).ok().or_else(|| update.file.clone())),
-    }
-}
-
-/// A record on its way through the plan.
-struct Sides {
-    id: EntityId,
-    state: Option<Entity>,
-    agreed: Agreed,
-    file: Option<VaultPath>,
-    shown: Option<Entity>,
-    /// Whether the state is new and what its file shows.
-    as_found: bool,
-    pulled: bool,
-    merged: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Flags {
-    pulled: bool,
-    merged: bool,
-}
-
-impl Sides {
-    fn new(id: &EntityId, record: Option<&Record>) -> Self {
-        Self {
-            id: id.clone(),
-            state: record.map(|record| record.state.clone()),
-            agreed: record.map_or(Agreed::Never, |record| record.agreed.clone()),
-            file: record.and_then(|record| record.file.clone()),
-            shown: record.and_then(|record| record.shown.clone()),
-            as_found: false,
-            pulled: false,
-            merged: false,
-        }
-    }
-
-    /// From here on the state is ahead of what the remote is known to hold.
-    fn unsettle(&mut self) {
-        if let (Agreed::Current, Some(state)) = (&self.agreed, &self.state) {
-            self.agreed = Agreed::Earlier(Box::new(state.clone()));
-        }
-    }
-
-    /// From here on the state is more than what its file shows.
-    fn keep_shown(&mut self) {
-        if std::mem::take(&mut self.as_found) {
-            self.shown = self.state.clone();
-        }
-    }
-
-    fn flags(&self) -> Flags {
-        Flags { pulled: self.pulled, merged: self.merged }
-    }
-
-    fn agreed_state(&self) -> Option<Entity> {
-        match &self.agreed {
-            Agreed::Never => None,
-            Agreed::Current => self.state.clone(),
-            Agreed::Earlier(earlier) => Some((**earlier).clone()),
-        }
     }
 }

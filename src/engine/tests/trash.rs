@@ -1,0 +1,121 @@
+//! Deletions of long ago: what they were is gone, that they happened is not.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering::SeqCst},
+};
+
+use super::*;
+use crate::{
+    engine::{At, CompactOptions, HISTORY_MS},
+    model::{Stamp, entity::DELETED},
+};
+
+const NOTE: &str = "---\ntitle: Milk\nstatus: open\n---\nHello\n";
+
+/// Devices whose time can be moved on.
+struct Years {
+    now_ms: Arc<AtomicI64>,
+    storage: SharedStorage,
+}
+
+impl Years {
+    fn new() -> Self {
+        let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
+        Self { now_ms, storage: Arc::new(Memory::new()) }
+    }
+
+    async fn device(&self, name: &str) -> Device {
+        let mut device = Device::new(name, &self.storage);
+        let now = self.now_ms.clone();
+        device.engine.clock = Clock::custom(move || Stamp::from_millis(now.load(SeqCst)));
+        device.connect().await;
+        device
+    }
+
+    fn pass(&self) {
+        self.now_ms.fetch_add(HISTORY_MS + 1_000, SeqCst);
+    }
+}
+
+/// Two devices with a note that the first deleted so long ago that its trash is empty.
+async fn long_deleted() -> (Years, Device, Device) {
+    let years = Years::new();
+    let (mut a, mut b) = (years.device("laptop").await, years.device("phone").await);
+    a.write("note.md", NOTE);
+    a.sync().await;
+    b.sync().await;
+    fs::remove_file(a.path("note.md")).unwrap();
+    a.sync().await;
+    years.pass();
+    a.write("other.md", "so that there is a commit\n");
+    a.sync().await;
+    (years, a, b)
+}
+
+fn marker_of(device: &Device) -> crate::model::Entity {
+    let mut found = Vec::new();
+    let is_deleted = |state: &crate::model::Entity| state.fields.contains_key(DELETED);
+    let each = |state| {
+        found.extend(Some(state).filter(is_deleted));
+        Ok(())
+    };
+    device.engine.store().each_state(each).unwrap();
+    found.remove(0)
+}
+
+#[tokio::test]
+async fn after_ninety_days_only_the_mark_is_left() {
+    let (years, mut a, mut b) = long_deleted().await;
+    let marker = marker_of(&a);
+    assert!(marker.fields.keys().eq([DELETED]), "{marker:?}");
+    assert!(a.engine.restore(&marker.id, At::Before).is_err());
+    a.engine
+        .compact(&a.storage.clone(), &Traffic::new(), CompactOptions::default(), &Silent)
+        .await
+        .unwrap();
+    // The mark reaches who was away, and who comes new.
+    b.sync().await;
+    assert_eq!(b.names(), ["other.md"]);
+    let mut c = years.device("tablet").await;
+    c.sync().await;
+    assert_eq!(c.names(), ["other.md"]);
+    assert_eq!(marker_of(&c).clock, marker.clock);
+}
+
+#[tokio::test]
+async fn an_edit_that_had_not_seen_the_deletion_brings_all_of_it_back() {
+    let (_years, mut a, mut b) = long_deleted().await;
+    a.engine
+        .compact(&a.storage.clone(), &Traffic::new(), CompactOptions::default(), &Silent)
+        .await
+        .unwrap();
+    let edited = NOTE.replace("open", "done");
+    b.write("note.md", &edited);
+    b.sync().await;
+    assert_eq!(b.read("note.md"), edited);
+    a.sync().await;
+    assert_eq!(a.read("note.md"), edited);
+}
+
+#[tokio::test]
+async fn a_restored_record_is_whole_where_the_trash_is_empty() {
+    let years = Years::new();
+    let (mut a, mut b) = (years.device("laptop").await, years.device("phone").await);
+    a.write("note.md", NOTE);
+    a.sync().await;
+    b.sync().await;
+    fs::remove_file(a.path("note.md")).unwrap();
+    a.sync().await;
+    b.sync().await;
+    years.pass();
+    a.write("other.md", "so that there is a commit\n");
+    a.sync().await;
+    // The other device still has it in its trash.
+    let id = marker_of(&b).id;
+    b.engine.restore(&id, At::Before).unwrap();
+    b.sync().await;
+    a.sync().await;
+    assert_eq!(a.read("note.md"), NOTE);
+    assert_eq!(b.read("note.md"), NOTE);
+}
