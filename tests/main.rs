@@ -8,6 +8,7 @@
     reason = "clippy spares test functions but not their helpers, which also fail by panicking"
 )]
 
+mod bench_parts;
 mod cli;
 mod common;
 mod faults;

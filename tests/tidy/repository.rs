@@ -8,8 +8,26 @@ use super::source::{Code, File, identifier};
 const PACKAGES_MAX: usize = 340;
 
 /// Finds Rust files beside or below a crate's root file that no `mod` leads to: the compiler does
-/// not see them, so nobody notices that they do nothing.
-pub(super) fn forgotten(files: &[File], root: &str) -> Vec<String> {
+/// not see them, so nobody notices that they do nothing. A file below several of the roots belongs
+/// to the one that lies deepest.
+pub(super) fn forgotten(files: &[File], roots: &[&str]) -> Vec<String> {
+    let folder = |root: &str| format!("{}/", root.rsplit_once('/').map_or("", |(above, _)| above));
+    let home = |file: &File| {
+        let above = roots.iter().filter(|root| file.path.starts_with(&folder(root)));
+        above.max_by_key(|root| folder(root).len()).copied()
+    };
+    let mut out = Vec::new();
+    for root in roots {
+        let reached = reached(files, root);
+        let own = files.iter().filter(|file| file.is_rust() && home(file) == Some(root));
+        let lost = own.filter(|file| !reached.contains(&file.path));
+        out.extend(lost.map(|file| format!("{}: not reachable from {root}", file.path)));
+    }
+    out
+}
+
+/// The files that a root file leads to.
+fn reached(files: &[File], root: &str) -> BTreeSet<String> {
     let folder = root.rsplit_once('/').map_or("", |(folder, _)| folder);
     let find = |path: &str| files.iter().find(|file| file.path == path);
     let mut reached = BTreeSet::from([root.to_owned(), format!("{folder}/main.rs")]);
@@ -27,12 +45,7 @@ pub(super) fn forgotten(files: &[File], root: &str) -> Vec<String> {
             }
         }
     }
-    files
-        .iter()
-        .filter(|file| file.is_rust() && file.path.starts_with(&format!("{folder}/")))
-        .filter(|file| !reached.contains(&file.path))
-        .map(|file| format!("{}: not reachable from {root}", file.path))
-        .collect()
+    reached
 }
 
 /// Finds code that says of itself that it is not finished, and tests that are parked.
@@ -155,12 +168,16 @@ mod tests {
             File::new("tests/a/c/mod.rs", ""),
             File::new("tests/b.rs", ""),
             File::new("tests/d.rs", ""),
+            File::new("tests/bench/main.rs", "mod e;"),
+            File::new("tests/bench/e.rs", ""),
+            File::new("tests/bench/f.rs", ""),
         ];
         assert_eq!(
-            forgotten(&files, "tests/main.rs"),
+            forgotten(&files, &["tests/main.rs", "tests/bench/main.rs"]),
             [
                 "tests/b.rs: not reachable from tests/main.rs",
                 "tests/d.rs: not reachable from tests/main.rs",
+                "tests/bench/f.rs: not reachable from tests/bench/main.rs",
             ]
         );
     }
