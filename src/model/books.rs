@@ -94,6 +94,22 @@ impl Books {
         self.search(path).ok()
     }
 
+    /// The places of all files whose paths start with `prefix`, in the order of paths.
+    #[must_use]
+    pub fn below(&self, prefix: &str) -> Range<usize> {
+        let start = self.rows.partition_point(|row| self.path(row) < prefix);
+        let rest = self.rows.get(start..).unwrap_or_default();
+        start..start + rest.partition_point(|row| self.path(row).starts_with(prefix))
+    }
+
+    /// As [`find`](Self::find), but looks at these places only.
+    #[must_use]
+    pub fn find_in(&self, places: Range<usize>, path: &str) -> Option<usize> {
+        let rows = self.rows.get(places.clone())?;
+        let found = rows.binary_search_by(|row| self.path(row).cmp(path));
+        found.ok().map(|at| places.start + at)
+    }
+
     /// The file at a place in the order of paths.
     #[must_use]
     pub fn at(&self, place: usize) -> Option<BookedFile<'_>> {
@@ -183,6 +199,12 @@ mod tests {
             for path in asked {
                 let found = books.get(&path).map(|file| (file.entity(), *file.known));
                 prop_assert_eq!(found, map.get(path.as_str()).cloned());
+                let below: Vec<_> = books.below(&path).filter_map(|at| books.at(at)).collect();
+                let expected: Vec<_> =
+                    books.iter().filter(|file| file.path_str().starts_with(&path)).collect();
+                prop_assert_eq!(below, expected);
+                let prefix: String = path.chars().take(1).collect();
+                prop_assert_eq!(books.find_in(books.below(&prefix), &path), books.find(&path));
             }
         }
     }

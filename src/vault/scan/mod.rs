@@ -1,5 +1,6 @@
 //! What changed in the vault's folder since the last look.
 
+mod folder;
 mod litter;
 mod read;
 mod rename;

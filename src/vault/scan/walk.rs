@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use ignore::{DirEntry, ParallelVisitor, ParallelVisitorBuilder, WalkBuilder, WalkState};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
+use super::folder::Folder;
 use super::litter::is_litter;
 use super::read::{Reading, read};
 use super::{IGNORE_FILE, SkipReason};
@@ -96,7 +97,7 @@ impl<'k> Walk<'k> {
         inside.replace(MAIN_SEPARATOR, "/")
     }
 
-    fn entry(&self, entry: &DirEntry, found: &mut Found) {
+    fn entry(&self, entry: &DirEntry, folder: &mut Folder, found: &mut Found) {
         if let Some(error) = entry.error() {
             let path = self.relative_lossy(&entry.path().join(IGNORE_FILE));
             found.skipped.push((path, SkipReason::BadIgnoreFile(error.to_string())));
@@ -115,26 +116,35 @@ impl<'k> Walk<'k> {
         if kind.is_symlink() || !kind.is_file() {
             let reason = if kind.is_symlink() { SkipReason::Symlink } else { SkipReason::NotAFile };
             found.skipped.push((path.into_owned(), reason));
-        } else if self.books.find(&path).is_some() || is_nfc(&path) {
-            self.file(&path, entry, found);
+            return;
+        }
+        let place = folder.find(self.books, &path);
+        if place.is_some() || is_nfc(&path) {
+            self.file(&path, place, entry, folder, found);
         } else if let Some(composed) = composed(self.root, entry, &path) {
-            self.file(&composed, entry, found);
+            let place = self.books.find(&composed);
+            self.file(&composed, place, entry, folder, found);
         } else {
             let reason = SkipReason::BadName(BadPath::NotComposed);
             found.skipped.push((path.into_owned(), reason));
         }
     }
 
-    fn file(&self, path: &str, entry: &DirEntry, found: &mut Found) {
-        let place = self.books.find(path);
+    fn file(
+        &self,
+        path: &str,
+        place: Option<usize>,
+        entry: &DirEntry,
+        folder: &mut Folder,
+        found: &mut Found,
+    ) {
         self.mark(place, true);
         if let Some(file) = place.and_then(|place| self.books.at(place))
-            && let Ok(metadata) = entry.metadata()
+            && let Some(stat) = folder.stat(entry)
+            && stat == file.known.stat
+            && stat.changed_ns() < self.racy_from_ns
         {
-            let stat = file_stat(&metadata);
-            if stat == file.known.stat && stat.changed_ns() < self.racy_from_ns {
-                return;
-            }
+            return;
         }
         let checked = match VaultPath::new(path) {
             Ok(checked) => checked,
@@ -201,13 +211,14 @@ fn parts(error: &ignore::Error) -> (Option<&Path>, Option<&io::Error>) {
 /// One thread's share; it is added to the whole when the thread ends.
 struct Visitor<'w, 'k> {
     walk: &'w Walk<'k>,
+    folder: Folder,
     found: Found,
 }
 
 impl ParallelVisitor for Visitor<'_, '_> {
     fn visit(&mut self, entry: Result<DirEntry, ignore::Error>) -> WalkState {
         match entry {
-            Ok(entry) => self.walk.entry(&entry, &mut self.found),
+            Ok(entry) => self.walk.entry(&entry, &mut self.folder, &mut self.found),
             Err(error) => self.walk.error(&error, &mut self.found),
         }
         WalkState::Continue
@@ -227,6 +238,6 @@ impl Drop for Visitor<'_, '_> {
 
 impl<'s, 'w: 's, 'k: 's> ParallelVisitorBuilder<'s> for &'w Walk<'k> {
     fn build(&mut self) -> Box<dyn ParallelVisitor + 's> {
-        Box::new(Visitor { walk: self, found: Found::default() })
+        Box::new(Visitor { walk: self, folder: Folder::default(), found: Found::default() })
     }
 }
