@@ -30,6 +30,9 @@ use crate::{
 /// The first argument of the process that does it.
 pub(crate) const ALONE: &str = "alone";
 
+/// What it is called in tables.
+pub(crate) const NAME: &str = "larder alone";
+
 /// One line of what that process says.
 type Line = (Work, f64, u64, u64, u64);
 
@@ -46,7 +49,7 @@ pub(crate) fn measure(records: usize, results: &mut Results) -> anyhow::Result<(
         let (work, seconds, requests, up, down): Line = serde_json::from_str(line)?;
         let measured = Measured { seconds, peak_kib };
         let counted = Counted { requests, up, down };
-        results.samples.push(Sample::new(("larder alone", records, 0), work, measured, counted));
+        results.samples.push(Sample::new((NAME, records, 0), work, measured, counted));
     }
     Ok(())
 }

@@ -60,7 +60,16 @@ fn bench(options: &Options) -> anyhow::Result<()> {
         println!("skipped: run `cargo bench --bench peers`");
         return Ok(());
     }
-    let mut results = if options.add { Results::load()? } else { Results::default() };
+    let keep = options.add || options.tables;
+    let mut results = if keep { Results::load()? } else { Results::default() };
+    if !options.tables {
+        run(options, &mut results)?;
+    }
+    tables::write(&results, options.out().as_deref()).context("the tables could not be written")
+}
+
+/// Plays everything that was chosen.
+fn run(options: &Options, results: &mut Results) -> anyhow::Result<()> {
     let peers = peers::chosen(&options.peers)?;
     for &notes in &options.notes() {
         let template = tempfile::Builder::new().prefix("larder-bench-").tempdir()?;
@@ -70,7 +79,7 @@ fn bench(options: &Options) -> anyhow::Result<()> {
             for run in 0..options.runs() {
                 for &peer in &peers {
                     let story = Story { peer, notes, delay_ms, run, template: template.path() };
-                    let played = play(&story, &mut results);
+                    let played = play(&story, results);
                     // It takes hours: what is done is done, whatever comes.
                     results.save()?;
                     played?;
@@ -79,11 +88,11 @@ fn bench(options: &Options) -> anyhow::Result<()> {
         }
     }
     if let Some(records) = options.alone {
-        results.replace("larder alone", records, 0);
-        alone::measure(records, &mut results)?;
+        results.replace(alone::NAME, records, 0);
+        alone::measure(records, results)?;
         results.save()?;
     }
-    tables::write(&results, options.out().as_deref()).context("the tables could not be written")
+    Ok(())
 }
 
 /// Plays one story, or says why it is left out.

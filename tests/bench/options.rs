@@ -32,6 +32,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) add: bool,
 
+    /// Run nothing and write the tables anew from the figures of the last time.
+    #[arg(long)]
+    pub(crate) tables: bool,
+
     /// Write the tables into this file, between its markers; - for standard output
     /// [default: docs/benchmarks.md, with --quick -].
     #[arg(long, value_name = "FILE")]

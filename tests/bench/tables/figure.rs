@@ -52,7 +52,11 @@ impl Figure {
 
 /// Seconds with as many digits as mean something.
 pub(super) fn seconds(seconds: f64) -> String {
-    if seconds < 10.0 { format!("{seconds:.3}") } else { format!("{seconds:.1}") }
+    match seconds {
+        0.0..0.01 => format!("{seconds:.4}"),
+        0.01..10.0 => format!("{seconds:.3}"),
+        _ => format!("{seconds:.1}"),
+    }
 }
 
 /// Bytes in kB of 1,000.

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use super::figure::{Figure, grouped, kilobytes, seconds, settings};
 use crate::{
+    alone::NAME as ALONE,
     peers::{FIND, LARDER, LIMIT},
     sample::{Results, Work},
 };
 
 const HEAD: &str = "\n| work | program | requests | kB up | kB down | s | least – most | peak MiB | to the best peer | to the limit |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
 
-/// All of them, in order.
+/// All of them, in order of the sizes; larder alone comes last.
 pub(super) fn tables(results: &Results) -> String {
     let mut peers: Vec<&str> = Vec::new();
     for sample in &results.samples {
@@ -20,21 +21,20 @@ pub(super) fn tables(results: &Results) -> String {
     }
     let all: BTreeSet<(usize, u64)> =
         peers.iter().flat_map(|peer| settings(results, peer)).collect();
+    let (alone, others): (Vec<&str>, Vec<&str>) = peers.iter().partition(|peer| **peer == ALONE);
     let mut text = String::new();
-    for (notes, delay_ms) in all {
-        for (title, alone) in [("notes", false), ("records, larder alone in memory", true)] {
-            let own = |peer: &&str| (*peer == "larder alone") == alone;
-            let peers: Vec<&str> = peers.iter().copied().filter(own).collect();
-            let rows = rows(results, &peers, notes, delay_ms);
-            if rows.is_empty() {
-                continue;
-            }
-            let delay = if alone { String::new() } else { format!(", {delay_ms} ms per request") };
-            text += &format!("\n### {} {title}{delay}\n{HEAD}{rows}", grouped(notes as u64));
-            if !alone {
-                text += &omitted(results, notes, delay_ms);
-            }
+    for (notes, delay_ms) in &all {
+        let rows = rows(results, &others, *notes, *delay_ms);
+        if !rows.is_empty() {
+            let notes_text = grouped(*notes as u64);
+            text += &format!("\n### {notes_text} notes, {delay_ms} ms per request\n{HEAD}{rows}");
+            text += &omitted(results, *notes, *delay_ms);
         }
+    }
+    for (records, _) in settings(results, ALONE) {
+        let rows = rows(results, &alone, records, 0);
+        let records = grouped(records as u64);
+        text += &format!("\n### {records} records, larder alone, in memory\n{HEAD}{rows}");
     }
     text
 }
