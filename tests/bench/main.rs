@@ -70,6 +70,7 @@ fn bench(options: &Options) -> anyhow::Result<()> {
 
 /// Plays everything that was chosen.
 fn run(options: &Options, results: &mut Results) -> anyhow::Result<()> {
+    results.machine = tables::machine::describe();
     let peers = peers::chosen(&options.peers)?;
     for &notes in &options.notes() {
         let template = tempfile::Builder::new().prefix("larder-bench-").tempdir()?;

@@ -79,6 +79,9 @@ pub(crate) struct Omitted {
 /// Everything that was measured.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
+    /// What the latest of it was measured on, and with.
+    #[serde(default)]
+    pub(crate) machine: String,
     pub(crate) samples: Vec<Sample>,
     pub(crate) omitted: Vec<Omitted>,
 }

@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 /// A paragraph about the machine and one about the programs.
-pub(super) fn describe() -> String {
+pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let gib = field("/proc/meminfo", "MemTotal").and_then(|text| {
         let kib: f64 = text.split(' ').next()?.parse().ok()?;
@@ -12,7 +12,7 @@ pub(super) fn describe() -> String {
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
     let system = first_line("uname", &["-sr"]).unwrap_or_default();
     let commit =
-        first_line("git", &["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short", "HEAD"]);
+        first_line("git", &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"]);
     let day = first_line("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default();
     let programs = [
         ("git", "--version"),

@@ -2,7 +2,7 @@
 
 mod figure;
 mod growth;
-mod machine;
+pub(crate) mod machine;
 mod targets;
 mod works;
 
@@ -19,7 +19,7 @@ const END: &str = "<!-- figures: end -->";
 /// Writes all tables into a document, or to standard output.
 pub(crate) fn write(results: &Results, document: Option<&Path>) -> anyhow::Result<()> {
     let text = [
-        machine::describe(),
+        results.machine.clone(),
         targets::table(results),
         growth::table(results),
         works::tables(results),
