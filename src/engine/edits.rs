@@ -52,7 +52,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<LocalEdits> {
         let out = LocalEdits::default();
-        let mut clerk = Clerk { engine: self, news, books, out, report };
+        let mut clerk = Clerk { engine: self, news, books, space: None, out, report };
         clerk.enter(scan)?;
         Ok(clerk.out)
     }
@@ -92,8 +92,14 @@ impl Engine {
         let (news, mut report) = (BTreeMap::new(), Report::default());
         let (mut books, out) = (Books::default(), LocalEdits::default());
         books.enter(&row.path, &row.entity, row.known);
-        let mut clerk =
-            Clerk { engine: self, news: &news, books: &books, out, report: &mut report };
+        let mut clerk = Clerk {
+            engine: self,
+            news: &news,
+            books: &books,
+            space: None,
+            out,
+            report: &mut report,
+        };
         clerk.enter(Scan { changed: vec![file], ..Scan::default() })?;
         Ok(Some(clerk.out))
     }
@@ -113,6 +119,8 @@ struct Clerk<'a> {
     engine: &'a mut Engine,
     news: &'a BTreeMap<EntityId, Entity>,
     books: &'a Books,
+    /// What the ids of paths are made in, once it was asked for.
+    space: Option<Uuid>,
     out: LocalEdits,
     report: &'a mut Report,
 }
@@ -130,21 +138,23 @@ impl Clerk<'_> {
                 && let Some(text) = self.load(&mut renamed.file)
             {
                 self.out.gone.push(renamed.from);
-                self.change(id, renamed.file, text, true)?;
+                let document = self.read(&renamed.file, &text);
+                self.change(id, renamed.file, text, document, true)?;
             }
         }
         for mut file in scan.changed {
             if let Some(id) = self.owner(&file.path)
                 && let Some(text) = self.load(&mut file)
             {
-                self.change(id, file, text, true)?;
+                let document = self.read(&file, &text);
+                self.change(id, file, text, document, true)?;
             }
         }
         for mut file in scan.new {
             let Some(text) = self.load(&mut file) else { continue };
             let document = self.read(&file, &text);
             let (id, seen) = self.identify(&file, &document)?;
-            self.change(id, file, text, seen)?;
+            self.change(id, file, text, document, seen)?;
         }
         Ok(())
     }
@@ -195,8 +205,14 @@ impl Clerk<'_> {
     }
 
     /// Notes what differs between the file and what it showed before.
-    fn change(&mut self, id: EntityId, file: ScannedFile, text: String, seen: bool) -> Result<()> {
-        let document = self.read(&file, &text);
+    fn change(
+        &mut self,
+        id: EntityId,
+        file: ScannedFile,
+        text: String,
+        document: Document,
+        seen: bool,
+    ) -> Result<()> {
         let record = self.engine.store.record(&id)?;
         let shown = self.shown(&id, record.as_ref(), seen);
         let known = file.known();
@@ -286,9 +302,15 @@ impl Clerk<'_> {
     }
 
     /// The same path on two devices is the same record.
-    fn id_of_path(&self, path: &VaultPath) -> Result<EntityId> {
-        let binding = self.engine.store.binding()?;
-        let space = binding.map_or(Uuid::NAMESPACE_URL, |binding| namespace(&binding.id));
+    fn id_of_path(&mut self, path: &VaultPath) -> Result<EntityId> {
+        let space = match self.space {
+            Some(space) => space,
+            None => {
+                let binding = self.engine.store.binding()?;
+                binding.map_or(Uuid::NAMESPACE_URL, |binding| namespace(&binding.id))
+            }
+        };
+        self.space = Some(space);
         Ok(EntityId::new(Uuid::new_v5(&space, path.as_str().as_bytes()).to_string())?)
     }
 }
