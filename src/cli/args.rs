@@ -76,6 +76,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: RemoteAction,
     },
+    /// Who takes part, when each was last seen, and how far it has read.
+    Devices {
+        #[command(subcommand)]
+        action: Option<DevicesAction>,
+    },
     /// Show what larder does, with two devices and a remote in a temporary folder.
     Demo(DemoArgs),
     /// Print a completion script for a shell.
@@ -203,6 +208,22 @@ pub(super) enum KeepArg {
     Merged,
     /// One after the other.
     Both,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum DevicesAction {
+    /// List them.
+    List,
+    /// Call this device by another name.
+    Rename {
+        /// The name.
+        name: String,
+    },
+    /// Take a device off the list that will not come back.
+    Forget {
+        /// Its id or its name.
+        device: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, clap::Args)]

@@ -14,6 +14,7 @@ mod completions;
 mod conflicts;
 mod daemon;
 mod demo;
+mod devices;
 mod env;
 mod error;
 mod init;
@@ -97,6 +98,7 @@ async fn dispatch(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         Command::Check(options) => check::run(args, ui, *options).await,
         Command::Daemon(options) => daemon::run(args, ui, options).await,
         Command::Remote { action } => remote::run(args, ui, action).await,
+        Command::Devices { action } => devices::run(args, ui, action.as_ref()).await,
         Command::Demo(options) => demo::run(ui, options).await,
         Command::Completions { shell } => completions::completions(*shell),
         Command::Man => completions::man(),

@@ -144,6 +144,12 @@ impl Workplace {
         write_config(&self.root, &self.config)
     }
 
+    /// Remembers what this device is called.
+    pub(super) fn set_device(&mut self, name: &str) -> Result<(), CliError> {
+        name.clone_into(&mut self.config.device);
+        write_config(&self.root, &self.config)
+    }
+
     /// The address of the vault's remote.
     pub(super) fn remote_url(&self) -> Result<RemoteUrl, CliError> {
         let Some(remote) = &self.config.remote else {

@@ -76,7 +76,7 @@ impl Engine {
         Ok(Observed { replica, records, local, news, known_files })
     }
 
-    async fn read_head(&self, remote: &Remote) -> Result<HeadState> {
+    pub(super) async fn read_head(&self, remote: &Remote) -> Result<HeadState> {
         let mark = self.store.remote_mark()?.filter(|mark| mark.id == remote.id);
         let known = mark.as_ref().map(|mark| mark.head.as_str());
         let head = match remote.head.read(known).await? {

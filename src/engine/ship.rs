@@ -18,7 +18,7 @@ use crate::{
 /// How many files are on their way at once.
 const SENDS: usize = 4;
 /// How many bytes may wait to be sent while more is packed.
-const BYTES_IN_FLIGHT: u64 = 32 << 20;
+const BYTES_IN_FLIGHT: u64 = 16 << 20;
 
 /// How far the packing of a cargo has come.
 pub(super) struct Meter<'a> {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How many bytes of texts the scan keeps in memory; the rest is read again when it is its turn.
-const KEEP_BYTES: usize = 16 << 20;
+const KEEP_BYTES: usize = 8 << 20;
 /// How much a turn takes up at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSize {
@@ -158,7 +158,9 @@ impl Engine {
         work.vanished = scan.vanished.into();
         work.renamed = scan.renamed.into();
         work.changed = scan.changed.into();
-        work.taken = scan.new.iter().map(|file| file.path.clone()).collect();
+        if !work.feed.is_complete() {
+            work.taken = scan.new.iter().map(|file| file.path.clone()).collect();
+        }
         work.new = scan.new.into();
         Ok(work)
     }

@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod daemon;
+mod devices;
 mod limits;
 mod looks;
 mod secrets;

@@ -1,0 +1,42 @@
+//! `larder devices`.
+
+use crate::common::{Device, Remote, pair, settle};
+
+#[test]
+fn devices_are_listed_renamed_and_forgotten() {
+    let (a, b) = pair(&Remote::folder());
+    a.write("note.md", "text\n");
+    b.write("other.md", "text\n");
+    settle(&[&a, &b]);
+    let list = a.run(&["devices"]).exits(0).stdout;
+    assert!(list.contains("laptop (") && list.contains(", this device): last seen"), "{list}");
+    let line = a.run(&["devices", "list", "--json"]).exits(0).stdout;
+    assert_eq!(line.lines().count(), 2, "{line}");
+    a.run(&["devices", "rename", "desk"]).exits(0);
+    a.write("note.md", "more\n");
+    a.sync().exits(0);
+    let list = b.run(&["devices"]).exits(0).stdout;
+    assert!(list.contains("desk (") && !list.contains("laptop"), "{list}");
+    let own = b.run(&["devices", "forget", "phone"]).exits(2);
+    assert!(own.stderr.contains("the device you are on"), "{}", own.stderr);
+    let nobody = b.run(&["devices", "forget", "nobody"]).exits(2);
+    assert!(nobody.stderr.contains("no device is called nobody"), "{}", nobody.stderr);
+    b.run(&["devices", "forget", "desk"]).exits(0);
+    assert!(!b.run(&["devices"]).exits(0).stdout.contains("desk"));
+    // What it edited stays, and it may come back.
+    b.sync().exits(0);
+    assert_eq!(b.read("note.md"), "more\n");
+    a.write("note.md", "again\n");
+    settle(&[&a, &b]);
+    assert!(b.run(&["devices"]).exits(0).stdout.contains("desk"));
+}
+
+#[test]
+fn a_device_needs_a_name_of_one_line() {
+    let device = Device::new("laptop");
+    device.init(&Remote::folder()).exits(0);
+    for name in ["", "  ", "two\nlines"] {
+        let refused = device.run(&["devices", "rename", name]).exits(2);
+        assert!(refused.stderr.contains("one line of 1 to 200 bytes"), "{}", refused.stderr);
+    }
+}
