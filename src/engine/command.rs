@@ -309,12 +309,15 @@ impl Engine {
         for path in records.values().filter_map(|record| record.file.clone()).collect::<Vec<_>>() {
             records.extend(self.store.records(&self.store.claimants(&path.key())?)?);
         }
-        let known = self.last_knows()?;
+        let last = self.last_manifest()?;
+        let names = last.as_ref().map(|last| self.names(last, &replica)).unwrap_or_default();
+        let known = last.map(|last| last.knows).unwrap_or_default();
         let observed = Observed {
             records,
             local,
             news: News { entities: Vec::new(), knows: known, complete: false },
             known_files: 0,
+            names,
             replica,
         };
         let mut plan = self.with_snapshot(&observed, plan)?;
@@ -325,10 +328,15 @@ impl Engine {
         Ok(())
     }
 
+    /// What the remote was when it was last in agreement.
+    pub(super) fn last_manifest(&self) -> Result<Option<Manifest>> {
+        let Some(mark) = self.store.remote_mark()? else { return Ok(None) };
+        Ok(Some(Manifest::decode("the last manifest", mark.manifest.as_bytes())?))
+    }
+
     /// What the remote knew when it was last in agreement.
     pub(super) fn last_knows(&self) -> Result<VersionVector> {
-        let Some(mark) = self.store.remote_mark()? else { return Ok(VersionVector::default()) };
-        Ok(Manifest::decode("the last manifest", mark.manifest.as_bytes())?.knows)
+        Ok(self.last_manifest()?.map(|last| last.knows).unwrap_or_default())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     merge::{LocalEdit, join, view},
     model::{
         Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId, VaultPath,
-        entity::{BODY, LAYOUT, PATH},
+        entity::{BLOB, BODY, LAYOUT, PATH},
     },
     store::FileRow,
     vault::{
@@ -220,7 +220,7 @@ impl Clerk<'_> {
         let changes = self.differences(shown.as_ref(), record.as_ref(), now, &file.path, seen);
         let row = FileRow { path: file.path.clone(), entity: id.clone(), known };
         self.out.seen.push(row);
-        let edit = LocalEdit::Changed { changes, file: file.path, text, seen };
+        let edit = LocalEdit::Changed { changes, file: file.path, sha256: file.sha256, seen };
         self.out.edits.insert(id, edit);
         Ok(())
     }
@@ -317,7 +317,7 @@ impl Clerk<'_> {
 
 /// Whether larder itself makes this field of a file.
 fn is_own(field: &str) -> bool {
-    [BODY, LAYOUT, PATH].contains(&field)
+    [BODY, LAYOUT, PATH, BLOB].contains(&field)
 }
 
 fn namespace(remote: &RemoteId) -> Uuid {

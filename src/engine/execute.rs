@@ -81,7 +81,9 @@ impl Engine {
         let mut places = Places::new();
         for action in &plan.files {
             let paths = match action {
-                FileAction::Write { from, to, .. } => [from.as_ref(), Some(to)],
+                FileAction::Write { from, to, .. } | FileAction::Place { from, to, .. } => {
+                    [from.as_ref(), Some(to)]
+                }
                 FileAction::Remove { path, .. } => [Some(path), None],
             };
             for path in paths.into_iter().flatten() {
@@ -103,7 +105,7 @@ fn intents(files: &[FileAction]) -> Vec<Intent> {
     let mut intents = BTreeMap::new();
     for action in files {
         let (entity, leaves) = match action {
-            FileAction::Write { id, from, to, .. } => {
+            FileAction::Write { id, from, to, .. } | FileAction::Place { id, from, to, .. } => {
                 (id, from.as_ref().filter(|from| *from != to))
             }
             FileAction::Remove { id, path } => (id, Some(path)),
@@ -114,11 +116,13 @@ fn intents(files: &[FileAction]) -> Vec<Intent> {
         }
     }
     for action in files {
-        if let FileAction::Write { id, to, text, .. } = action {
-            let sha256 = Some(sha256_hex(text.as_bytes()));
-            let intent = Intent { path: to.clone(), entity: id.clone(), sha256 };
-            intents.insert(to.clone(), intent);
-        }
+        let (to, sha256) = match action {
+            FileAction::Write { to, text, .. } => (to, sha256_hex(text.as_bytes())),
+            FileAction::Place { to, blob, .. } => (to, blob.sha256.clone()),
+            FileAction::Remove { .. } => continue,
+        };
+        let (path, entity) = (to.clone(), action.owner().clone());
+        intents.insert(to.clone(), Intent { path, entity, sha256: Some(sha256) });
     }
     intents.into_values().collect()
 }
@@ -183,9 +187,10 @@ struct Hand<'a> {
 impl<'a> Hand<'a> {
     fn new(vault: &'a Vault, books: &'a Places, plan: &'a Plan) -> Self {
         let left = plan.files.iter().filter_map(|action| match action {
-            FileAction::Write { from: Some(from), to, .. } if from != to => Some(from),
+            FileAction::Write { from, to, .. } | FileAction::Place { from, to, .. } => {
+                from.as_ref().filter(|from| *from != to)
+            }
             FileAction::Remove { path, .. } => Some(path),
-            FileAction::Write { .. } => None,
         });
         Self {
             vault,

@@ -6,8 +6,8 @@ use super::Result;
 use crate::{
     merge::{PathClaims, VaultForms, Wish, view},
     model::{
-        Content, Rules, VaultPath, View,
-        entity::{BODY, LAYOUT, PATH},
+        Content, EntityId, Rules, VaultPath, View,
+        entity::{BLOB, BODY, LAYOUT, PATH},
     },
     store::{Store, StoreError},
     vault::document::{self, Document, Format},
@@ -53,6 +53,14 @@ impl PathClaims for Forms<'_> {
 }
 
 impl VaultForms for Forms<'_> {
+    fn knows(&self, id: &EntityId) -> bool {
+        let record = self.store.record(id);
+        record.map(|record| record.is_some()).unwrap_or_else(|error| {
+            self.failed.borrow_mut().get_or_insert(error);
+            true
+        })
+    }
+
     fn spell(&self, path: &VaultPath, view: &View) -> String {
         document::render(Format::of_path(path.as_str()), &to_document(view))
     }
@@ -65,7 +73,7 @@ impl VaultForms for Forms<'_> {
 /// A record's fields as the parts of its file.
 fn to_document(view: &View) -> Document {
     let text = |field: &str| Some(view.fields.get(field)?.value.as_str()?.to_owned());
-    let own = [BODY, LAYOUT, PATH];
+    let own = [BODY, LAYOUT, PATH, BLOB];
     let fields = view.fields.iter().filter(|(field, _)| !own.contains(&field.as_str()));
     Document {
         layout: text(LAYOUT),

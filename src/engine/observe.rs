@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join},
-    model::{Books, Entity, EntityId, Record, VaultPath},
+    model::{Books, DeviceId, Entity, EntityId, Record, VaultPath},
     remote::{DataFile, HeadRead, HeadState, Manifest, Remote},
     store::Replica,
 };
@@ -24,6 +24,8 @@ pub(super) struct Observed {
     pub(super) local: LocalEdits,
     pub(super) news: News,
     pub(super) known_files: usize,
+    /// What the devices are called.
+    pub(super) names: BTreeMap<DeviceId, String>,
 }
 
 impl Engine {
@@ -73,7 +75,19 @@ impl Engine {
             knows: head.manifest.knows.clone(),
             complete: batch.complete,
         };
-        Ok(Observed { replica, records, local, news, known_files })
+        let names = self.names(&head.manifest, &replica);
+        Ok(Observed { replica, records, local, news, known_files, names })
+    }
+
+    /// What the devices are called.
+    pub(super) fn names(
+        &self,
+        manifest: &Manifest,
+        replica: &Replica,
+    ) -> BTreeMap<DeviceId, String> {
+        let devices = manifest.devices.iter();
+        let named = devices.map(|(id, device)| (id.clone(), device.name.clone()));
+        named.chain([(replica.device.clone(), self.device_name.clone())]).collect()
     }
 
     pub(super) async fn read_head(&self, remote: &Remote) -> Result<HeadState> {
@@ -149,6 +163,7 @@ impl Engine {
             local: &observed.local.edits,
             remote: &observed.news,
             known_files: observed.known_files,
+            names: observed.names.clone(),
             vault: &forms,
         };
         let plan = plan(&snapshot);

@@ -132,9 +132,11 @@ fn lines(plan: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     for action in &plan.files {
         lines.push(match action {
-            FileAction::Write { from: None, to, .. } => format!("create {to}"),
-            FileAction::Write { from: Some(from), to, .. } if from == to => format!("update {to}"),
-            FileAction::Write { from: Some(from), to, .. } => format!("move {from} -> {to}"),
+            FileAction::Write { from, to, .. } | FileAction::Place { from, to, .. } => match from {
+                None => format!("create {to}"),
+                Some(from) if from == to => format!("update {to}"),
+                Some(from) => format!("move {from} -> {to}"),
+            },
             FileAction::Remove { path, .. } => format!("remove {path}"),
         });
     }

@@ -229,7 +229,7 @@ impl Work {
     pub(super) fn postpone(&self, plan: &mut Plan) {
         let waits = |action: &FileAction| match action {
             FileAction::Remove { .. } => true,
-            FileAction::Write { to, .. } => self.taken.contains(to),
+            FileAction::Write { to, .. } | FileAction::Place { to, .. } => self.taken.contains(to),
         };
         let (later, now) = std::mem::take(&mut plan.files).into_iter().partition(waits);
         plan.files = now;

@@ -1,7 +1,7 @@
 //! Which values a merge could not keep in sight, read off the state alone, so that every device
 //! lists the same.
 
-use super::view::{covered_by, field_rule, is_deleted, newest, shown, type_name};
+use super::view::{covered_by, field_rule, is_deleted, is_same, newest, shown, type_name};
 use crate::{
     digest::sha256_hex,
     model::{
@@ -38,7 +38,7 @@ fn field_conflict(
     let waits = siblings.iter().any(|sibling| !sibling.alternatives.is_empty());
     let differ = siblings
         .windows(2)
-        .any(|pair| matches!(pair, [a, b] if a.content.value != b.content.value));
+        .any(|pair| matches!(pair, [a, b] if !is_same(field, &a.content.value, &b.content.value)));
     if !waits && (!differ || matches!(rule, Rule::Union)) {
         return None;
     }
@@ -55,7 +55,8 @@ fn field_conflict(
     });
     let values: Vec<ConflictValue> = left.collect();
     let kind = if rule == Rule::Text { ConflictKind::Overlap } else { ConflictKind::Values };
-    let is_open = waits || rule == Rule::Manual;
+    // A content that lost lies in a file of its own.
+    let is_open = rule != Rule::Blob && (waits || rule == Rule::Manual);
     Some(Conflict {
         id: conflict_id(entity, field, &values),
         field: field.to_owned(),
@@ -112,6 +113,7 @@ fn conflict_id(entity: &Entity, field: &str, values: &[ConflictValue]) -> String
 }
 
 fn rule_name(rule: Rule) -> String {
+    let rule = if rule == Rule::Blob { Rule::Newest } else { rule };
     let name = serde_json::to_value(rule).ok();
     name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }

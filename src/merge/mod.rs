@@ -24,6 +24,6 @@ pub use conflict::conflicts;
 pub use join::join;
 pub use place::{PathClaims, Wish};
 pub use plan::{Counts, FileAction, IncomingBrake, Plan, plan};
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Beside, Resolved, resolve};
 pub use snapshot::{LocalEdit, News, Pen, Snapshot, VaultForms};
 pub use view::{is_deleted, type_name, view};

@@ -1,5 +1,7 @@
 //! The plan of a turn: from what was observed to what is to be done. Pure.
 
+mod beside;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -10,19 +12,16 @@ use super::{
     conflict::conflicts,
     join::join,
     place::{Wish, place},
-    resolve::{Resolved, resolve, resolve_joined},
+    resolve::{Beside, Resolved, resolve, resolve_joined},
     sides::{Flags, Sides},
     snapshot::{LocalEdit, Pen, Snapshot},
     view::view,
 };
-use crate::{
-    digest::sha256_hex,
-    model::{
-        Agreed, Change, Changes, Conflict, Content, Entity, EntityId, Record, Update, VaultPath,
-        VersionVector, View,
-        entity::{DELETED, LAYOUT},
-        limits::STAMP_AHEAD_MS_MAX,
-    },
+use crate::model::{
+    Agreed, Blob, Change, Changes, Conflict, Content, ContentHash, Entity, EntityId, Record,
+    Update, VaultPath, VersionVector, View,
+    entity::{BLOB, DELETED, LAYOUT},
+    limits::STAMP_AHEAD_MS_MAX,
 };
 
 /// What is to be done, in order.
@@ -86,6 +85,17 @@ pub enum FileAction {
         /// What it is to say.
         text: String,
     },
+    /// The file of `id` is to lie at `to` with this content, which is no text.
+    Place {
+        /// Whose file.
+        id: EntityId,
+        /// Where it lies now; nothing if there is none.
+        from: Option<VaultPath>,
+        /// Where it is to lie.
+        to: VaultPath,
+        /// What it is to hold.
+        blob: Blob,
+    },
     /// The file is to go.
     Remove {
         /// Whose file.
@@ -100,7 +110,7 @@ impl FileAction {
     #[must_use]
     pub fn owner(&self) -> &EntityId {
         match self {
-            Self::Write { id, .. } | Self::Remove { id, .. } => id,
+            Self::Write { id, .. } | Self::Place { id, .. } | Self::Remove { id, .. } => id,
         }
     }
 }
@@ -123,6 +133,8 @@ struct Planner<'a> {
     /// New records that are what their file says and nothing more: that is not to be kept a second
     /// time, nor spelled to be compared.
     as_found: BTreeSet<&'a EntityId>,
+    /// What lost against another content of its file: of which record, and what.
+    beside: Vec<(Entity, Beside)>,
 }
 
 impl<'a> Planner<'a> {
@@ -140,7 +152,7 @@ impl<'a> Planner<'a> {
                 .and_modify(|known| *known = Cow::Owned(join(known, entity)))
                 .or_insert(Cow::Borrowed(entity));
         }
-        Self { snapshot, news, pen, plan, as_found: BTreeSet::new() }
+        Self { snapshot, news, pen, plan, as_found: BTreeSet::new(), beside: Vec::new() }
     }
 
     fn touched(&self) -> BTreeSet<&'a EntityId> {
@@ -287,6 +299,8 @@ impl<'a> Planner<'a> {
     /// Makes the edit that finishes a merge, if one is needed, in the style of one side's file.
     fn finish_merge(&mut self, a: &Entity, resolved: Resolved) -> Entity {
         let mut joined = resolved.joined;
+        let beside = resolved.beside.into_iter();
+        self.beside.extend(beside.map(|beside| (joined.clone(), beside)));
         if resolved.changes.is_empty() {
             return joined;
         }
@@ -297,6 +311,7 @@ impl<'a> Planner<'a> {
             if let Change::Set(content, _) = change
                 && content.source.is_none()
                 && field != LAYOUT
+                && field != BLOB
             {
                 let like = before.fields.get(field);
                 *content = self.snapshot.vault.respell(&path, content.clone(), like);
@@ -375,6 +390,7 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(mut self) -> Plan {
+        self.set_beside();
         self.place_files();
         let mut plan = self.plan;
         plan.knows = self.snapshot.knows.clone();
@@ -391,14 +407,12 @@ impl<'a> Planner<'a> {
         plan
     }
 
-    /// Whether the file of a record says this already.
-    fn on_disk(&self, id: &EntityId, text: &str) -> bool {
-        if let Some(LocalEdit::Changed { text: read, .. }) = self.snapshot.local.get(id) {
-            return read == text;
+    /// What the file of a record holds, if it is known.
+    fn held(&self, id: &EntityId) -> Option<ContentHash> {
+        if let Some(LocalEdit::Changed { sha256, .. }) = self.snapshot.local.get(id) {
+            return Some(*sha256);
         }
-        let record = self.snapshot.records.get(id);
-        let known = record.and_then(|record| record.file_sha256.as_deref());
-        known.is_some_and(|known| known == sha256_hex(text.as_bytes()))
+        ContentHash::parse(self.snapshot.records.get(id)?.file_sha256.as_deref()?)
     }
 
     /// Decides where each file is to lie and which files have to be written for it.
@@ -408,31 +422,34 @@ impl<'a> Planner<'a> {
         let mut files = Vec::new();
         let mut updates = std::mem::take(&mut self.plan.updates);
         for update in &mut updates {
-            let to = places.remove(&update.state.id);
             if self.as_found.contains(&update.state.id) {
-                if to == update.file {
+                if places.get(&update.state.id) == update.file.as_ref() {
+                    places.remove(&update.state.id);
                     continue;
                 }
                 update.shown = Some(update.state.clone());
             }
-            let text = to.as_ref().map(|to| self.snapshot.vault.spell(to, &update.view));
-            let is_right = text.as_deref().is_some_and(|text| self.on_disk(&update.state.id, text));
-            match (to, text) {
-                (Some(to), Some(_)) if update.file.as_ref() == Some(&to) && is_right => {
-                    update.shown = None;
+            let (id, from) = (update.state.id.clone(), update.file.clone());
+            let Some(to) = places.remove(&id) else {
+                files.extend(from.map(|path| FileAction::Remove { id, path }));
+                continue;
+            };
+            let is_there = from.as_ref() == Some(&to);
+            let held = self.held(&id).filter(|_| is_there);
+            let action = match update.view.blob() {
+                Some(blob) if held.is_some_and(|held| held.to_string() == blob.sha256) => None,
+                Some(blob) => Some(FileAction::Place { id, from, to, blob }),
+                None => {
+                    let text = self.snapshot.vault.spell(&to, &update.view);
+                    let is_right =
+                        held.is_some_and(|held| held == ContentHash::of(text.as_bytes()));
+                    (!is_right).then_some(FileAction::Write { id, from, to, text })
                 }
-                (Some(to), Some(text)) => files.push(FileAction::Write {
-                    id: update.state.id.clone(),
-                    from: update.file.clone(),
-                    to,
-                    text,
-                }),
-                _ => {
-                    if let Some(path) = update.file.clone() {
-                        files.push(FileAction::Remove { id: update.state.id.clone(), path });
-                    }
-                }
+            };
+            if action.is_none() {
+                update.shown = None;
             }
+            files.extend(action);
         }
         self.plan.updates = updates;
         self.plan.files = files;

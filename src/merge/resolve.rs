@@ -8,13 +8,13 @@ use super::{
     join::join,
     object, set, text,
     view::{
-        age_order, field_rule, fitting, is_deleted, newest, shown, type_name, view,
+        age_order, field_rule, fitting, is_deleted, is_same, newest, shown, type_name, view,
         without_ancestor,
     },
 };
 use crate::model::{
-    Alternative, Change, Changes, Content, Entity, Rule, Rules, Sibling, Strategy,
-    entity::{DELETED, LAYOUT},
+    Alternative, Change, Changes, Content, Dot, Entity, Rule, Rules, Sibling, Stamp, Strategy,
+    entity::{BLOB, BODY, DELETED, LAYOUT, PATH, TYPE},
     limits::{COUNT_MAX, SIBLINGS_MAX},
 };
 
@@ -25,6 +25,26 @@ pub struct Resolved {
     pub joined: Entity,
     /// The edit to make on top of it, by the device that met the two sides; often empty.
     pub changes: Changes,
+    /// What cannot stay in one file with the rest, and gets a record of its own.
+    pub beside: Vec<Beside>,
+}
+
+/// The content of a file that lost against another one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Beside {
+    /// The edit that had set it: the new record is named by it, the same on every device.
+    pub dot: Dot,
+    /// When that was.
+    pub at: Stamp,
+    /// What the new record says, but for its place.
+    pub fields: BTreeMap<String, Content>,
+}
+
+impl Resolved {
+    /// Where the join says everything.
+    fn joined(joined: Entity) -> Self {
+        Self { joined, changes: Changes::new(), beside: Vec::new() }
+    }
 }
 
 /// Joins `local` and `remote` and merges what needs `base`, the state both sides grew from.
@@ -45,15 +65,15 @@ pub(super) fn resolve_joined(
     rules: &Rules,
 ) -> Resolved {
     if joined == *local || joined == *remote {
-        return Resolved { joined, changes: Changes::new() };
+        return Resolved::joined(joined);
     }
     let type_name = type_name(&joined, rules);
     if is_deleted(&joined, rules, &type_name) {
         // A merge is an edit, and would bring back what nobody edited.
-        return Resolved { joined, changes: Changes::new() };
+        return Resolved::joined(joined);
     }
     let sides = Sides { base, local, remote, joined: &joined, rules, type_name: &type_name };
-    let changes = match rules.strategy(&type_name) {
+    let mut changes = match rules.strategy(&type_name) {
         Strategy::Merge => sides.merge(None),
         Strategy::Manual => sides.merge(Some(Rule::Manual)),
         Strategy::LocalWins => sides.take(local, remote),
@@ -63,7 +83,12 @@ pub(super) fn resolve_joined(
         }
         Strategy::NewestWins => sides.take(remote, local),
     };
-    Resolved { joined, changes }
+    let beside = match rules.strategy(&type_name) {
+        Strategy::Merge | Strategy::Manual => sides.beaten_contents(),
+        _ => Vec::new(),
+    };
+    let text = sides.text_beside(&mut changes);
+    Resolved { joined, changes, beside: beside.into_iter().chain(text).collect() }
 }
 
 struct Sides<'a> {
@@ -84,7 +109,8 @@ impl Sides<'_> {
                 continue;
             }
             let own = field_rule(self.rules, self.type_name, field, siblings);
-            let rule = if own == Rule::Layout { own } else { forced.unwrap_or(own) };
+            let is_form = matches!(own, Rule::Layout | Rule::Blob);
+            let rule = if is_form { own } else { forced.unwrap_or(own) };
             if let Some(change) = self.merge_field(field, rule) {
                 changes.insert(field.clone(), change);
             }
@@ -98,9 +124,58 @@ impl Sides<'_> {
         values(joined) > 1
             && self.local.siblings(field) != joined
             && self.remote.siblings(field) != joined
-            && joined
-                .windows(2)
-                .any(|pair| matches!(pair, [a, b] if a.content.value != b.content.value))
+            && joined.windows(2).any(|pair| {
+                matches!(pair, [a, b] if !is_same(field, &a.content.value, &b.content.value))
+            })
+    }
+
+    /// The contents of a file that the newest one beats: each gets a record of its own.
+    fn beaten_contents(&self) -> Vec<Beside> {
+        let siblings = self.joined.siblings(BLOB);
+        if !self.both_changed(BLOB, siblings) {
+            return Vec::new();
+        }
+        let Some(shown) = shown(Rule::Blob, siblings) else { return Vec::new() };
+        let mut beaten: Vec<&Sibling> = Vec::new();
+        for sibling in siblings {
+            let is_same = |other: &Value| is_same(BLOB, other, &sibling.content.value);
+            if !is_same(&shown.value) && !beaten.iter().any(|b| is_same(&b.content.value)) {
+                beaten.push(sibling);
+            }
+        }
+        let beside = |sibling: &Sibling| Beside {
+            dot: sibling.dot.clone(),
+            at: sibling.at,
+            fields: BTreeMap::from([(BLOB.to_owned(), sibling.content.clone())]),
+        };
+        beaten.into_iter().map(beside).collect()
+    }
+
+    /// Where one side made a file of text into one of other content and the other side edited the
+    /// text: the text moves out of the record into one of its own.
+    fn text_beside(&self, changes: &mut Changes) -> Option<Beside> {
+        let has = |state: &Entity, field: &str| state.fields.contains_key(field);
+        let has_text = |state: &Entity| has(state, BODY) || has(state, LAYOUT);
+        let has_both = |state: &Entity| has_text(state) && has(state, BLOB);
+        if !has_both(self.joined) || has_both(self.local) || has_both(self.remote) {
+            return None;
+        }
+        let (text, blob) = if has_text(self.local) {
+            (self.local, self.remote)
+        } else {
+            (self.remote, self.local)
+        };
+        let is_of_file = |field: &str| ![PATH, BLOB, DELETED].contains(&field);
+        let fields = view(text, self.rules).fields.into_iter();
+        let fields: BTreeMap<_, _> = fields.filter(|(field, _)| is_of_file(field)).collect();
+        let last = fields.keys().filter_map(|field| newest(text.siblings(field)));
+        let last = last.max_by(|a, b| age_order((a.at, &a.dot), (b.at, &b.dot)))?;
+        for field in self.joined.fields.keys().filter(|field| is_of_file(field)) {
+            if !has(blob, field) && field != TYPE {
+                changes.insert(field.clone(), Change::Remove);
+            }
+        }
+        Some(Beside { dot: last.dot.clone(), at: last.at, fields })
     }
 
     fn merge_field(&self, field: &str, rule: Rule) -> Option<Change> {
@@ -135,7 +210,8 @@ impl Sides<'_> {
             let Some(content) = won.fields.get(field) else { continue };
             let sides = winner.siblings(field).iter().chain(loser.siblings(field));
             let beaten = sides.flat_map(|sibling| {
-                let own = (sibling.content.value != content.value).then(|| keep(sibling));
+                let is_same = is_same(field, &sibling.content.value, &content.value);
+                let own = (!is_same).then(|| keep(sibling));
                 own.into_iter().chain(sibling.alternatives.iter().cloned())
             });
             let change = Change::Set(content.clone(), waiting(beaten));
@@ -195,6 +271,7 @@ fn merge_values(
 ) -> Option<MergedValue> {
     let made = |content, lost| Some(MergedValue { content, lost });
     match (rule, base.map(|base| &base.value), &first.value, &second.value) {
+        (Rule::Blob, _, _, _) => made(second.clone(), true),
         (Rule::Manual, _, _, _) => made(base.unwrap_or(first).clone(), true),
         (Rule::Text, Some(Value::String(base)), Value::String(a), Value::String(b)) => {
             let (content, lost) = fitting(text::merge3(base, a, b), second);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::place::PathClaims;
 use crate::model::{
-    Changes, Content, DeviceId, Dot, Entity, EntityId, Record, Rules, Stamp, VaultPath,
-    VersionVector, View, limits::STAMP_AHEAD_MS_MAX,
+    Changes, Content, ContentHash, DeviceId, Dot, Entity, EntityId, Record, Rules, Stamp,
+    VaultPath, VersionVector, View, limits::STAMP_AHEAD_MS_MAX,
 };
 
 /// Everything that was observed and that a plan rests on.
@@ -28,6 +28,8 @@ pub struct Snapshot<'a> {
     pub remote: &'a News,
     /// How many files of the vault are known.
     pub known_files: usize,
+    /// What the devices are called.
+    pub names: BTreeMap<DeviceId, String>,
     /// Who else wants which path, and how a record is spelled as a file.
     pub vault: &'a dyn VaultForms,
 }
@@ -69,8 +71,8 @@ pub enum LocalEdit {
         changes: Changes,
         /// Where the file lies.
         file: VaultPath,
-        /// The file's text.
-        text: String,
+        /// The digest of what the file holds.
+        sha256: ContentHash,
         /// Whether whoever made the file had the record's state before them. A file that came about
         /// by itself is a creation that knew of nothing.
         seen: bool,
@@ -108,6 +110,9 @@ pub struct News {
 
 /// What a plan has to know of files.
 pub trait VaultForms: PathClaims + std::fmt::Debug {
+    /// Whether the replica has a record of this id.
+    fn knows(&self, id: &EntityId) -> bool;
+
     /// The text of the file at `path` that shows these fields. For what was read of a file there
     /// it is that file's text.
     fn spell(&self, path: &VaultPath, view: &View) -> String;

@@ -11,6 +11,8 @@ use crate::model::{
     entity::DELETED,
 };
 
+mod blob;
+
 const REPLICAS: usize = 3;
 const FIELDS: [&str; 5] = ["title", "body", "tags", "geo", "status"];
 

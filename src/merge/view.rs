@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{object, set, text};
 use crate::model::{
-    Content, DeleteRule, Dot, Entity, Rule, Rules, Sibling, Stamp, VersionVector, View,
-    entity::{DELETED, PATH, TYPE},
+    Blob, Content, DeleteRule, Dot, Entity, Rule, Rules, Sibling, Stamp, VersionVector, View,
+    entity::{BLOB, DELETED, PATH, TYPE},
     limits::TEXT_BYTES_MAX,
 };
 
@@ -89,6 +89,9 @@ pub(super) fn covered_by(deletions: &[Sibling]) -> VersionVector {
 /// The value that a rule shows for these concurrent values; nothing for none.
 #[must_use]
 pub(super) fn shown(rule: Rule, siblings: &[Sibling]) -> Option<Content> {
+    if rule == Rule::Blob {
+        return shown_blob(siblings);
+    }
     let (first, rest) = siblings.split_first()?;
     if rest.iter().all(|sibling| sibling.content.value == first.content.value) {
         return newest(siblings).map(|sibling| sibling.content.clone());
@@ -97,6 +100,19 @@ pub(super) fn shown(rule: Rule, siblings: &[Sibling]) -> Option<Content> {
         Rule::Text | Rule::Union | Rule::Nested => Some(combined(rule, siblings)),
         _ => chosen(rule, siblings).map(|sibling| sibling.content.clone()),
     }
+}
+
+/// The newest content; of several files of the remote that hold it, the first by name.
+fn shown_blob(siblings: &[Sibling]) -> Option<Content> {
+    let newest = newest(siblings)?;
+    let same = siblings.iter().filter(|s| is_same(BLOB, &s.content.value, &newest.content.value));
+    let file = |sibling: &Sibling| sibling.content.value.get("file")?.as_str().map(str::to_owned);
+    same.min_by_key(|sibling| file(sibling)).map(|sibling| sibling.content.clone())
+}
+
+/// Whether two values of a field mean the same.
+pub(super) fn is_same(field: &str, a: &Value, b: &Value) -> bool {
+    if field == BLOB { Blob::is_same(a, b) } else { a == b }
 }
 
 /// The one of these concurrent values that a rule chooses.

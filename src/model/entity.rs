@@ -14,6 +14,8 @@ pub const PATH: &str = "path";
 pub const DELETED: &str = "$deleted";
 /// The file's own form around its values: key order, comments, line endings.
 pub const LAYOUT: &str = "$layout";
+/// The content of a file that is no record of fields, as [`Blob`](super::Blob).
+pub const BLOB: &str = "$blob";
 /// The kind of record, if the record itself says so.
 pub const TYPE: &str = "type";
 

@@ -4,6 +4,8 @@
 pub const MANIFEST_BYTES_MAX: u64 = 8 << 20;
 /// The longest text of one record (a file, or what `put` is given), in bytes.
 pub const TEXT_BYTES_MAX: u64 = 1 << 20;
+/// The longest content of a file that is no record of fields, in bytes: 1 TiB.
+pub const BLOB_BYTES_MAX: u64 = 1 << 40;
 /// The longest encoded entity that is read, in bytes. An entity holds one text of at most
 /// [`TEXT_BYTES_MAX`], escaped as JSON, and for a while the concurrent versions of it as well.
 pub const ENTITY_BYTES_MAX: usize = 16 << 20;

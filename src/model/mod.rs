@@ -1,5 +1,6 @@
 //! Plain data: ids, clocks, entities, rules. No I/O, no clock, no store.
 
+pub mod blob;
 mod books;
 mod conflict;
 mod content;
@@ -15,6 +16,7 @@ pub mod rules;
 mod stamp;
 mod wire;
 
+pub use blob::Blob;
 pub use books::{BookedFile, Books};
 pub use conflict::{Conflict, ConflictKind, ConflictState, ConflictValue};
 pub use content::Content;

@@ -130,12 +130,24 @@ impl VaultPath {
     /// # Errors
     /// [`BadPath::TooLong`] if the folder alone leaves no room.
     pub fn with_number(&self, number: u32) -> Result<Self, BadPath> {
+        self.with_suffix(&format!(" ({number})"))
+    }
+
+    /// Gives `name (label).ext` for `name.ext`, with the name cut if it became too long.
+    ///
+    /// # Errors
+    /// A label that no path can have in it, or a folder that leaves no room.
+    pub fn with_label(&self, label: &str) -> Result<Self, BadPath> {
+        self.with_suffix(&format!(" ({label})"))
+    }
+
+    fn with_suffix(&self, suffix: &str) -> Result<Self, BadPath> {
         let name = self.file_name();
         let (stem, extension) = match name.rfind('.').filter(|at| *at > 0) {
             Some(at) => name.split_at(at),
             None => (name, ""),
         };
-        let suffix = format!(" ({number}){extension}");
+        let suffix = format!("{suffix}{extension}");
         let parent = self.parent().map_or(String::new(), |parent| format!("{parent}/"));
         let room = MAX_PART_BYTES.min(MAX_PATH_BYTES.saturating_sub(parent.len()));
         let room = room.checked_sub(suffix.len()).ok_or(BadPath::TooLong)?;

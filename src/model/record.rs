@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Conflict, Content, Entity, VaultPath, entity::PATH};
+use super::{
+    Blob, Conflict, Content, Entity, VaultPath,
+    entity::{BLOB, PATH},
+};
 
 /// A record as the replica holds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +61,11 @@ impl View {
     /// Where in the vault the record wants to lie.
     pub fn path(&self) -> Option<&str> {
         self.fields.get(PATH)?.value.as_str()
+    }
+
+    /// The content of its file, if that is no record of fields.
+    pub fn blob(&self) -> Option<Blob> {
+        Blob::read(&self.fields.get(BLOB)?.value).ok()
     }
 }
 

@@ -6,7 +6,7 @@ use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::entity::{BODY, LAYOUT, PATH, TYPE};
+use super::entity::{BLOB, BODY, LAYOUT, PATH, TYPE};
 
 /// The type of a record that neither says its own nor matches a rule.
 pub const DEFAULT_TYPE: &str = "note";
@@ -51,6 +51,9 @@ pub enum Rule {
     /// Merged by lines; where that cannot be, the newest. Only for [`LAYOUT`].
     #[serde(skip)]
     Layout,
+    /// The newest; what it beats gets a record of its own. Only for [`BLOB`].
+    #[serde(skip)]
+    Blob,
 }
 
 /// What happens to a record that was edited on both sides, before any rule of a field.
@@ -173,6 +176,7 @@ impl Rules {
         let own = self.of(type_name).and_then(|rules| rules.fields.get(field));
         match field {
             LAYOUT => Rule::Layout,
+            BLOB => Rule::Blob,
             // A path or a type that nobody chose would be nobody's.
             PATH | TYPE => Rule::Newest,
             _ if own.is_some() => own.copied().unwrap_or(Rule::Newest),

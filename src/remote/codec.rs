@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::model::{
-    Clock, Entity, EntityId, RECORD_NESTING_MAX, Sibling, Stamp,
-    entity::{BODY, DELETED, LAYOUT, PATH},
+    Blob, Clock, Entity, EntityId, RECORD_NESTING_MAX, Sibling, Stamp,
+    entity::{BLOB, BODY, DELETED, LAYOUT, PATH},
     json,
     limits::{
         COUNT_MAX, DEVICES_MAX, ENTITY_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, NESTING_MAX,
@@ -89,7 +89,7 @@ fn check_length(bytes: usize) -> Result<(), String> {
 
 /// Whether larder itself adds this field to those of a file.
 fn is_own(field: &str) -> bool {
-    [BODY, PATH, DELETED, LAYOUT].contains(&field)
+    [BODY, PATH, DELETED, LAYOUT, BLOB].contains(&field)
 }
 
 /// Says what of an entity, encoded in so many bytes, is over a limit or contradicts itself.
@@ -116,11 +116,9 @@ pub fn check(entity: &Entity, bytes: usize) -> Result<(), String> {
             let own = std::iter::once(&sibling.content);
             own.chain(sibling.alternatives.iter().map(|alternative| &alternative.content))
         });
-        if contents.into_iter().any(|content| json::is_deeper(&content.value, NESTING_MAX)) {
-            return Err(format!(
-                "the field {:?} is nested deeper than {NESTING_MAX} levels",
-                name()
-            ));
+        for content in contents {
+            check_value(field, &content.value)
+                .map_err(|why| format!("the field {:?} {why}", name()))?;
         }
         let mut dots = BTreeSet::new();
         for sibling in siblings {
@@ -146,6 +144,16 @@ pub fn check(entity: &Entity, bytes: usize) -> Result<(), String> {
                 last.edits, last.counter
             ));
         }
+    }
+    Ok(())
+}
+
+fn check_value(field: &str, value: &serde_json::Value) -> Result<(), String> {
+    if json::is_deeper(value, NESTING_MAX) {
+        return Err(format!("is nested deeper than {NESTING_MAX} levels"));
+    }
+    if field == BLOB {
+        Blob::read(value).map_err(|why| format!("names no content: {why}"))?;
     }
     Ok(())
 }
@@ -251,6 +259,11 @@ mod tests {
         assert!(
             refused("\"fields\":{", &format!("\"fields\":{{{many}"))
                 .contains("1001 fields, over 1000")
+        );
+        let blob = r#""$blob":[{"dot":"p0aa71:17","at":"2026-11-19T08:00:00.000Z","value":{"sha256":"x","bytes":1,"file":"blobs/x-y"}}],"#;
+        assert_eq!(
+            refused("\"fields\":{", &format!("\"fields\":{{{blob}")),
+            "entity a1: the field \"$blob\" names no content: \"x\" is no SHA-256"
         );
         let long = "n".repeat(257);
         assert!(refused("\"zip\"", &format!("\"{long}\"")).contains("a field name of 257 bytes"));
