@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Unreachable,
     /// A fault of the server (500, 502, 504): whether a write happened is unknown.
     Server,
+    /// The file on this device is not, or no longer, what was to be sent.
+    Changed,
     /// The answer was longer than the caller allows.
     TooLarge,
     /// The answer makes no sense: wrong length, broken XML, a redirect to another host.

@@ -134,6 +134,9 @@ pub enum Body {
         path: PathBuf,
         /// How many bytes of it are sent; a file that has become shorter is an error.
         bytes: u64,
+        /// The SHA-256 of these bytes in hexadecimal digits, if they have to be proven: a file that
+        /// holds something else ends before its last byte, with [`ErrorKind::Changed`].
+        sha256: Option<String>,
     },
 }
 

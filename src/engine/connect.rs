@@ -10,7 +10,7 @@ use crate::{
     model::{RemoteId, Stamp, limits::MANIFEST_BYTES_MAX},
     remote::{
         CommitMode, FORMAT, HeadRead, Manifest, Meta, Remote, RemoteError,
-        layout::{FOLDERS, META, PACKS, PROBE},
+        layout::{BLOBS, FOLDERS, META, PACKS, PROBE},
     },
     store::Binding,
 };
@@ -233,7 +233,7 @@ async fn look(storage: &SharedStorage) -> Result<Found> {
     // Folders that were made before a first try was cut off are fine.
     let foreign: Vec<&str> = names
         .into_iter()
-        .filter(|name| !FOLDERS.contains(name) && *name != PROBE)
+        .filter(|name| !FOLDERS.contains(name) && ![BLOBS, PROBE].contains(name))
         .chain(listing.foreign.iter().map(String::as_str))
         .collect();
     if foreign.is_empty() {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use larder_providers::{Entry, RemotePath, Storage};
 
 use super::{CommitMode, Manifest, Remote, Result, Retired, layout};
-use crate::model::Stamp;
+use crate::model::{Stamp, blob::digest_of};
 
 /// How long a file that no longer counts is left to slow readers, in hours of the server's clock.
 /// This only spares them a second read: a reader that meets a missing file reads the head again.
@@ -22,6 +22,9 @@ const SHORT_GRACE_MINUTES: i64 = 10;
 /// How many manifests before the current one are kept, for people who look for what went wrong.
 const MANIFESTS_KEPT: u64 = 16;
 
+/// The most contents that one commit retires: the manifest names them.
+const BLOBS_RETIRED_MAX: usize = 128;
+
 /// What lies on the remote beside what its manifest names.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
@@ -35,8 +38,26 @@ pub struct Survey {
     pub has_loose: bool,
     /// Data files that the manifest names, as they lie there.
     pub present: Vec<Entry>,
+    /// Contents of files, those that are retired left out.
+    pub blobs: Vec<Entry>,
     /// Names that larder did not give.
     pub foreign: Vec<String>,
+    /// The time by the server's clock, where it tells it.
+    pub server_time: Option<DateTime<Utc>>,
+}
+
+impl Survey {
+    /// The contents that nothing names, by the names of those that something does, and that have
+    /// lain there too long to be on their way into a commit; at most so many that a manifest stays
+    /// short.
+    pub fn unnamed_blobs(&self, named: &BTreeSet<String>) -> Vec<RemotePath> {
+        let Some(now) = self.server_time else { return Vec::new() };
+        let is_old = |entry: &&Entry| {
+            entry.modified.is_none_or(|modified| now - modified >= TimeDelta::hours(GRACE_HOURS))
+        };
+        let unnamed = self.blobs.iter().filter(|entry| !named.contains(entry.path.as_str()));
+        unnamed.filter(is_old).map(|entry| entry.path.clone()).take(BLOBS_RETIRED_MAX).collect()
+    }
 }
 
 /// Lists the remote's folders and tells what of it is not, or no longer, part of the remote.
@@ -44,20 +65,20 @@ pub async fn survey(remote: &Remote, manifest: &Manifest) -> Result<Survey> {
     let mut survey = Survey::default();
     let named: BTreeSet<&RemotePath> = manifest.data().map(|data| &data.file).collect();
     let retired: BTreeSet<&RemotePath> = manifest.retired.iter().map(|old| &old.file).collect();
-    let mut server_time = None;
-    for folder in [layout::DELTAS, layout::ENTITIES, layout::PACKS] {
+    for folder in [layout::DELTAS, layout::ENTITIES, layout::PACKS, layout::BLOBS] {
         let listing = match remote.storage.list(&layout::path(folder)?).await {
             Ok(listing) => listing,
             Err(error) if error.is_not_found() => continue,
             Err(error) => return Err(error.into()),
         };
-        server_time = listing.server_time.or(server_time);
+        survey.server_time = listing.server_time.or(survey.server_time);
         survey.foreign.extend(listing.foreign.iter().map(|name| format!("{folder}/{name}")));
         for entry in listing.entries {
             if named.contains(&entry.path) {
                 survey.present.push(entry);
             } else if !retired.contains(&entry.path) {
                 match layout::data_generation(entry.path.as_str()) {
+                    _ if digest_of(entry.path.as_str()).is_some() => survey.blobs.push(entry),
                     Some(built_on) if built_on < manifest.floor => survey.orphans.push(entry),
                     Some(_) => survey.has_loose = true,
                     None => survey.foreign.push(entry.path.to_string()),
@@ -65,7 +86,7 @@ pub async fn survey(remote: &Remote, manifest: &Manifest) -> Result<Survey> {
             }
         }
     }
-    let Some(now) = server_time else { return Ok(survey) };
+    let Some(now) = survey.server_time else { return Ok(survey) };
     survey.expired = expired(manifest, Stamp::from_millis(now.timestamp_millis()));
     survey.old_manifests = old_manifests(remote, manifest).await?;
     Ok(survey)

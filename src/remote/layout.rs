@@ -18,10 +18,13 @@ pub const DELTAS: &str = "deltas";
 /// Holds compacted batches.
 pub const PACKS: &str = "packs";
 
+/// Holds the contents of files that are no records; made when the first of them is sent.
+pub const BLOBS: &str = crate::model::blob::FOLDER;
+
 /// Where `larder remote probe` tries things out; it stays behind, empty.
 pub const PROBE: &str = "larder-probe";
 
-/// Every folder of a remote, in the order in which they are made.
+/// Every folder that a new remote gets, in the order in which they are made.
 pub const FOLDERS: [&str; 5] = [HEAD, MANIFESTS, DELTAS, ENTITIES, PACKS];
 
 /// How many hexadecimal digits of a file's digest stand in its name: enough that names never meet,

@@ -1,5 +1,6 @@
 //! The remote folder: its files, its manifest, and how a commit is made.
 
+pub mod blob;
 mod block;
 pub mod codec;
 mod data;
@@ -94,6 +95,14 @@ pub enum RemoteError {
         id: EntityId,
         /// Which limit.
         why: String,
+    },
+    /// A file of this device that something of the remote is kept in.
+    #[error("{} cannot be written: {source}", .path.display())]
+    Local {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// The storage can do neither of the commits.
     #[error("the storage cannot keep one writer from overwriting another: {detail}")]

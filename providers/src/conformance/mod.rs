@@ -6,6 +6,7 @@ use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use sha2::{Digest, Sha256};
 
 use crate::{
     Body, Capabilities, ErrorKind, Get, GetOptions, Listing, Move, Object, Put, PutMode,
@@ -301,7 +302,19 @@ async fn streams_big_files(bench: &Bench) {
     let written = tokio::fs::write(&file, block.repeat(BYTES >> 20)).await;
     written.expect("the file is written");
     let path = bench.path("big");
-    let body = Body::File { path: file, bytes: BYTES as u64 };
+    let hashed = |bytes: &[u8]| crate::body::hex(&Sha256::digest(bytes));
+    let body =
+        |sha256| Body::File { path: file.clone(), bytes: BYTES as u64, sha256: Some(sha256) };
+    let other = body(hashed(b"something else"));
+    let put = bench.storage.put(&path, other, PutMode::Overwrite).await;
+    let kind = put.expect_err("another content is refused").kind();
+    assert_eq!(kind, ErrorKind::Changed, "another content is refused as what it is");
+    let left = bench.storage.get(&path, GetOptions::default()).await;
+    if let Ok(Get::Object(object)) = left {
+        let whole = collect(&path, object, u64::MAX).await.map_or(0, |left| left.len());
+        assert!(whole < BYTES, "all bytes of another content lie there");
+    }
+    let body = body(hashed(&block.repeat(BYTES >> 20)));
     let put = bench.storage.put(&path, body, PutMode::Overwrite).await;
     assert!(matches!(put.unwrap_or_else(|error| panic!("{error}")), Put::Done(_)));
     let object = unwrap_object(bench.open(&path, GetOptions::default()).await);

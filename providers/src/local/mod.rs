@@ -268,12 +268,7 @@ fn hash(reader: &mut impl io::Read) -> io::Result<Version> {
 }
 
 fn version_of(hasher: Sha256) -> Version {
-    use std::fmt::Write;
-    let mut hex = String::with_capacity(64);
-    for byte in hasher.finalize() {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    Version(hex)
+    Version(body::hex(&hasher.finalize()))
 }
 
 /// The body of a write as a reader, and how many bytes it must yield.
@@ -281,7 +276,7 @@ fn reader(body: &Body) -> io::Result<Box<dyn io::Read + '_>> {
     use io::Read;
     Ok(match body {
         Body::Bytes(bytes) => Box::new(io::Cursor::new(Bytes::clone(bytes))),
-        Body::File { path, bytes } => Box::new(fs::File::open(path)?.take(*bytes)),
+        Body::File { path, bytes, .. } => Box::new(fs::File::open(path)?.take(*bytes)),
     })
 }
 

@@ -91,7 +91,7 @@ async fn a_body_that_became_shorter_is_refused_and_leaves_nothing() {
     let source = dir.path().join("source");
     std::fs::File::create(&source).unwrap();
     let local = Local::new(dir.path());
-    let body = Body::File { path: source, bytes: 10 };
+    let body = Body::File { path: source, bytes: 10, sha256: None };
     let error = local.put(&path("x"), body, PutMode::Overwrite).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
     assert!(local.read(&path("x"), 10).await.unwrap_err().is_not_found());

@@ -119,11 +119,18 @@ impl Place {
         let mut temporary = builder.tempfile_in(folder).map_err(|error| self.failed(error))?;
         let mut source = reader(body).map_err(|error| {
             let detail = "the file to send cannot be read";
-            Error::new(ErrorKind::Config, "put", &self.path, detail).with_source(error)
+            let is_proven = matches!(body, Body::File { sha256: Some(_), .. });
+            let kind = if is_proven { ErrorKind::Changed } else { ErrorKind::Config };
+            Error::new(kind, "put", &self.path, detail).with_source(error)
         })?;
         let mut target = Hashing { file: temporary.as_file_mut(), hasher: Sha256::new() };
         let copied = io::copy(&mut source, &mut target).map_err(|error| self.failed(error))?;
         let version = version_of(target.hasher);
+        if let Body::File { sha256: Some(sha256), .. } = body
+            && *sha256 != version.0
+        {
+            return Err(crate::body::changed(&self.path));
+        }
         if copied != body.len() {
             let detail = format!("the file to send has become shorter: {copied} of {}", body.len());
             return Err(self.error(ErrorKind::Protocol, &detail));

@@ -193,9 +193,10 @@ impl Client {
     async fn outgoing(&self, path: &RemotePath, body: &Body) -> Result<reqwest::Body> {
         match body {
             Body::Bytes(bytes) => Ok(bytes.clone().into()),
-            Body::File { path: file, bytes } => {
+            Body::File { path: file, bytes, sha256 } => {
                 let traffic = self.traffic.clone();
-                let stream = body::open(path, file, *bytes).await?;
+                let (bytes, sha256) = (*bytes, sha256.as_deref());
+                let stream = body::open(path, body::Outgoing { file, bytes, sha256 }).await?;
                 let counted = stream.inspect_ok(move |chunk| traffic.sent(chunk.len() as u64));
                 Ok(reqwest::Body::wrap_stream(counted))
             }
@@ -323,9 +324,8 @@ fn broken(operation: &'static str, path: &RemotePath, error: reqwest::Error) -> 
         (ErrorKind::Config, format!("the certificate of {server} is not valid"))
     } else if error.is_connect() {
         (ErrorKind::Unreachable, format!("{server} cannot be reached"))
-    } else if let Some(ours) = own_cause(&error) {
-        return Error::new(ours, operation, path, "the file to send cannot be read")
-            .with_source(error);
+    } else if let Some((kind, detail)) = own_cause(&error) {
+        return Error::new(kind, operation, path, detail).with_source(error);
     } else {
         (ErrorKind::Unreachable, format!("the connection to {server} broke"))
     };
@@ -338,9 +338,10 @@ fn server_of(url: &Url) -> String {
     format!("{}{port}", url.host_str().unwrap_or("the server"))
 }
 
-/// The kind of our own error, if it was the body to be sent that failed.
-fn own_cause(error: &reqwest::Error) -> Option<ErrorKind> {
-    causes(error).find_map(|cause| Some(cause.downcast_ref::<Error>()?.kind()))
+/// What our own error says, if it was the body to be sent that failed.
+fn own_cause(error: &reqwest::Error) -> Option<(ErrorKind, String)> {
+    let ours = causes(error).find_map(|cause| cause.downcast_ref::<Error>())?;
+    Some((ours.kind(), ours.detail().to_owned()))
 }
 
 fn is_certificate(error: &reqwest::Error) -> bool {

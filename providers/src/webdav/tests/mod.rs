@@ -220,7 +220,7 @@ async fn files_are_streamed_with_their_length_and_counted() {
     let script = Script::of(&[&answer("201 Created", "ETag: \"new\"\r\n", "")]);
     let traffic = Traffic::new();
     let storage = script.storage().with_traffic(traffic.clone());
-    let body = Body::File { path: file.clone(), bytes: 99_999 };
+    let body = Body::File { path: file.clone(), bytes: 99_999, sha256: None };
     let put = storage.put(&path("a"), body, PutMode::Overwrite).await.unwrap();
     assert_eq!(put, Put::Done(Some(Version("\"new\"".into()))));
     let seen = &script.seen()[0];
@@ -231,7 +231,7 @@ async fn files_are_streamed_with_their_length_and_counted() {
     assert!((99_999..101_000).contains(&spent.bytes_up), "{spent:?}");
     assert_eq!((spent.requests, spent.by_method.get("PUT")), (1, Some(&1)));
 
-    let short = Body::File { path: file, bytes: 100_001 };
+    let short = Body::File { path: file, bytes: 100_001, sha256: None };
     let error = storage.put(&path("a"), short, PutMode::Overwrite).await.unwrap_err();
     assert_eq!((error.kind(), script.seen().len()), (ErrorKind::Protocol, 1));
 }
