@@ -140,7 +140,7 @@ pub(super) fn vault_path(text: &str) -> Result<VaultPath> {
     VaultPath::new(text).map_err(|error| corrupt(format!("the path {text:?}"), error))
 }
 
-fn read_row(row: &Row<'_>) -> Result<FileRow> {
+pub(super) fn read_row(row: &Row<'_>) -> Result<FileRow> {
     let stat = FileStat {
         size: unsigned(row.get(2)?),
         mtime_ns: row.get(3)?,

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Result, Store, from_json, signed, to_json};
+use super::{Result, Store, blobs, from_json, signed, to_json};
 use crate::model::{Entity, EntityId};
 
 /// A state that was replaced.
@@ -46,6 +46,7 @@ impl Store {
     /// Drops what was replaced before `before_ms`, in milliseconds since 1970.
     pub fn prune_history(&mut self, before_ms: i64) -> Result<usize> {
         self.transact(|connection| {
+            blobs::prune(connection, before_ms)?;
             Ok(connection.execute("DELETE FROM history WHERE recorded_ms < ?1", [before_ms])?)
         })
     }

@@ -1,5 +1,6 @@
 //! The replica: a vault's state on this device, in SQLite. The only user of rusqlite.
 
+mod blobs;
 mod changes;
 mod conflicts;
 mod files;
@@ -17,6 +18,7 @@ use std::{
 
 use rusqlite::{Connection, Transaction, config::DbConfig};
 
+pub use blobs::NamedBlob;
 pub use changes::Span;
 pub use conflicts::StoredConflict;
 pub use files::{FileRow, Intent};

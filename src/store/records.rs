@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{
-    FileRow, Intent, RemoteMark, Replica, Result, Store, conflicts, corrupt, files, from_json,
-    history,
+    FileRow, Intent, RemoteMark, Replica, Result, Store, blobs, conflicts, corrupt, files,
+    from_json, history,
     replica::{StoredRules, set},
     signed, to_json, unsigned,
 };
@@ -183,6 +183,7 @@ impl Store {
             let mut statement = connection.prepare_cached(sql)?;
             for id in ids {
                 statement.execute([id.as_str()])?;
+                blobs::agree(connection, id)?;
             }
             set(connection, "remote", mark)
         })
@@ -302,7 +303,7 @@ fn write_record(connection: &Connection, update: &Update, pending: bool) -> Resu
     for (device, last) in &state.clock {
         edit.execute(params![state.id.as_str(), device.as_str(), signed(last.counter)])?;
     }
-    Ok(())
+    blobs::keep(connection, update)
 }
 
 pub(super) fn entity_id(text: String) -> Result<EntityId> {

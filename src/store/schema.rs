@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{Result, StoreError};
 
 /// Each step takes a database from its index to the next version.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
 CREATE TABLE replica (
@@ -87,6 +87,28 @@ CREATE TABLE conflict (
     conflict BLOB NOT NULL
 ) STRICT;
 CREATE INDEX conflict_by_entity ON conflict (entity);
+";
+
+const VERSION_2: &str = "
+-- One row for each content of a file that a state of a record names: its present one (`own`), or the
+-- one that the remote is known to hold (`agreed`).
+CREATE TABLE blob (
+    entity TEXT NOT NULL,
+    file TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    own INTEGER NOT NULL,
+    agreed INTEGER NOT NULL,
+    PRIMARY KEY (entity, file)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX blob_by_content ON blob (sha256);
+CREATE INDEX blob_by_file ON blob (file);
+
+-- Contents that were sent: a turn that was cut before anything named them sends none twice.
+CREATE TABLE sent_blob (
+    file TEXT PRIMARY KEY,
+    sent_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Brings the database to the current version; `file` is where it lies, if it lies in a file.

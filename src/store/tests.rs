@@ -18,6 +18,8 @@ use crate::{
     },
 };
 
+mod blobs;
+
 fn device(name: &str) -> DeviceId {
     DeviceId::new(name).unwrap()
 }
