@@ -9,7 +9,7 @@ use super::{Engine, Result, TurnOptions};
 use crate::{
     merge::view,
     model::{EntityId, VaultPath, VersionVector, limits::STAMP_AHEAD_MS_MAX},
-    remote::{Fetched, HeadRead, Manifest, Remote, fetch, survey},
+    remote::{Fetched, HeadRead, Manifest, Remote, Survey, blob::verify, fetch, survey},
 };
 
 /// How thorough a check is.
@@ -124,6 +124,7 @@ impl Engine {
                 Some(_) => {}
             }
         }
+        self.check_contents(remote, &survey, options, report).await?;
         for orphan in &survey.orphans {
             let detail = "nothing names it: left over from a turn that was cut off; `larder compact` takes it away";
             report.add(FindingKind::Orphan, orphan.path.as_str(), detail);
@@ -139,6 +140,44 @@ impl Engine {
                     last.generation, manifest.generation
                 );
                 report.add(FindingKind::WentBack, "meta.json", detail);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every content that a record names has to be there.
+    async fn check_contents(
+        &self,
+        remote: &Remote,
+        survey: &Survey,
+        options: CheckOptions,
+        report: &mut CheckReport,
+    ) -> Result<()> {
+        let present: BTreeMap<&str, Option<u64>> =
+            survey.blobs.iter().map(|entry| (entry.path.as_str(), entry.bytes)).collect();
+        for (content, id) in self.store.present_blobs()? {
+            let mut add = |kind, detail: String| {
+                let (file, entity_id) = (Some(content.file.clone()), Some(id.clone()));
+                report.findings.push(Finding { kind, file, entity_id, detail });
+            };
+            match present.get(content.file.as_str()) {
+                // What was not sent yet is no fault of the remote's.
+                None if !self.store.is_agreed_blob(&content.file)? => {}
+                None => {
+                    let text = "a record names it as its content, but it is not there";
+                    add(FindingKind::Missing, text.to_owned());
+                }
+                Some(Some(bytes)) if *bytes != content.bytes => {
+                    let text = format!("it has {bytes} bytes instead of {}", content.bytes);
+                    add(FindingKind::Damaged, text);
+                }
+                Some(_) if options.read_data => {
+                    if let Err(error) = verify(&remote.storage, &content).await {
+                        add(FindingKind::Damaged, error.to_string());
+                    }
+                    report.files_read += 1;
+                }
+                Some(_) => {}
             }
         }
         Ok(())

@@ -60,15 +60,12 @@ impl Engine {
         let Some(vault) = &self.vault else { return Ok(ids.len()) };
         let books = self.store.files()?;
         let scan = vault.scan(&books, self.store.last_scan_ms()?, 0)?;
-        // Files that are no text are not synced yet.
-        let is_text = |file: &&crate::vault::ScannedFile| file.no_text().is_none();
-        let changed = scan.changed.iter().filter(is_text);
-        let changed = changed.map(|file| &file.path).chain(&scan.vanished);
+        let changed = scan.changed.iter().map(|file| &file.path).chain(&scan.vanished);
         let moved = scan.renamed.iter().map(|renamed| &renamed.from);
         for path in changed.chain(moved) {
             ids.extend(books.get(path.as_str()).map(|file| file.entity()));
         }
-        Ok(ids.len() + scan.new.iter().filter(is_text).count())
+        Ok(ids.len() + scan.new.len())
     }
 
     /// The vault's remote on `storage`, unread.
@@ -297,13 +294,20 @@ impl Engine {
     pub(super) fn edit(&mut self, id: &EntityId, edit: LocalEdit) -> Result<()> {
         self.recover_files()?;
         if let Some(by_hand) = self.local_edit_of(id)? {
-            self.carry_in(id, by_hand)?;
+            self.carry_in(id, by_hand, &mut Report::default())?;
         }
         let edits = BTreeMap::from([(id.clone(), edit)]);
-        self.carry_in(id, LocalEdits { edits, ..Default::default() })
+        let local = LocalEdits { edits, ..Default::default() };
+        self.carry_in(id, local, &mut Report::default())
     }
 
-    fn carry_in(&mut self, id: &EntityId, local: LocalEdits) -> Result<()> {
+    /// Brings one record and its file up to these edits.
+    pub(super) fn carry_in(
+        &mut self,
+        id: &EntityId,
+        local: LocalEdits,
+        report: &mut Report,
+    ) -> Result<()> {
         let replica = self.replica()?;
         let mut records = self.store.records(&BTreeSet::from([id.clone()]))?;
         for path in records.values().filter_map(|record| record.file.clone()).collect::<Vec<_>>() {
@@ -324,7 +328,7 @@ impl Engine {
         // Nothing leaves this device now: no edit counts as one that was about to be sent.
         plan.send.clear();
         // A file that its owner changed in the meantime is left alone: the next turn merges.
-        self.execute(&plan, &observed, false, &Silent, &mut Report::default())?;
+        self.execute(&plan, &observed, false, &Silent, report)?;
         Ok(())
     }
 

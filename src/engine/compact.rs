@@ -15,7 +15,8 @@ use crate::{
         Change, Changes, Dot, Entity, Sibling, Stamp, entity::DELETED, limits::DATA_FILE_BYTES_MAX,
     },
     remote::{
-        Advance, DataFile, HeadRead, HeadState, Manifest, Remote, Survey, decode_loose, survey,
+        Advance, DataFile, HeadRead, HeadState, Manifest, Remote, Retired, Survey, decode_loose,
+        survey,
     },
 };
 
@@ -125,6 +126,8 @@ impl Engine {
         knows.join(&self.replica()?.knows);
         let cargo = self.cargo(manifest, &[], &knows, folding)?;
         describe(report, manifest, &cargo);
+        let named = self.store.named_blobs()?;
+        let unnamed = survey.unnamed_blobs(&named);
         if options.dry_run {
             report.files_deleted =
                 survey.expired.len() + survey.old_manifests.len() + survey.orphans.len();
@@ -133,14 +136,21 @@ impl Engine {
         if self.adopt(remote, &survey, adopted).await? {
             return Ok(Outcome::Raced);
         }
+        let mut survey = survey;
+        // One that is named after all leaves the list and stays.
+        let (named, expired) =
+            survey.expired.into_iter().partition(|file| named.contains(file.as_str()));
+        survey.expired = expired;
         let gone = sweep(remote, &survey).await?;
         report.files_deleted += gone.len();
         let raises_floor = survey.has_loose && manifest.floor <= manifest.generation;
         let is_idle = cargo.replaces(manifest).is_empty() && survey.expired.is_empty();
-        if is_idle && !raises_floor && head.strays.is_empty() {
+        if is_idle && !raises_floor && head.strays.is_empty() && unnamed.is_empty() {
             return Ok(Outcome::Done);
         }
-        self.commit_compaction(remote, &head, &cargo, &gone, progress, report).await
+        let named: Vec<RemotePath> = named;
+        let old = Old { left: gone.into_iter().chain(named).collect(), unnamed };
+        self.commit_compaction(remote, &head, &cargo, old, progress, report).await
     }
 
     async fn commit_compaction(
@@ -148,7 +158,7 @@ impl Engine {
         remote: &Remote,
         head: &HeadState,
         cargo: &Cargo,
-        gone: &BTreeSet<RemotePath>,
+        old: Old,
         progress: &dyn Progress,
         report: &mut CompactReport,
     ) -> Result<Outcome> {
@@ -157,7 +167,10 @@ impl Engine {
         // What was sent for a commit that has not been made by now has to be sent again under a new
         // name: from the next compaction on the old one may go.
         next.floor = head.manifest.generation + 1;
-        next.retired.retain(|old| !gone.contains(&old.file));
+        next.retired.retain(|retired| !old.left.contains(&retired.file));
+        let since = self.server_now(head.server_time);
+        let retired = old.unnamed.into_iter().map(|file| Retired { file, since });
+        next.retired.extend(retired);
         let bytes_after = next.bytes();
         match remote.head.advance(head, next).await? {
             Advance::Raced => Ok(Outcome::Raced),
@@ -215,6 +228,14 @@ impl Engine {
         }
         Ok(edits.into_values().map(|(changes, at)| LocalEdit::Found(changes, at)).collect())
     }
+}
+
+/// Files that a compaction lets go of.
+struct Old {
+    /// What leaves the list of those that wait to be removed.
+    left: BTreeSet<RemotePath>,
+    /// Contents that nothing names any more, to be put on it.
+    unnamed: Vec<RemotePath>,
 }
 
 fn describe(report: &mut CompactReport, manifest: &Manifest, cargo: &Cargo) {

@@ -8,7 +8,8 @@ use super::{Engine, NoteKind, Report, Result, forms::to_fields, work::Work};
 use crate::{
     merge::{LocalEdit, join, view},
     model::{
-        Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId, VaultPath,
+        Blob, Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId,
+        VaultPath,
         entity::{BLOB, BODY, LAYOUT, PATH},
     },
     store::FileRow,
@@ -49,10 +50,11 @@ impl Engine {
         scan: Scan,
         books: &Books,
         news: &BTreeMap<EntityId, Entity>,
+        plans_only: bool,
         report: &mut Report,
     ) -> Result<LocalEdits> {
         let out = LocalEdits::default();
-        let mut clerk = Clerk { engine: self, news, books, space: None, out, report };
+        let mut clerk = Clerk { engine: self, news, books, space: None, out, report, plans_only };
         clerk.enter(scan)?;
         Ok(clerk.out)
     }
@@ -92,14 +94,8 @@ impl Engine {
         let (news, mut report) = (BTreeMap::new(), Report::default());
         let (mut books, out) = (Books::default(), LocalEdits::default());
         books.enter(&row.path, &row.entity, row.known);
-        let mut clerk = Clerk {
-            engine: self,
-            news: &news,
-            books: &books,
-            space: None,
-            out,
-            report: &mut report,
-        };
+        let (news, books, report) = (&news, &books, &mut report);
+        let mut clerk = Clerk { engine: self, news, books, space: None, out, report, plans_only: false };
         clerk.enter(Scan { changed: vec![file], ..Scan::default() })?;
         Ok(Some(clerk.out))
     }
@@ -114,6 +110,12 @@ fn touched_rows(scan: &Scan, books: &Books) -> Vec<FileRow> {
     scan.touched.iter().filter_map(row).collect()
 }
 
+/// What a file holds.
+enum FileContent {
+    Fields(Document),
+    Blob(Blob),
+}
+
 /// Enters a scan into the books.
 struct Clerk<'a> {
     engine: &'a mut Engine,
@@ -123,6 +125,8 @@ struct Clerk<'a> {
     space: Option<Uuid>,
     out: LocalEdits,
     report: &'a mut Report,
+    /// Whether nothing comes of it, and no content is sent.
+    plans_only: bool,
 }
 
 impl Clerk<'_> {
@@ -131,30 +135,35 @@ impl Clerk<'_> {
             self.vanish(path);
         }
         for mut renamed in scan.renamed {
-            if renamed.file.kind == FileKind::Blob {
-                self.skip(&renamed.file);
-                self.vanish(renamed.from);
-            } else if let Some(id) = self.owner(&renamed.from)
-                && let Some(text) = self.load(&mut renamed.file)
-            {
-                self.out.gone.push(renamed.from);
-                let document = self.read(&renamed.file, &text);
-                self.change(id, renamed.file, text, document, true)?;
+            let Some(id) = self.owner(&renamed.from) else { continue };
+            match self.load(&mut renamed.file)? {
+                Some(content) => {
+                    self.out.gone.push(renamed.from);
+                    self.change(id, renamed.file, content, true)?;
+                }
+                None if renamed.file.kind == FileKind::Blob => {
+                    self.engine.contents.defer_renamed(renamed)
+                }
+                None => {}
             }
         }
         for mut file in scan.changed {
-            if let Some(id) = self.owner(&file.path)
-                && let Some(text) = self.load(&mut file)
-            {
-                let document = self.read(&file, &text);
-                self.change(id, file, text, document, true)?;
+            let Some(id) = self.owner(&file.path) else { continue };
+            match self.load(&mut file)? {
+                Some(content) => self.change(id, file, content, true)?,
+                None if file.kind == FileKind::Blob => self.engine.contents.defer(file, false),
+                None => {}
             }
         }
         for mut file in scan.new {
-            let Some(text) = self.load(&mut file) else { continue };
-            let document = self.read(&file, &text);
-            let (id, seen) = self.identify(&file, &document)?;
-            self.change(id, file, text, document, seen)?;
+            match self.load(&mut file)? {
+                Some(content) => {
+                    let (id, seen) = self.identify(&file, &content)?;
+                    self.change(id, file, content, seen)?;
+                }
+                None if file.kind == FileKind::Blob => self.engine.contents.defer(file, true),
+                None => {}
+            }
         }
         Ok(())
     }
@@ -170,29 +179,42 @@ impl Clerk<'_> {
         self.books.get(path.as_str()).map(|file| file.entity())
     }
 
-    /// Takes the text of a file, from the disk if the scan did not keep it. A file that is no more
-    /// what was scanned stays out of this turn, and the next scan finds it again.
-    fn load(&mut self, file: &mut ScannedFile) -> Option<String> {
-        if file.text.is_some() {
-            return file.text.take();
+    /// What a file holds: its text, from the disk if the scan did not keep it, or the name of its
+    /// content. A file that is no more what was scanned stays out of this turn, and the next scan
+    /// finds it again; one whose content has to be sent first is put off.
+    fn load(&mut self, file: &mut ScannedFile) -> Result<Option<FileContent>> {
+        if file.kind == FileKind::Blob {
+            return Ok(self.blob(file)?.map(FileContent::Blob));
         }
-        let loaded = self.engine.vault.as_ref().map_or(Ok(None), |vault| vault.load(file));
-        match loaded {
-            Ok(Some(text)) => return Some(text),
-            Ok(None) => self.skip(file),
-            Err(reason) => self.skip_for(file, &reason),
-        }
-        None
-    }
-
-    /// Leaves a blob out, or a text that is no more what was scanned.
-    fn skip(&mut self, file: &ScannedFile) {
-        self.skip_for(file, &file.no_text().unwrap_or(SkipReason::Busy));
-    }
-
-    fn skip_for(&mut self, file: &ScannedFile, reason: &SkipReason) {
+        let kept = file.text.take();
+        let vault = self.engine.vault.as_ref().filter(|_| kept.is_none());
+        let loaded = vault.map_or(Ok(kept), |vault| vault.load(file));
+        let reason = match loaded {
+            Ok(Some(text)) => return Ok(Some(FileContent::Fields(self.read(file, &text)))),
+            Ok(None) => SkipReason::Busy,
+            Err(reason) => reason,
+        };
         self.report.skipped += 1;
         self.report.note(NoteKind::Skipped, &file.path, reason);
+        Ok(None)
+    }
+
+    fn blob(&mut self, file: &ScannedFile) -> Result<Option<Blob>> {
+        if let Some(blob) = self.engine.blob_of(file)? {
+            return Ok(Some(blob));
+        }
+        let record = match self.owner(&file.path) {
+            Some(id) => self.engine.store.record(&id)?,
+            None => None,
+        };
+        let rules = &self.engine.rules;
+        let type_name = match &record {
+            Some(record) => view(&record.state, rules).type_name,
+            None => rules.type_name(None, Some(file.path.as_str())),
+        };
+        // What stays on this device, or is only planned, is sent nowhere.
+        let is_sent = rules.syncs(&type_name) && !self.plans_only;
+        Ok((!is_sent).then(|| self.engine.new_blob(file.sha256, file.stat.size)))
     }
 
     fn read(&mut self, file: &ScannedFile, text: &str) -> Document {
@@ -209,14 +231,19 @@ impl Clerk<'_> {
         &mut self,
         id: EntityId,
         file: ScannedFile,
-        text: String,
-        document: Document,
+        content: FileContent,
         seen: bool,
     ) -> Result<()> {
         let record = self.engine.store.record(&id)?;
         let shown = self.shown(&id, record.as_ref(), seen);
         let known = file.known();
-        let now = to_fields(document, &file.path);
+        let now = match content {
+            FileContent::Fields(document) => to_fields(document, &file.path),
+            FileContent::Blob(blob) => BTreeMap::from([
+                (PATH.to_owned(), Content::new(file.path.as_str())),
+                (BLOB.to_owned(), Content::new(blob.to_value())),
+            ]),
+        };
         let changes = self.differences(shown.as_ref(), record.as_ref(), now, &file.path, seen);
         let row = FileRow { path: file.path.clone(), entity: id.clone(), known };
         self.out.seen.push(row);
@@ -253,7 +280,11 @@ impl Clerk<'_> {
         let mut changes = Changes::new();
         for (field, content) in &now {
             let is_own_place = field == PATH && is_beside;
-            if before.get(field) != Some(content) && !is_own_place {
+            let old = before.get(field);
+            let is_same = old == Some(content)
+                || field == BLOB
+                    && old.is_some_and(|old| Blob::is_same(&old.value, &content.value));
+            if !is_same && !is_own_place {
                 changes.insert(field.clone(), Change::set(content.clone()));
             }
         }
@@ -267,8 +298,9 @@ impl Clerk<'_> {
     }
 
     /// Finds out whose file a new file is, and whether its maker had the record before them.
-    fn identify(&mut self, file: &ScannedFile, document: &Document) -> Result<(EntityId, bool)> {
-        if let Some(id) = document.id().and_then(|id| EntityId::new(id).ok())
+    fn identify(&mut self, file: &ScannedFile, content: &FileContent) -> Result<(EntityId, bool)> {
+        if let FileContent::Fields(document) = content
+            && let Some(id) = document.id().and_then(|id| EntityId::new(id).ok())
             && let Some(seen) = self.may_take(&id, None)?
         {
             return Ok((id, seen));

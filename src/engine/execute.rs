@@ -6,7 +6,7 @@ use super::{Engine, EngineError, NoteKind, Progress, Report, Result, Stage, obse
 use crate::{
     digest::sha256_hex,
     merge::{FileAction, Plan},
-    model::{ContentHash, EntityId, KnownFile, VaultPath},
+    model::{Blob, ContentHash, EntityId, FileStat, KnownFile, VaultPath},
     store::{Decided, FileRow, Intent, Replica},
     vault::{Expect, Removed, Vault, VaultError, WriteJob, Written},
 };
@@ -64,9 +64,14 @@ impl Engine {
             return Ok(behind);
         };
         let books = self.places(plan)?;
+        for sha256 in plan.files.iter().filter_map(|action| copied(action, &books)) {
+            // Before the file that has it is replaced.
+            self.gather(sha256)?;
+        }
         let mut hand = Hand::new(vault, &books, plan);
         let done = hand.carry_out(&plan.files, progress, report);
         let (written, removed, settled) = (hand.written, hand.removed, hand.settled);
+        self.contents.want(hand.wanted);
         self.store.settle_files(&written, &removed, &settled)?;
         done?;
         behind.extend(plan.files.iter().map(|action| action.owner().clone()));
@@ -127,6 +132,38 @@ fn intents(files: &[FileAction]) -> Vec<Intent> {
     intents.into_values().collect()
 }
 
+/// A content to be placed.
+#[derive(Clone, Copy)]
+struct Placing<'a> {
+    id: &'a EntityId,
+    /// The place that it leaves.
+    from: Option<&'a VaultPath>,
+    to: &'a VaultPath,
+    blob: &'a Blob,
+    sha256: ContentHash,
+}
+
+impl<'a> Placing<'a> {
+    fn of(action: &'a FileAction) -> Option<Self> {
+        let FileAction::Place { id, from, to, blob } = action else { return None };
+        let sha256 = ContentHash::parse(&blob.sha256)?;
+        Some(Self { id, from: from.as_ref().filter(|from| *from != to), to, blob, sha256 })
+    }
+
+    /// The place that the file leaves for a free one with the content that it has.
+    fn moves(&self, books: &Places) -> Option<(&'a VaultPath, FileStat)> {
+        let from = self.from.filter(|_| !books.contains_key(self.to))?;
+        let (owner, known) = books.get(from)?;
+        (owner == self.id && known.sha256 == self.sha256).then_some((from, known.stat))
+    }
+}
+
+/// The content that an action needs from elsewhere.
+fn copied(action: &FileAction, books: &Places) -> Option<ContentHash> {
+    let placing = Placing::of(action)?;
+    placing.moves(books).is_none().then_some(placing.sha256)
+}
+
 /// A file to be written.
 #[derive(Clone, Copy)]
 struct Write<'a> {
@@ -182,6 +219,8 @@ struct Hand<'a> {
     written: Vec<FileRow>,
     removed: Vec<VaultPath>,
     settled: Vec<EntityId>,
+    /// Contents that are not here.
+    wanted: Vec<(EntityId, Blob)>,
 }
 
 impl<'a> Hand<'a> {
@@ -200,6 +239,7 @@ impl<'a> Hand<'a> {
             written: Vec::new(),
             removed: Vec::new(),
             settled: Vec::new(),
+            wanted: Vec::new(),
         }
     }
 
@@ -234,7 +274,42 @@ impl<'a> Hand<'a> {
             done += batch.len() as u64;
             progress.step(Stage::Write, done, of);
         }
+        for placing in files.iter().filter_map(Placing::of) {
+            match self.place(placing) {
+                Ok(None) => self.wanted.push((placing.id.clone(), placing.blob.clone())),
+                Ok(Some(is_done)) => self.note(placing.id, placing.to, Ok(is_done), report)?,
+                Err(error) => self.note(placing.id, placing.to, Err(error), report)?,
+            }
+            done += 1;
+            progress.step(Stage::Write, done, of);
+        }
         Ok(())
+    }
+
+    /// Has a content lie where it is to be; nothing if it is not here.
+    fn place(&mut self, placing: Placing<'_>) -> Result<Option<bool>, VaultError> {
+        let Placing { id, from, to, sha256, .. } = placing;
+        if let Some((from, stat)) = placing.moves(self.books)
+            && !self.fresh.contains(from)
+        {
+            let written = self.vault.rename(from, to, stat)?;
+            let is_done = self.enter(id, to, sha256, written);
+            if is_done {
+                self.removed.push(from.clone());
+            }
+            return Ok(Some(is_done));
+        }
+        let source = self.vault.content(sha256);
+        if !source.exists() {
+            return Ok(None);
+        }
+        let Some(expect) = self.expect(id, from, to)? else { return Ok(Some(false)) };
+        let written = self.vault.adopt(&source, to, expect)?;
+        let is_done = self.enter(id, to, sha256, written);
+        if let Some(from) = from.filter(|_| is_done) {
+            self.leave(from)?;
+        }
+        Ok(Some(is_done))
     }
 
     /// Keeps how an action ended, in the books or in the report.
@@ -273,7 +348,8 @@ impl<'a> Hand<'a> {
     /// Writes files; after all of them, those that moved leave their old places. What was written
     /// is in the books of this turn whatever happened to the others.
     fn write_batch(&mut self, batch: &[Write<'_>]) -> Vec<Result<bool, VaultError>> {
-        let expected: Vec<_> = batch.iter().map(|write| self.expect(write)).collect();
+        let expected: Vec<_> =
+            batch.iter().map(|write| self.expect(write.id, write.from, write.to)).collect();
         let jobs: Vec<WriteJob<'_>> = batch
             .iter()
             .zip(&expected)
@@ -287,7 +363,7 @@ impl<'a> Hand<'a> {
             .iter()
             .zip(expected)
             .map(|(write, expect)| match expect? {
-                Some(_) => self.keep(write, written.next().unwrap_or(Ok(Written::Moved))?),
+                Some(_) => Ok(self.keep(write, written.next().unwrap_or(Ok(Written::Moved))?)),
                 None => Ok(false),
             })
             .collect();
@@ -299,26 +375,42 @@ impl<'a> Hand<'a> {
     }
 
     /// What must stand at a file's place; nothing if the file waits for the next turn.
-    fn expect(&self, write: &Write<'_>) -> Result<Option<Expect>, VaultError> {
-        if let Some(from) = write.from
+    fn expect(
+        &self,
+        id: &EntityId,
+        from: Option<&VaultPath>,
+        to: &VaultPath,
+    ) -> Result<Option<Expect>, VaultError> {
+        if let Some(from) = from
             && !self.is_untouched(from)?
         {
             return Ok(None);
         }
-        let known = match self.books.get(write.to) {
-            Some((owner, known)) if owner == write.id || self.left.contains(write.to) => known,
+        let known = match self.books.get(to) {
+            Some((owner, known)) if owner == id || self.left.contains(to) => known,
             _ => return Ok(Some(Expect::Absent)),
         };
-        let is_there = self.vault.stat(write.to)?.is_some();
+        let is_there = self.vault.stat(to)?.is_some();
         Ok(Some(if is_there { Expect::Is(known.stat) } else { Expect::Absent }))
     }
 
-    fn keep(&mut self, write: &Write<'_>, written: Written) -> Result<bool, VaultError> {
-        let Written::Done(stat) = written else { return Ok(false) };
-        self.fresh.insert(write.to.clone());
-        let known = KnownFile { stat, sha256: ContentHash::of(write.text.as_bytes()) };
-        self.written.push(FileRow { path: write.to.clone(), entity: write.id.clone(), known });
-        Ok(true)
+    fn keep(&mut self, write: &Write<'_>, written: Written) -> bool {
+        self.enter(write.id, write.to, ContentHash::of(write.text.as_bytes()), written)
+    }
+
+    /// Enters what was written into the books of this turn, if it was.
+    fn enter(
+        &mut self,
+        id: &EntityId,
+        to: &VaultPath,
+        sha256: ContentHash,
+        written: Written,
+    ) -> bool {
+        let Written::Done(stat) = written else { return false };
+        self.fresh.insert(to.clone());
+        let known = KnownFile { stat, sha256 };
+        self.written.push(FileRow { path: to.clone(), entity: id.clone(), known });
+        true
     }
 
     /// Whether the file that is to move is still the one that the scan saw, or was already written

@@ -64,14 +64,16 @@ impl Engine {
     }
 
     /// Says so when the remote no longer knows what it knew: it was rolled back or forked. Nothing
-    /// has to be done about it, for a turn sends whatever the remote does not know.
-    pub(super) fn check_rollback(&self, manifest: &Manifest, report: &mut Report) -> Result<()> {
-        let Some(mark) = self.store.remote_mark()? else { return Ok(()) };
+    /// has to be done about it, for a turn sends whatever the remote does not know. Tells whether
+    /// what was agreed with the remote may not be there.
+    pub(super) fn check_rollback(&self, manifest: &Manifest, report: &mut Report) -> Result<bool> {
+        let Some(mark) = self.store.remote_mark()? else { return Ok(true) };
         let Ok(before) = Manifest::decode("the last manifest", mark.manifest.as_bytes()) else {
-            return Ok(());
+            return Ok(true);
         };
         let is_same = before.remote_id == manifest.remote_id;
-        if is_same && !manifest.knows.includes(&before.knows) {
+        let is_lost = !manifest.knows.includes(&before.knows);
+        if is_same && is_lost {
             let text = format!(
                 "went back from generation {} to {} and lacks edits that it had; what this device \
                  has of them is sent again",
@@ -79,7 +81,7 @@ impl Engine {
             );
             report.note(NoteKind::Healed, "the remote", text);
         }
-        Ok(())
+        Ok(is_lost)
     }
 
     /// Starts a new life: a new id, under which every edit that was not sent is made again.

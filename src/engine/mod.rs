@@ -5,6 +5,7 @@ mod check;
 mod command;
 mod compact;
 mod connect;
+mod contents;
 mod devices;
 mod edits;
 mod error;
@@ -44,7 +45,7 @@ use crate::{
     model::{EntityId, Rules, VersionVector, limits},
     remote::{DataFile, Remote, tiers::Pace},
     store::Store,
-    vault::Vault,
+    vault::{Scan, Vault},
 };
 
 /// How often a turn starts over because somebody else committed first.
@@ -70,6 +71,8 @@ pub struct Engine {
     /// When to fold what lies on the remote.
     pace: Pace,
     batch_size: BatchSize,
+    /// What this turn knows of the contents of files.
+    contents: contents::Contents,
 }
 
 /// What a turn may do that it would not do unasked.
@@ -95,8 +98,19 @@ impl Engine {
         let device_name = device_name.into();
         let (rules, sent) = (Rules::default(), BTreeMap::new());
         let (pace, batch_size) = (Pace::default(), BatchSize::default());
-        let mut engine =
-            Self { store, vault, rules, clock, random, device_name, sent, pace, batch_size };
+        let contents = contents::Contents::default();
+        let mut engine = Self {
+            store,
+            vault,
+            rules,
+            clock,
+            random,
+            device_name,
+            sent,
+            pace,
+            batch_size,
+            contents,
+        };
         engine.recall_rules()?;
         engine.settle_identity()?;
         Ok(engine)
@@ -150,11 +164,41 @@ impl Engine {
         let before = traffic.snapshot();
         let started = self.clock.now();
         self.sent.clear();
+        self.contents = contents::Contents::default();
         let remote = self.open_remote(storage, options).await?;
         let mut report = Report::default();
+        self.rounds(&remote, options, None, progress, &mut report).await?;
+        if !options.dry_run {
+            // Contents hold up nothing else: they go when all else has gone, and come last.
+            while let Some(scan) = self.send_contents(&remote, progress, &mut report).await? {
+                let pushed = report.pushed;
+                self.rounds(&remote, options, Some(scan), progress, &mut report).await?;
+                report.pushed += pushed;
+            }
+            self.fetch_contents(&remote, progress, &mut report).await?;
+        }
+        let used = traffic.snapshot().since(&before);
+        report.requests = used.requests;
+        report.bytes_up = used.bytes_up;
+        report.bytes_down = used.bytes_down;
+        report.duration_ms = self.clock.now().millis().saturating_sub(started.millis());
+        Ok(report)
+    }
+
+    /// Tries until nobody else is faster. `scan` is what is to be looked at, if not the whole vault.
+    async fn rounds(
+        &mut self,
+        remote: &Remote,
+        options: TurnOptions,
+        mut scan: Option<Scan>,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<()> {
         let (mut races, mut looks) = (0, 0);
         loop {
-            match self.try_turn(&remote, options, looks, progress, &mut report).await? {
+            let may_look = looks < LOOKS;
+            let scan = scan.take();
+            match self.try_turn(remote, options, scan, may_look, progress, report).await? {
                 Outcome::Done => break,
                 Outcome::Moved => looks += 1,
                 Outcome::Raced if races == RACES_MAX => {
@@ -166,13 +210,8 @@ impl Engine {
                 }
             }
         }
-        report.raced = races;
-        let used = traffic.snapshot().since(&before);
-        report.requests = used.requests;
-        report.bytes_up = used.bytes_up;
-        report.bytes_down = used.bytes_down;
-        report.duration_ms = self.clock.now().millis().saturating_sub(started.millis());
-        Ok(report)
+        report.raced += races;
+        Ok(())
     }
 
     /// The straight road of a turn: observe; plan and execute, batch by batch; settle.
@@ -180,21 +219,23 @@ impl Engine {
         &mut self,
         remote: &Remote,
         options: TurnOptions,
-        looks: u32,
+        scan: Option<Scan>,
+        may_look: bool,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<Outcome> {
-        let (head, mut work) = self.observe(remote, options, progress, report).await?;
+        let (head, mut work) = self.observe(remote, options, scan, progress, report).await?;
         let mut sum = Sum::new(&self.replica()?.knows, !head.strays.is_empty());
         report.generation = head.manifest.generation;
         loop {
-            let batch = match work.next(remote, &head, looks < LOOKS, progress, report).await? {
+            let batch = match work.next(remote, &head, may_look, progress, report).await? {
                 Next::Batch(batch) => *batch,
                 Next::Done => break,
                 Next::Moved => return Ok(Outcome::Moved),
             };
             let is_last = batch.is_last;
-            let observed = self.observe_batch(&head, &work.books, batch, report)?;
+            let plans_only = options.dry_run;
+            let observed = self.observe_batch(&head, &work.books, batch, plans_only, report)?;
             let mut plan = self.with_snapshot(&observed, plan)?;
             report.note_plan(&plan);
             sum.add(&plan, &observed);

@@ -14,6 +14,7 @@ use crate::{
     model::{Books, DeviceId, Entity, EntityId, Record, VaultPath},
     remote::{DataFile, HeadRead, HeadState, Manifest, Remote},
     store::Replica,
+    vault::Scan,
 };
 
 /// What a turn found, or a part of it.
@@ -36,12 +37,14 @@ impl Engine {
         &mut self,
         remote: &Remote,
         options: TurnOptions,
+        scan: Option<Scan>,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<(HeadState, Work)> {
         let head = self.read_head(remote).await?;
         self.check_identity(&head.manifest, report)?;
-        self.check_rollback(&head.manifest, report)?;
+        let is_lost = self.check_rollback(&head.manifest, report)?;
+        self.contents.begin(&head.manifest, is_lost);
         let knows = self.replica()?.knows;
         let read = self.store.files_read()?;
         let is_new = |data: &&DataFile| !read.contains(data.file.as_str());
@@ -51,7 +54,11 @@ impl Engine {
         let wanted = wanted.into_iter().rev().collect();
         let feed = Feed::new(remote.storage.clone(), wanted, knows);
         self.recover_files()?;
-        let work = self.survey_work(feed, &head.manifest.knows, options, progress, report)?;
+        if !options.dry_run {
+            self.renew_contents(remote, &head.manifest, report).await?;
+        }
+        let knows = &head.manifest.knows;
+        let work = self.survey_work(feed, knows, options, scan, progress, report)?;
         Ok((head, work))
     }
 
@@ -62,11 +69,12 @@ impl Engine {
         head: &HeadState,
         books: &Books,
         batch: Batch,
+        plans_only: bool,
         report: &mut Report,
     ) -> Result<Observed> {
         let replica = self.replica()?;
         self.observe_rules(&batch.news, report)?;
-        let mut local = self.local_edits(batch.scan, books, &batch.news, report)?;
+        let mut local = self.local_edits(batch.scan, books, &batch.news, plans_only, report)?;
         local.scanned_ms = batch.scanned_ms;
         let records = self.touched_records(batch.ids, &batch.news, &local)?;
         let known_files = self.store.file_count()?;

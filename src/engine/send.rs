@@ -100,7 +100,13 @@ impl Engine {
         head: &HeadState,
     ) -> Result<BTreeSet<RemotePath>> {
         let now = self.server_now(head.server_time);
-        let mut gone: BTreeSet<RemotePath> = expired(&head.manifest, now).into_iter().collect();
+        let mut gone = BTreeSet::new();
+        for file in expired(&head.manifest, now) {
+            // A content that somebody names after all is left to a compaction.
+            if !self.store.names_blob(file.as_str())? {
+                gone.insert(file);
+            }
+        }
         let manifests = old_manifests(remote, &head.manifest).await?;
         let deletes = gone.iter().chain(&manifests).map(|file| remote.storage.delete(file));
         futures::future::try_join_all(deletes).await?;

@@ -1,5 +1,6 @@
 //! Two devices and a remote in memory.
 
+mod contents;
 mod hostile;
 mod meanwhile;
 mod obstacles;

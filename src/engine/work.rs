@@ -14,7 +14,7 @@ use crate::{
     merge::{FileAction, Plan},
     model::{Books, Entity, EntityId, VaultPath, VersionVector},
     remote::{HeadRead, HeadState, Remote},
-    vault::{Renamed, Scan, ScannedFile},
+    vault::{FileKind, Renamed, Scan, ScannedFile},
 };
 
 /// How many bytes of texts the scan keeps in memory; the rest is read again when it is its turn.
@@ -123,6 +123,7 @@ impl Engine {
         feed: Feed,
         remote_knows: &VersionVector,
         options: TurnOptions,
+        scan: Option<Scan>,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<Work> {
@@ -142,9 +143,14 @@ impl Engine {
             is_done: false,
         };
         let Some(vault) = &self.vault else { return Ok(work) };
+        work.books = self.store.files()?;
+        if let Some(scan) = scan {
+            work.enter(scan);
+            return Ok(work);
+        }
+        self.contents.begin_scan();
         work.scanned_ms = Some(self.clock.now().millis());
         progress.step(Stage::Scan, 0, 1);
-        work.books = self.store.files()?;
         let scan = vault.scan(&work.books, self.store.last_scan_ms()?, KEEP_BYTES)?;
         if let Some(brake) = scan.brake().filter(|_| !options.accept_deletes) {
             return Err(Brake::Vanished { gone: brake.gone, known: brake.known }.into());
@@ -155,18 +161,22 @@ impl Engine {
         }
         self.note_touched(&scan, &work.books)?;
         progress.step(Stage::Scan, 1, 1);
-        work.vanished = scan.vanished.into();
-        work.renamed = scan.renamed.into();
-        work.changed = scan.changed.into();
-        if !work.feed.is_complete() {
-            work.taken = scan.new.iter().map(|file| file.path.clone()).collect();
-        }
-        work.new = scan.new.into();
+        work.enter(scan);
         Ok(work)
     }
 }
 
 impl Work {
+    fn enter(&mut self, scan: Scan) {
+        self.vanished = scan.vanished.into();
+        self.renamed = scan.renamed.into();
+        self.changed = scan.changed.into();
+        if !self.feed.is_complete() {
+            self.taken = scan.new.iter().map(|file| file.path.clone()).collect();
+        }
+        self.new = scan.new.into();
+    }
+
     /// The next batch. Where something is missing it may be asked to look whether the remote has
     /// moved on.
     pub(super) async fn next(
@@ -184,8 +194,8 @@ impl Work {
         let mut room = Room { bytes, records };
         let mut batch = Batch::default();
         room.fill(&mut self.vanished, &mut batch.scan.vanished, |_| 0);
-        room.fill(&mut self.renamed, &mut batch.scan.renamed, |renamed| renamed.file.stat.size);
-        room.fill(&mut self.changed, &mut batch.scan.changed, |file| file.stat.size);
+        room.fill(&mut self.renamed, &mut batch.scan.renamed, |renamed| text_bytes(&renamed.file));
+        room.fill(&mut self.changed, &mut batch.scan.changed, text_bytes);
         let mut noted = Report::default();
         let mut entities = Vec::new();
         let mut is_fed = false;
@@ -206,7 +216,7 @@ impl Work {
         batch.news = join_news(entities);
         if is_fed {
             batch.complete = self.feed.is_complete();
-            room.fill(&mut self.new, &mut batch.scan.new, |file| file.stat.size);
+            room.fill(&mut self.new, &mut batch.scan.new, text_bytes);
             for file in &batch.scan.new {
                 self.taken.remove(&file.path);
             }
@@ -248,6 +258,11 @@ impl Work {
     pub(super) fn take_read(&mut self) -> Vec<crate::remote::DataFile> {
         self.feed.take_finished()
     }
+}
+
+/// What a file takes of a batch's room.
+fn text_bytes(file: &ScannedFile) -> u64 {
+    if file.kind == FileKind::Blob { 0 } else { file.stat.size }
 }
 
 /// What an entity takes of a batch's room: about its length.

@@ -12,7 +12,7 @@ use super::{
     conflict::conflicts,
     join::join,
     place::{Wish, place},
-    resolve::{Beside, Resolved, resolve, resolve_joined},
+    resolve::{Beside, Resolved, resolve, resolve_joined, split_contents},
     sides::{Flags, Sides},
     snapshot::{LocalEdit, Pen, Snapshot},
     view::view,
@@ -268,7 +268,7 @@ impl<'a> Planner<'a> {
             Some(agreed) => join(agreed, &news),
             None => news.into_owned(),
         };
-        sides.state = Some(match sides.state.take() {
+        let state = match sides.state.take() {
             Some(mut state) => {
                 self.outlive(&mut state, &remote);
                 let joined = self.bring_together(agreed.as_ref(), &state, &remote);
@@ -276,6 +276,12 @@ impl<'a> Planner<'a> {
                 joined
             }
             None => remote.clone(),
+        };
+        sides.state = Some(if state.siblings(BLOB).len() > 1 {
+            let split = split_contents(state.clone(), self.snapshot.rules);
+            self.finish_merge(&state, split)
+        } else {
+            state
         });
         sides.agreed = Agreed::Earlier(Box::new(remote));
     }

@@ -84,11 +84,48 @@ pub(super) fn resolve_joined(
         Strategy::NewestWins => sides.take(remote, local),
     };
     let beside = match rules.strategy(&type_name) {
-        Strategy::Merge | Strategy::Manual => sides.beaten_contents(),
+        Strategy::Merge | Strategy::Manual => beaten_contents(joined.siblings(BLOB)),
         _ => Vec::new(),
     };
     let text = sides.text_beside(&mut changes);
     Resolved { joined, changes, beside: beside.into_iter().chain(text).collect() }
+}
+
+/// Finishes what nobody has finished: where a device committed without having been able to read what
+/// others sent, different contents of one file stand beside each other. All devices that meet them make
+/// the same of them.
+#[must_use]
+pub(super) fn split_contents(state: Entity, rules: &Rules) -> Resolved {
+    let siblings = state.siblings(BLOB);
+    let beaten = beaten_contents(siblings);
+    let is_gone = || is_deleted(&state, rules, &type_name(&state, rules));
+    let Some(content) = shown(Rule::Blob, siblings).filter(|_| !beaten.is_empty() && !is_gone())
+    else {
+        return Resolved::joined(state);
+    };
+    let values = siblings.iter().flat_map(|sibling| {
+        std::iter::once(keep(sibling)).chain(sibling.alternatives.iter().cloned())
+    });
+    let changes = Changes::from([(BLOB.to_owned(), Change::Set(content, waiting(values)))]);
+    Resolved { joined: state, changes, beside: beaten }
+}
+
+/// The contents of a file that the newest one beats: each gets a record of its own.
+fn beaten_contents(siblings: &[Sibling]) -> Vec<Beside> {
+    let Some(shown) = shown(Rule::Blob, siblings) else { return Vec::new() };
+    let mut beaten: Vec<&Sibling> = Vec::new();
+    for sibling in siblings {
+        let is_same = |other: &Value| is_same(BLOB, other, &sibling.content.value);
+        if !is_same(&shown.value) && !beaten.iter().any(|b| is_same(&b.content.value)) {
+            beaten.push(sibling);
+        }
+    }
+    let beside = |sibling: &Sibling| Beside {
+        dot: sibling.dot.clone(),
+        at: sibling.at,
+        fields: BTreeMap::from([(BLOB.to_owned(), sibling.content.clone())]),
+    };
+    beaten.into_iter().map(beside).collect()
 }
 
 struct Sides<'a> {
@@ -127,28 +164,6 @@ impl Sides<'_> {
             && joined.windows(2).any(|pair| {
                 matches!(pair, [a, b] if !is_same(field, &a.content.value, &b.content.value))
             })
-    }
-
-    /// The contents of a file that the newest one beats: each gets a record of its own.
-    fn beaten_contents(&self) -> Vec<Beside> {
-        let siblings = self.joined.siblings(BLOB);
-        if !self.both_changed(BLOB, siblings) {
-            return Vec::new();
-        }
-        let Some(shown) = shown(Rule::Blob, siblings) else { return Vec::new() };
-        let mut beaten: Vec<&Sibling> = Vec::new();
-        for sibling in siblings {
-            let is_same = |other: &Value| is_same(BLOB, other, &sibling.content.value);
-            if !is_same(&shown.value) && !beaten.iter().any(|b| is_same(&b.content.value)) {
-                beaten.push(sibling);
-            }
-        }
-        let beside = |sibling: &Sibling| Beside {
-            dot: sibling.dot.clone(),
-            at: sibling.at,
-            fields: BTreeMap::from([(BLOB.to_owned(), sibling.content.clone())]),
-        };
-        beaten.into_iter().map(beside).collect()
     }
 
     /// Where one side made a file of text into one of other content and the other side edited the

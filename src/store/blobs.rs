@@ -40,6 +40,18 @@ impl Store {
         Ok(self.connection.prepare_cached(sql)?.query_row([file], |row| row.get(0))?)
     }
 
+    /// Whether a state of a record, present or agreed, names this file.
+    pub fn names_blob(&self, file: &str) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM blob WHERE file = ?1)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([file], |row| row.get(0))?)
+    }
+
+    /// Whether the remote is known to hold any content.
+    pub fn has_agreed_blobs(&self) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM blob WHERE agreed = 1)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
     /// The records that name a content, or only those that name one which their agreed state does
     /// not.
     pub fn blob_owners(&self, only_new: bool) -> Result<BTreeSet<EntityId>> {

@@ -3,6 +3,7 @@
 //! Nothing here knows the store, the remote or how things merge. Everything is synchronous; callers
 //! that are not hand it to a blocking thread.
 
+mod contents;
 pub mod document;
 mod error;
 mod scan;

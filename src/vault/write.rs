@@ -5,6 +5,7 @@
 //! symlink between the check and the rename is not noticed; nothing that comes from a remote can do
 //! that.
 
+mod adopt;
 mod batch;
 mod durable;
 

@@ -286,12 +286,12 @@ pub(super) fn temp_in(folder: &Path) -> io::Result<NamedTempFile> {
 }
 
 #[cfg(unix)]
-fn keep_mode(file: &File, permissions: Permissions) -> io::Result<()> {
+pub(super) fn keep_mode(file: &File, permissions: Permissions) -> io::Result<()> {
     file.set_permissions(permissions)
 }
 
 #[cfg(not(unix))]
-fn keep_mode(_: &File, _: Permissions) -> io::Result<()> {
+pub(super) fn keep_mode(_: &File, _: Permissions) -> io::Result<()> {
     Ok(())
 }
 

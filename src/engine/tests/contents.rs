@@ -1,0 +1,351 @@
+//! Files that are no text: sent, fetched, moved, brought together, lost and collected.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use larder_providers::{
+    Clock as ServerClock, RemotePath,
+    layer::{Fault, FaultPlan},
+};
+use std::sync::Mutex;
+
+use super::*;
+use crate::{
+    engine::{At, CheckOptions, CompactOptions, FindingKind, NoteKind},
+    merge::view,
+    model::limits::TEXT_BYTES_MAX,
+};
+
+struct Pair {
+    memory: Memory,
+    now: Arc<Mutex<DateTime<Utc>>>,
+    a: Device,
+    b: Device,
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let now = Arc::new(Mutex::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+        let time = now.clone();
+        let memory = Memory::with_clock(ServerClock::new(move || *time.lock().unwrap()));
+        let storage: SharedStorage = Arc::new(memory.clone());
+        let (mut a, mut b) = (Device::new("laptop", &storage), Device::new("phone", &storage));
+        a.connect().await;
+        b.connect().await;
+        Self { memory, now, a, b }
+    }
+
+    async fn sync(&mut self) {
+        for _ in 0..2 {
+            self.a.sync().await;
+            self.b.sync().await;
+        }
+    }
+
+    fn pass(&self, hours: i64) {
+        *self.now.lock().unwrap() += TimeDelta::hours(hours);
+    }
+
+    fn blobs(&self) -> Vec<(RemotePath, Bytes)> {
+        let files = self.memory.files().into_iter();
+        files.filter(|(path, _)| path.as_str().starts_with("blobs/")).collect()
+    }
+
+    fn agree(&self, names: &[&str]) {
+        for device in [&self.a, &self.b] {
+            assert_eq!(files(device), names);
+        }
+        for name in names {
+            assert!(bytes(&self.a, name) == bytes(&self.b, name), "{name} differs");
+        }
+    }
+}
+
+fn files(device: &Device) -> Vec<String> {
+    device.names().into_iter().filter(|name| name != ".larder").collect()
+}
+
+fn put(device: &Device, name: &str, content: &[u8]) {
+    let mut file = fs::File::create(device.path(name)).unwrap();
+    file.write_all(content).unwrap();
+}
+
+fn bytes(device: &Device, name: &str) -> Vec<u8> {
+    fs::read(device.path(name)).unwrap_or_default()
+}
+
+fn photo(seed: u64) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    std::iter::once(0).chain(std::iter::repeat_with(|| random.u8(..)).take(3_000)).collect()
+}
+
+#[tokio::test]
+async fn photos_and_long_texts_come_to_the_other_side_once() {
+    let mut pair = Pair::new().await;
+    let long = "a line of text\n".repeat(TEXT_BYTES_MAX as usize / 10);
+    put(&pair.a, "photo.jpg", &photo(1));
+    put(&pair.a, "same.jpg", &photo(1));
+    put(&pair.a, "long.md", long.as_bytes());
+    put(&pair.a, "empty.jpg", b"");
+    let report = pair.a.sync().await;
+    assert_eq!((report.pushed, report.notes.len()), (4, 0), "{report:?}");
+    assert_eq!(pair.blobs().len(), 2, "equal contents lie there once");
+    let report = pair.b.sync().await;
+    assert_eq!((report.pulled, report.notes.len()), (4, 0), "{report:?}");
+    pair.agree(&["empty.jpg", "long.md", "photo.jpg", "same.jpg"]);
+    assert!(
+        bytes(&pair.b, "photo.jpg") == photo(1) && bytes(&pair.b, "long.md") == long.as_bytes()
+    );
+    let before = pair.memory.files();
+    assert_eq!((pair.a.sync().await.pushed, pair.b.sync().await.pushed), (0, 0));
+    assert!(pair.memory.files() == before);
+    assert!(names_in(&pair.b.path(".larder/blobs")).is_empty());
+}
+
+#[tokio::test]
+async fn a_new_name_or_a_copy_transfers_nothing() {
+    let mut pair = Pair::new().await;
+    put(&pair.a, "photo.jpg", &photo(1));
+    pair.sync().await;
+    let blobs = pair.blobs();
+    fs::create_dir(pair.a.path("sub")).unwrap();
+    fs::rename(pair.a.path("photo.jpg"), pair.a.path("sub/sun.jpg")).unwrap();
+    put(&pair.b, "copy.jpg", &photo(1));
+    pair.sync().await;
+    pair.agree(&["copy.jpg", "sub"]);
+    assert!(bytes(&pair.b, "sub/sun.jpg") == photo(1) && bytes(&pair.a, "copy.jpg") == photo(1));
+    assert!(pair.blobs() == blobs);
+    fs::rename(pair.a.path("sub/sun.jpg"), pair.a.path("x")).unwrap();
+    fs::rename(pair.a.path("copy.jpg"), pair.a.path("sub/sun.jpg")).unwrap();
+    fs::rename(pair.a.path("x"), pair.a.path("copy.jpg")).unwrap();
+    put(&pair.b, "sub/sun.jpg", &photo(2));
+    pair.sync().await;
+    pair.agree(&["copy.jpg", "sub"]);
+}
+
+#[tokio::test]
+async fn of_two_contents_both_stay_on_both_devices() {
+    let mut pair = Pair::new().await;
+    put(&pair.a, "photo.jpg", &photo(1));
+    pair.sync().await;
+    put(&pair.a, "photo.jpg", &photo(2));
+    pair.a.sync().await;
+    put(&pair.b, "photo.jpg", &photo(3));
+    put(&pair.a, "new.jpg", &photo(4));
+    put(&pair.b, "new.jpg", &photo(5));
+    pair.sync().await;
+    let names = ["new (from laptop).jpg", "new.jpg", "photo (from laptop).jpg", "photo.jpg"];
+    assert_eq!(files(&pair.b), names);
+    pair.agree(&names);
+    assert!(bytes(&pair.a, "photo.jpg") == photo(3));
+    assert!(bytes(&pair.b, "photo (from laptop).jpg") == photo(2));
+    assert_eq!(pair.a.engine.store().conflict_counts().unwrap(), (0, 2));
+    pair.sync().await;
+    pair.agree(&names);
+}
+
+#[tokio::test]
+async fn a_text_becomes_another_content_and_a_text_again() {
+    let mut pair = Pair::new().await;
+    pair.a.write("note.md", "---\ntitle: x\n---\nHello\n");
+    pair.sync().await;
+    put(&pair.a, "note.md", &photo(1));
+    pair.sync().await;
+    pair.agree(&["note.md"]);
+    assert!(bytes(&pair.b, "note.md") == photo(1));
+    pair.b.write("note.md", "---\ntitle: y\n---\nback\n");
+    pair.sync().await;
+    pair.agree(&["note.md"]);
+    assert_eq!(pair.a.read("note.md"), "---\ntitle: y\n---\nback\n");
+    let store = pair.a.engine.store();
+    let id = store.all_ids().unwrap().pop_first().unwrap();
+    let fields = view(&store.record(&id).unwrap().unwrap().state, pair.a.engine.rules()).fields;
+    assert_eq!(fields.keys().collect::<Vec<_>>(), ["$layout", "body", "path", "title"]);
+
+    put(&pair.a, "note.md", &photo(2));
+    pair.b.write("note.md", "---\ntitle: y\n---\nback again\n");
+    pair.sync().await;
+    pair.agree(&["note (from phone).md", "note.md"]);
+    assert_eq!(pair.a.read("note (from phone).md"), "---\ntitle: y\n---\nback again\n");
+    assert!(bytes(&pair.b, "note.md") == photo(2));
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_told_and_holds_up_nothing() {
+    let mut pair = Pair::new().await;
+    put(&pair.a, "photo.jpg", &photo(1));
+    put(&pair.a, "other.jpg", &photo(2));
+    pair.a.write("note.md", "Hello\n");
+    pair.a.sync().await;
+    let (broken, whole) = pair.blobs().into_iter().find(|(_, b)| *b == photo(1)).unwrap();
+    pair.memory.insert_raw(&broken, photo(3));
+    let report = pair.b.sync().await;
+    assert_eq!(report.notes.len(), 1, "{report:?}");
+    assert_eq!((report.notes[0].kind, &*report.notes[0].subject), (NoteKind::Damaged, "photo.jpg"));
+    assert_eq!(files(&pair.b), ["note.md", "other.jpg"]);
+    pair.memory.remove_raw(&broken);
+    assert_eq!(pair.b.sync().await.notes.len(), 1);
+    let check = async |device: &mut Device, read_data| {
+        let options = CheckOptions { read_data };
+        let checked = device.engine.check(&device.storage, &Traffic::new(), options).await;
+        checked.unwrap().findings.into_iter().map(|finding| finding.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(check(&mut pair.a, false).await, [FindingKind::Missing]);
+    pair.memory.insert_raw(&broken, photo(3));
+    assert_eq!(check(&mut pair.a, false).await, []);
+    assert_eq!(check(&mut pair.a, true).await, [FindingKind::Damaged]);
+    pair.memory.insert_raw(&broken, whole);
+    assert_eq!(check(&mut pair.a, true).await, []);
+    pair.sync().await;
+    pair.agree(&["note.md", "other.jpg", "photo.jpg"]);
+}
+
+#[tokio::test]
+async fn a_remote_that_lost_its_contents_gets_them_again() {
+    let mut pair = Pair::new().await;
+    pair.a.write("note.md", "Hello\n");
+    pair.sync().await;
+    let before = pair.memory.snapshot();
+    put(&pair.a, "photo.jpg", &photo(1));
+    pair.sync().await;
+    pair.memory.restore(&before);
+    pair.sync().await;
+    assert_eq!(pair.blobs().len(), 1);
+    let mut c = Device::new("tablet", &pair.a.storage);
+    c.connect().await;
+    c.sync().await;
+    assert!(bytes(&c, "photo.jpg") == photo(1));
+    for file in pair.memory.files().into_keys() {
+        pair.memory.remove_raw(&file);
+    }
+    let options = TurnOptions { recreate_remote: true, ..TurnOptions::default() };
+    let a = &mut pair.a;
+    a.engine.turn(&a.storage, &Traffic::new(), options, &Silent).await.unwrap();
+    assert_eq!(pair.blobs().len(), 1);
+    pair.sync().await;
+    pair.agree(&["note.md", "photo.jpg"]);
+}
+
+#[tokio::test]
+async fn what_nothing_names_is_collected_and_nothing_else() {
+    let mut pair = Pair::new().await;
+    put(&pair.a, "photo.jpg", &photo(1));
+    put(&pair.a, "gone.jpg", &photo(2));
+    pair.sync().await;
+    let orphan = RemotePath::new(format!("blobs/{}-qwerty", "ab".repeat(32))).unwrap();
+    pair.memory.insert_raw(&orphan, "cut");
+    let compact = async |device: &mut Device| {
+        let options = CompactOptions::default();
+        device.engine.compact(&device.storage, &Traffic::new(), options, &Silent).await.unwrap()
+    };
+    compact(&mut pair.a).await;
+    assert_eq!(pair.blobs().len(), 3, "too young to be collected");
+    pair.pass(25);
+    compact(&mut pair.a).await;
+    assert_eq!(pair.blobs().len(), 3, "retired and not removed");
+    pair.pass(25);
+    compact(&mut pair.a).await;
+    assert_eq!(pair.blobs().len(), 2);
+
+    // The trash keeps its content, and so does the history.
+    fs::remove_file(pair.a.path("gone.jpg")).unwrap();
+    put(&pair.a, "photo.jpg", &photo(3));
+    pair.sync().await;
+    for _ in 0..3 {
+        pair.pass(25);
+        compact(&mut pair.a).await;
+    }
+    assert_eq!(pair.blobs().len(), 3);
+    let id = pair.a.engine.find("photo.jpg").unwrap();
+    pair.a.engine.restore(&id, At::Before).unwrap();
+    let id = pair.a.engine.find("gone.jpg").unwrap();
+    pair.a.engine.restore(&id, At::Before).unwrap();
+    pair.sync().await;
+    pair.agree(&["gone.jpg", "photo.jpg"]);
+    assert!(bytes(&pair.b, "photo.jpg") == photo(1) && bytes(&pair.b, "gone.jpg") == photo(2));
+
+    // Another device knows nothing of that history.
+    put(&pair.a, "photo.jpg", &photo(4));
+    pair.sync().await;
+    pair.b.engine.store_mut().prune_history(i64::MAX).unwrap();
+    for _ in 0..3 {
+        pair.pass(25);
+        compact(&mut pair.b).await;
+    }
+    assert_eq!(pair.blobs().len(), 2);
+    let id = pair.a.engine.find("photo.jpg").unwrap();
+    let first = At::Version(1);
+    pair.a.engine.restore(&id, first).unwrap();
+    let report = pair.a.sync().await;
+    assert!(
+        report.notes.iter().any(|note| note.text.contains("its content is gone")),
+        "{report:?}"
+    );
+    pair.sync().await;
+    pair.agree(&["gone.jpg", "photo.jpg"]);
+    assert!(bytes(&pair.a, "photo.jpg") == photo(4));
+}
+
+#[tokio::test]
+async fn a_name_that_is_retired_is_not_used_again() {
+    let mut pair = Pair::new().await;
+    put(&pair.a, "photo.jpg", &photo(1));
+    pair.sync().await;
+    // Offline, a copy is made of what somebody else lets go of meanwhile.
+    put(&pair.b, "photo.jpg", &photo(2));
+    pair.b.sync().await;
+    pair.b.engine.store_mut().prune_history(i64::MAX).unwrap();
+    pair.pass(25);
+    let options = CompactOptions::default();
+    let b = &mut pair.b;
+    b.engine.compact(&b.storage, &Traffic::new(), options, &Silent).await.unwrap();
+    put(&pair.a, "copy.jpg", &photo(1));
+    pair.sync().await;
+    pair.agree(&["copy.jpg", "photo.jpg"]);
+    assert_eq!(pair.blobs().len(), 3);
+    pair.pass(25);
+    let b = &mut pair.b;
+    b.engine.compact(&b.storage, &Traffic::new(), options, &Silent).await.unwrap();
+    let mut c = Device::new("tablet", &pair.a.storage);
+    c.connect().await;
+    assert_eq!(c.sync().await.notes, []);
+    assert!(bytes(&c, "copy.jpg") == photo(1) && bytes(&c, "photo.jpg") == photo(2));
+}
+
+#[tokio::test]
+async fn they_arrive_over_a_line_that_tears() {
+    for seed in 0..8 {
+        let memory = Memory::new();
+        let plan = FaultPlan {
+            seed,
+            torn: 0.3,
+            fail_before: 0.1,
+            fail_after: 0.1,
+            ..FaultPlan::default()
+        };
+        let fault = Arc::new(Fault::new(memory.clone(), plan));
+        fault.set_calm(true);
+        let storage: SharedStorage = fault.clone();
+        let (mut a, mut b) = (Device::new("laptop", &storage), Device::new("phone", &storage));
+        a.connect().await;
+        b.connect().await;
+        fault.set_calm(false);
+        for number in 0..5 {
+            put(&a, &format!("{number}.jpg"), &photo(number));
+        }
+        put(&b, "0.jpg", &photo(9));
+        for round in 0..40 {
+            fault.set_calm(round > 30);
+            let options = TurnOptions::default();
+            for device in [&mut a, &mut b] {
+                let _ = device.engine.turn(&storage, &Traffic::new(), options, &Silent).await;
+            }
+        }
+        assert_eq!(files(&a).len(), 6, "seed {seed}");
+        assert_eq!(files(&a), files(&b), "seed {seed}");
+        for name in files(&a) {
+            assert!(bytes(&a, &name) == bytes(&b, &name), "seed {seed}: {name}");
+        }
+    }
+}
