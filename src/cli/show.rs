@@ -10,14 +10,14 @@ use super::{
     args::Args,
     error::CliError,
     list,
-    ui::Ui,
+    ui::{Ui, bytes},
     workplace::{Access, Workplace},
 };
 use crate::{
     merge::{conflicts, view},
     model::{
-        Conflict, EntityId, Sibling,
-        entity::{BODY, LAYOUT, PATH, TYPE},
+        Blob, Conflict, EntityId, Sibling,
+        entity::{BLOB, BODY, LAYOUT, PATH, TYPE},
     },
 };
 
@@ -73,9 +73,13 @@ pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliE
     let (text, fields): (Vec<_>, Vec<_>) =
         told.fields.iter().filter(|(name, _)| !is_said(name)).partition(|(name, _)| **name == BODY);
     for (name, field) in fields.into_iter().chain(text) {
-        let value = match field.value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
+        let value = match (field.value, Blob::read(field.value)) {
+            (_, Ok(blob)) if **name == *BLOB => {
+                ui.answer(format!("content   {}, SHA-256 {}", bytes(blob.bytes), blob.sha256));
+                continue;
+            }
+            (Value::String(text), _) => text.clone(),
+            (other, _) => other.to_string(),
         };
         let value = value.trim_end();
         if value.contains('\n') {

@@ -12,7 +12,7 @@ use crate::{
     model::{
         Change, Changes, Conflict, ConflictValue, Content, Entity, EntityId, Stamp, VaultPath,
         VersionVector, View,
-        entity::{BODY, DELETED, LAYOUT, PATH, TYPE},
+        entity::{BLOB, BODY, DELETED, LAYOUT, PATH, TYPE},
         limits::{FIELD_NAME_BYTES_MAX, FIELDS_MAX, TEXT_BYTES_MAX},
     },
     remote::{Manifest, Remote},
@@ -393,6 +393,8 @@ fn both(conflict: &Conflict) -> Option<Content> {
         {
             Some(Content::new(format!("{a} / {b}")))
         }
+        // The other content lies beside it already.
+        [_, _, ..] if conflict.field == BLOB => conflict.chosen.clone(),
         [Value::Array(a), Value::Array(b), ..] => {
             Some(Content::new(crate::merge::set::merge3(None, a, b)))
         }

@@ -136,10 +136,16 @@ fn blobs_in(state: &Entity) -> impl Iterator<Item = Blob> + '_ {
     })
 }
 
+/// Forgets what a record named.
+pub(super) fn forget(connection: &Connection, id: &str) -> Result<()> {
+    connection.prepare_cached("DELETE FROM blob WHERE entity = ?1")?.execute([id])?;
+    Ok(())
+}
+
 /// Keeps what the states of a record name.
 pub(super) fn keep(connection: &Connection, update: &Update) -> Result<()> {
     let id = update.state.id.as_str();
-    connection.prepare_cached("DELETE FROM blob WHERE entity = ?1")?.execute([id])?;
+    forget(connection, id)?;
     let agreed = match &update.agreed {
         Agreed::Never => None,
         Agreed::Current => Some(&update.state),

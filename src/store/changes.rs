@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::params;
 
-use super::{Result, Store, from_json, records::entity_id, signed, to_json};
+use super::{Result, Store, blobs, from_json, records::entity_id, signed, to_json};
 use crate::model::{DeviceId, Entity, EntityId, Record, VersionVector, entity::DELETED};
 
 /// Two states of the remote, the later not given where it is the present one.
@@ -85,7 +85,8 @@ impl Store {
                 let mut state: Entity = from_json(&format!("record {id}"), &state)?;
                 state.fields.retain(|field, _| field == DELETED);
                 strip.execute(params![id, to_json(&state)?])?;
-                forget.execute([id])?;
+                forget.execute([&id])?;
+                blobs::forget(connection, &id)?;
                 count += 1;
             }
             Ok(count)

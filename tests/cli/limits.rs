@@ -284,9 +284,10 @@ fn files_at_the_limits() {
         .collect();
     skipped.sort();
     assert_snapshot!(skipped.join("\n"), @r#"
-    "binary.md": "it is not text"
     "link.md": "it is a symlink"
-    "too large.md": "it is larger than 1 MiB"
     "#);
+    settle(&[&b]);
+    assert_eq!(b.read("too large.md").len(), (1 << 20) + 1);
+    assert_eq!(fs::read(b.root().join("binary.md")).unwrap(), [0xff, 0xfe, 0]);
     assert_eq!(a.run(&["check", "--read-data", "--json"]).exits(0).json()["ok"], true);
 }

@@ -116,9 +116,11 @@ fn quiet_and_verbose() {
     let device = Device::joined("laptop", &Remote::folder());
     device.write("note.md", "text\n");
     fs::write(device.root().join("photo.jpg"), [0, 159, 146, 150]).unwrap();
+    fs::write(device.root().join("CON.md"), "no name for every system\n").unwrap();
     let ran = device.run(&["sync", "-v"]).exits(0);
     assert!(ran.stdout.contains("  send note.md\n"), "{ran}");
-    assert!(ran.stdout.contains("photo.jpg: left alone, it is not text\n"), "{ran}");
+    assert!(ran.stdout.contains("  send photo.jpg\n"), "{ran}");
+    assert!(ran.stdout.contains("CON.md: left alone, "), "{ran}");
     device.edit("note.md", "text", "more");
     assert_eq!(device.run(&["sync", "-q"]).exits(0).said(), "");
     let ran = device.run(&["sync"]).exits(0);

@@ -23,6 +23,7 @@ macro_rules! on {
 
 use {on, on_every_remote};
 
+mod contents;
 mod cost;
 mod edits;
 mod files;

@@ -83,7 +83,7 @@ fn photo(seed: u64) -> Vec<u8> {
 #[tokio::test]
 async fn photos_and_long_texts_come_to_the_other_side_once() {
     let mut pair = Pair::new().await;
-    let long = "a line of text\n".repeat(TEXT_BYTES_MAX as usize / 10);
+    let long = "a line of text\n".repeat(usize::try_from(TEXT_BYTES_MAX).unwrap() / 10);
     put(&pair.a, "photo.jpg", &photo(1));
     put(&pair.a, "same.jpg", &photo(1));
     put(&pair.a, "long.md", long.as_bytes());
