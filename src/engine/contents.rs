@@ -193,7 +193,7 @@ impl Engine {
         }
         drop(sending);
         let known = &self.contents.known;
-        Ok(Some(filtered(chunk, |file| known.contains_key(&file.sha256.to_string()))))
+        Ok(Some(split(chunk, |file| known.contains_key(&file.sha256.to_string())).0))
     }
 
     /// What has to be sent for these files, each content once.
@@ -317,7 +317,8 @@ impl Engine {
     ) -> Result<()> {
         let Some(vault) = self.vault.clone() else { return Ok(()) };
         self.contents.failures = 0;
-        let mut missing = BTreeSet::new();
+        // What does not come, or waits for its place, goes on in the next turn.
+        let (mut kept, mut missing) = (BTreeSet::new(), BTreeSet::new());
         loop {
             let wanted = std::mem::take(&mut self.contents.wanted);
             let mut by_digest: BTreeMap<ContentHash, (Blob, Vec<EntityId>)> = BTreeMap::new();
@@ -330,10 +331,10 @@ impl Engine {
             if by_digest.is_empty() {
                 break;
             }
-            let failed = self.fetch_all(remote, by_digest, progress, report).await?;
-            missing.extend(failed);
+            kept.extend(by_digest.keys().copied());
+            missing.extend(self.fetch_all(remote, by_digest, progress, report).await?);
         }
-        vault.clear_contents(&missing)?;
+        vault.clear_contents(&kept)?;
         Ok(())
     }
 
@@ -346,11 +347,13 @@ impl Engine {
         report: &mut Report,
     ) -> Result<BTreeSet<ContentHash>> {
         let Some(vault) = self.vault.clone() else { return Ok(BTreeSet::new()) };
-        let (of, mut done, mut failed) = (wanted.len() as u64, 0, BTreeSet::new());
+        let (of, mut done) = (wanted.len() as u64, 0);
+        let mut missing: BTreeSet<ContentHash> = wanted.keys().copied().collect();
         let mut jobs = Vec::new();
         for (sha256, (blob, ids)) in wanted {
             if self.gather(sha256)? {
                 self.catch_up(&ids, report)?;
+                missing.remove(&sha256);
                 done += 1;
             } else {
                 let candidates = [vec![blob.clone()], self.candidates(&blob)?].concat();
@@ -378,9 +381,9 @@ impl Engine {
                 Ok(()) => {
                     vault.keep_content(sha256)?;
                     self.catch_up(&ids, report)?;
+                    missing.remove(&sha256);
                 }
                 Err(error) => {
-                    failed.insert(sha256);
                     self.note_unfetched(error, &ids, report)?;
                     if self.contents.failures >= FAILURES_MAX {
                         break;
@@ -390,7 +393,7 @@ impl Engine {
             done += 1;
             progress.step(Stage::Fetch, done, of);
         }
-        Ok(failed)
+        Ok(missing)
     }
 
     fn note_unfetched(
@@ -466,13 +469,15 @@ fn files(scan: &Scan) -> impl Iterator<Item = &ScannedFile> {
     scan.new.iter().chain(&scan.changed).chain(renamed)
 }
 
-fn filtered(scan: Scan, keep: impl Fn(&ScannedFile) -> bool) -> Scan {
-    Scan {
-        new: scan.new.into_iter().filter(&keep).collect(),
-        changed: scan.changed.into_iter().filter(&keep).collect(),
-        renamed: scan.renamed.into_iter().filter(|renamed| keep(&renamed.file)).collect(),
-        ..Scan::default()
-    }
+/// The files for which `is_first` holds, and the others.
+fn split(scan: Scan, is_first: impl Fn(&ScannedFile) -> bool) -> (Scan, Scan) {
+    let (new, new_rest) = scan.new.into_iter().partition(&is_first);
+    let (changed, changed_rest) = scan.changed.into_iter().partition(&is_first);
+    let (renamed, renamed_rest) =
+        scan.renamed.into_iter().partition(|renamed| is_first(&renamed.file));
+    let first = Scan { new, changed, renamed, ..Scan::default() };
+    let (new, changed, renamed) = (new_rest, changed_rest, renamed_rest);
+    (first, Scan { new, changed, renamed, ..Scan::default() })
 }
 
 /// Takes the smallest files out of those that wait, as many as are to be committed at once.
@@ -486,8 +491,8 @@ fn take_chunk(waiting: &mut Scan) -> Scan {
         had > 0
     };
     let limit = sizes.iter().take(CHUNK_FILES).take_while(fits).last().copied();
-    let whole = std::mem::take(waiting);
     let Some(limit) = limit else { return Scan::default() };
-    *waiting = filtered(whole.clone(), |file| file.stat.size > limit);
-    filtered(whole, |file| file.stat.size <= limit)
+    let (chunk, rest) = split(std::mem::take(waiting), |file| file.stat.size <= limit);
+    *waiting = rest;
+    chunk
 }

@@ -95,7 +95,8 @@ impl Engine {
         let (mut books, out) = (Books::default(), LocalEdits::default());
         books.enter(&row.path, &row.entity, row.known);
         let (news, books, report) = (&news, &books, &mut report);
-        let mut clerk = Clerk { engine: self, news, books, space: None, out, report, plans_only: false };
+        let mut clerk =
+            Clerk { engine: self, news, books, space: None, out, report, plans_only: false };
         clerk.enter(Scan { changed: vec![file], ..Scan::default() })?;
         Ok(Some(clerk.out))
     }

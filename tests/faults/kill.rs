@@ -1,6 +1,8 @@
 //! Processes killed at random moments: the next turn finishes their work without help.
 
 use std::{
+    fs,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -15,6 +17,9 @@ const KILLS: u64 = 9;
 
 /// How many notes are on the way.
 const NOTES: usize = 150;
+
+/// How many files that are no text.
+const PHOTOS: usize = 4;
 
 #[test]
 fn on_a_folder() {
@@ -44,6 +49,7 @@ fn one_life(remote: &Remote, seed: u64, spans: &mut [Option<Duration>; 3]) -> u6
     let mut random = fastrand::Rng::with_seed(seed);
     let (a, b) = (Device::joined("laptop", remote), Device::joined("phone", remote));
     write_all(&a.root(), &notes(seed, NOTES));
+    write_photos(&a.root(), seed);
     let mut expected = a.files();
     if spans[0].is_none() {
         *spans = measure(remote.place(), seed);
@@ -69,7 +75,7 @@ fn one_life(remote: &Remote, seed: u64, spans: &mut [Option<Duration>; 3]) -> u6
     a.run(&["compact"]).exits(0);
     b.sync().exits(0);
     expected = a.files();
-    assert_eq!(expected.len(), NOTES + 5);
+    assert_eq!(expected.len(), NOTES + PHOTOS + 5);
     assert_eq!(b.files(), expected, "seed {seed}");
 
     let c = Device::joined("tablet", remote);
@@ -84,11 +90,22 @@ fn one_life(remote: &Remote, seed: u64, spans: &mut [Option<Duration>; 3]) -> u6
     landed
 }
 
+/// Files that are no text.
+fn write_photos(root: &Path, seed: u64) {
+    for number in 0..PHOTOS {
+        let mut random = fastrand::Rng::with_seed(seed + number as u64 / 2);
+        let noise = std::iter::repeat_with(|| random.u8(..)).take(1_500_000 >> number);
+        let content: Vec<u8> = std::iter::once(0).chain(noise).collect();
+        fs::write(root.join(format!("photo {number}.jpg")), content).unwrap();
+    }
+}
+
 /// How long the three commands take on this machine, on a remote of their own.
 fn measure(place: Place, seed: u64) -> [Option<Duration>; 3] {
     let remote = Remote::start(place).unwrap();
     let (a, b) = (Device::joined("laptop", &remote), Device::joined("phone", &remote));
     write_all(&a.root(), &notes(seed, NOTES));
+    write_photos(&a.root(), seed);
     let time = |device: &Device, command: &str| {
         let started = Instant::now();
         device.run(&[command]).exits(0);
