@@ -7,10 +7,10 @@ use super::{
     Ended,
     args::{Args, CompactArgs},
     error::CliError,
-    ui::{Ui, bytes, count, duration},
+    ui::{Ui, bytes, count},
     workplace::{Access, Workplace},
 };
-use crate::engine::{CompactOptions, CompactReport};
+use crate::engine::{CompactOptions, CompactReport, Cost};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -23,10 +23,8 @@ struct Told {
     files_deleted: usize,
     bytes_before: u64,
     bytes_after: u64,
-    requests: u64,
-    bytes_up: u64,
-    bytes_down: u64,
-    duration_ms: i64,
+    #[serde(flatten)]
+    cost: Cost,
 }
 
 /// Runs the command.
@@ -56,13 +54,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: CompactArgs) -> Result<En
         let files = count(report.files_deleted as u64, "file", "files");
         ui.line(format!("{files} that no longer count {would}removed."));
     }
-    ui.line(ui.dim(&format!(
-        "({}, {} up, {} down, {})",
-        count(report.requests, "request", "requests"),
-        bytes(report.bytes_up),
-        bytes(report.bytes_down),
-        duration(report.duration_ms)
-    )));
+    ui.line(ui.cost(&report.cost));
     Ok(Ended::Done)
 }
 
@@ -76,9 +68,6 @@ fn told(report: &CompactReport) -> Told {
         files_deleted: report.files_deleted,
         bytes_before: report.bytes_before,
         bytes_after: report.bytes_after,
-        requests: report.requests,
-        bytes_up: report.bytes_up,
-        bytes_down: report.bytes_down,
-        duration_ms: report.duration_ms,
+        cost: report.cost,
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &DaemonArgs) -> Result<En
                 ui.object(&serde_json::json!({
                     "event": "turn", "at": at, "generation": report.generation,
                     "pulled": report.pulled, "pushed": report.pushed, "merged": report.merged,
-                    "conflicts": report.conflicts, "requests": report.requests,
+                    "conflicts": report.conflicts, "requests": report.cost.requests,
                 }));
                 if report.did_anything() || is_awaited || ui.verbose() {
                     let live = engine.store().live_count().unwrap_or(0);

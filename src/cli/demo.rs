@@ -203,7 +203,7 @@ fn told(report: &Report) -> String {
         .map(|(number, verb)| format!("{} {verb}", grouped(*number as u64)))
         .collect();
     let did = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
-    format!("{did} ({})", count(report.requests, "request", "requests"))
+    format!("{did} ({})", count(report.cost.requests, "request", "requests"))
 }
 
 fn tell_journal(ui: &Ui, device: &Device) -> Result<(), CliError> {

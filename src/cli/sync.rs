@@ -9,10 +9,10 @@ use super::{
     env,
     error::CliError,
     init, secrets,
-    ui::{Ui, bytes, count, duration, grouped},
+    ui::{Ui, count, grouped},
     workplace::{Access, Workplace, is_vault},
 };
-use crate::engine::{NoteKind, Report, TurnOptions};
+use crate::engine::{Cost, NoteKind, Report, TurnOptions};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,10 +25,8 @@ struct Told<'a> {
     deleted: usize,
     renamed: usize,
     skipped: usize,
-    requests: u64,
-    bytes_up: u64,
-    bytes_down: u64,
-    duration_ms: i64,
+    #[serde(flatten)]
+    cost: Cost,
     raced: u32,
     conflicts_waiting: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,10 +115,7 @@ fn told(report: &Report, conflicts_waiting: u64, dry_run: bool) -> Told<'_> {
         deleted: report.deleted,
         renamed: report.renamed,
         skipped: report.skipped,
-        requests: report.requests,
-        bytes_up: report.bytes_up,
-        bytes_down: report.bytes_down,
-        duration_ms: report.duration_ms,
+        cost: report.cost,
         raced: report.raced,
         conflicts_waiting,
         plan: dry_run.then_some(report.plan.as_slice()),
@@ -154,13 +149,7 @@ pub(super) fn tell(ui: &Ui, report: &Report, place: &Workplace) -> Result<(), Cl
 
 /// What a turn did, in one line.
 pub(super) fn summary(ui: &Ui, report: &Report, live: u64) -> String {
-    let cost = ui.dim(&format!(
-        "({}, {} up, {} down, {})",
-        count(report.requests, "request", "requests"),
-        bytes(report.bytes_up),
-        bytes(report.bytes_down),
-        duration(report.duration_ms),
-    ));
+    let cost = ui.cost(&report.cost);
     let parts: Vec<String> = [
         (report.pushed, "sent"),
         (report.pulled, "received"),

@@ -15,7 +15,7 @@ use tracing_subscriber::{
 use super::{args::Args, env, error::CliError};
 use crate::{
     clock::Clock,
-    engine::{Progress, Stage},
+    engine::{Cost, Progress, Stage},
     model::Stamp,
 };
 
@@ -198,6 +198,19 @@ impl Drop for Bar {
         {
             bar.finish_and_clear();
         }
+    }
+}
+
+impl Ui {
+    /// What a command cost, in passing.
+    pub(super) fn cost(&self, cost: &Cost) -> String {
+        self.dim(&format!(
+            "({}, {} up, {} down, {})",
+            count(cost.requests, "request", "requests"),
+            bytes(cost.bytes_up),
+            bytes(cost.bytes_down),
+            duration(cost.duration_ms),
+        ))
     }
 }
 

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt, Traffic};
 
 use super::{
-    Engine, EngineError, Outcome, Progress, RACES_MAX, Result, TurnOptions,
+    Cost, Engine, EngineError, Progress, RACES_MAX, Result, TurnOptions,
     cargo::{Cargo, Folding},
+    cost::Meter,
     observe::join_news,
+    turn::Outcome,
 };
 use crate::{
     merge::LocalEdit,
@@ -49,13 +51,7 @@ pub struct CompactReport {
     /// Bytes of data files that count, afterwards.
     pub bytes_after: u64,
     /// What the compaction cost, the turn before it included.
-    pub requests: u64,
-    /// Bytes sent.
-    pub bytes_up: u64,
-    /// Bytes received.
-    pub bytes_down: u64,
-    /// How long it took.
-    pub duration_ms: i64,
+    pub cost: Cost,
 }
 
 impl Engine {
@@ -70,12 +66,14 @@ impl Engine {
         options: CompactOptions,
         progress: &dyn Progress,
     ) -> Result<CompactReport> {
-        let before = traffic.snapshot();
-        let started = self.clock.now();
+        let meter = Meter::start(traffic, &self.clock);
+        let mut report = CompactReport::default();
+        if !options.dry_run {
+            report.tombstones_dropped = self.empty_trash()?;
+        }
         let turn = TurnOptions { dry_run: options.dry_run, ..TurnOptions::default() };
         self.turn(storage, traffic, turn, progress).await?;
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
-        let mut report = CompactReport::default();
         let mut adopted = BTreeSet::new();
         for race in 0..=RACES_MAX {
             let outcome =
@@ -89,11 +87,7 @@ impl Engine {
             self.pause(race).await;
             self.turn(storage, traffic, TurnOptions::default(), progress).await?;
         }
-        let used = traffic.snapshot().since(&before);
-        report.requests = used.requests;
-        report.bytes_up = used.bytes_up;
-        report.bytes_down = used.bytes_down;
-        report.duration_ms = self.clock.now().millis().saturating_sub(started.millis());
+        report.cost = meter.read(&self.clock);
         Ok(report)
     }
 

@@ -6,6 +6,7 @@ mod command;
 mod compact;
 mod connect;
 mod contents;
+mod cost;
 mod devices;
 mod edits;
 mod error;
@@ -21,38 +22,31 @@ mod send;
 mod ship;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use larder_providers::{SharedStorage, Traffic};
+use std::collections::BTreeMap;
 
 pub use check::{CheckOptions, CheckReport, Finding, FindingKind};
 pub use command::{At, Keep, Restored};
 pub use compact::{CompactOptions, CompactReport};
 pub use connect::Connected;
+pub use cost::Cost;
 pub use devices::Device;
 pub use error::{Brake, EngineError, Result};
 pub use report::{Note, NoteKind, Progress, Report, Silent, Stage};
 pub use work::BatchSize;
 
-use observe::Observed;
-use work::{Next, Work};
-
 use crate::{
     clock::Clock,
-    merge::{Plan, plan},
-    model::{EntityId, Rules, VersionVector, limits},
-    remote::{DataFile, Remote, tiers::Pace},
+    model::{Rules, limits},
+    remote::{DataFile, tiers::Pace},
     store::Store,
-    vault::{Scan, Vault},
+    vault::Vault,
 };
 
 /// How often a turn starts over because somebody else committed first.
 const RACES_MAX: u32 = 8;
-
-/// How often a turn starts over because what the head named is gone.
-const LOOKS: u32 = 3;
 
 /// How long the history is kept, in milliseconds: 90 days.
 const HISTORY_MS: i64 = 90 * limits::STAMP_AHEAD_MS_MAX;
@@ -150,178 +144,5 @@ impl Engine {
     /// The vault's rules, as of the last look at them.
     pub fn rules(&self) -> &Rules {
         &self.rules
-    }
-
-    /// Does one turn with the remote on `storage`: brings both sides to the same state, or says why
-    /// not. Whatever stops it, nothing is lost and the next turn goes on.
-    pub async fn turn(
-        &mut self,
-        storage: &SharedStorage,
-        traffic: &Traffic,
-        options: TurnOptions,
-        progress: &dyn Progress,
-    ) -> Result<Report> {
-        let before = traffic.snapshot();
-        let started = self.clock.now();
-        self.sent.clear();
-        self.contents = contents::Contents::default();
-        let remote = self.open_remote(storage, options).await?;
-        let mut report = Report::default();
-        self.rounds(&remote, options, None, progress, &mut report).await?;
-        if !options.dry_run {
-            // Contents hold up nothing else: they go when all else has gone, and come last.
-            while let Some(scan) = self.send_contents(&remote, progress, &mut report).await? {
-                let pushed = report.pushed;
-                self.rounds(&remote, options, Some(scan), progress, &mut report).await?;
-                report.pushed += pushed;
-            }
-            self.fetch_contents(&remote, progress, &mut report).await?;
-        }
-        let used = traffic.snapshot().since(&before);
-        report.requests = used.requests;
-        report.bytes_up = used.bytes_up;
-        report.bytes_down = used.bytes_down;
-        report.duration_ms = self.clock.now().millis().saturating_sub(started.millis());
-        Ok(report)
-    }
-
-    /// Tries until nobody else is faster. `scan` is what is to be looked at, if not the whole vault.
-    async fn rounds(
-        &mut self,
-        remote: &Remote,
-        options: TurnOptions,
-        mut scan: Option<Scan>,
-        progress: &dyn Progress,
-        report: &mut Report,
-    ) -> Result<()> {
-        let (mut races, mut looks) = (0, 0);
-        loop {
-            let may_look = looks < LOOKS;
-            let scan = scan.take();
-            match self.try_turn(remote, options, scan, may_look, progress, report).await? {
-                Outcome::Done => break,
-                Outcome::Moved => looks += 1,
-                Outcome::Raced if races == RACES_MAX => {
-                    return Err(EngineError::Raced { tries: RACES_MAX + 1 });
-                }
-                Outcome::Raced => {
-                    self.pause(races).await;
-                    races += 1;
-                }
-            }
-        }
-        report.raced += races;
-        Ok(())
-    }
-
-    /// The straight road of a turn: observe; plan and execute, batch by batch; settle.
-    async fn try_turn(
-        &mut self,
-        remote: &Remote,
-        options: TurnOptions,
-        scan: Option<Scan>,
-        may_look: bool,
-        progress: &dyn Progress,
-        report: &mut Report,
-    ) -> Result<Outcome> {
-        let (head, mut work) = self.observe(remote, options, scan, progress, report).await?;
-        let mut sum = Sum::new(&self.replica()?.knows, !head.strays.is_empty());
-        report.generation = head.manifest.generation;
-        loop {
-            let batch = match work.next(remote, &head, may_look, progress, report).await? {
-                Next::Batch(batch) => *batch,
-                Next::Done => break,
-                Next::Moved => return Ok(Outcome::Moved),
-            };
-            let is_last = batch.is_last;
-            let plans_only = options.dry_run;
-            let observed = self.observe_batch(&head, &work.books, batch, plans_only, report)?;
-            let mut plan = self.with_snapshot(&observed, plan)?;
-            report.note_plan(&plan);
-            sum.add(&plan, &observed);
-            report.pushed = sum.send.len();
-            if options.dry_run {
-                continue;
-            }
-            if let Some(brake) = plan.brake.filter(|_| is_last && !options.accept_deletes) {
-                return Err(EngineError::Brake(Brake::Incoming(brake)));
-            }
-            let mut waiting = Report::default();
-            if !is_last {
-                work.postpone(&mut plan);
-            }
-            let behind = self.execute(&plan, &observed, sum.commits, progress, &mut waiting)?;
-            if is_last {
-                report.take_notes(waiting);
-            }
-            work.settle(&plan, behind);
-            self.note_read(&mut work, sum.complete)?;
-        }
-        if options.dry_run {
-            return Ok(Outcome::Done);
-        }
-        self.note_scan(&work)?;
-        self.send(remote, &head, &sum, progress, report).await
-    }
-
-    /// Remembers which data files were read, as long as not all were.
-    fn note_read(&mut self, work: &mut Work, complete: bool) -> Result<()> {
-        let finished = work.take_read();
-        let mut read = self.store.files_read()?;
-        let before = read.len();
-        read.extend(finished.into_iter().map(|data| data.file.to_string()));
-        if complete {
-            read.clear();
-        }
-        if read.len() != before {
-            self.store.set_files_read(&read)?;
-        }
-        Ok(())
-    }
-
-    /// Waits a little longer after each race, by chance, so that rivals fall out of step.
-    async fn pause(&mut self, race: u32) {
-        let longest_ms = 50_u64 << race.min(6);
-        let pause_ms = self.random.u64(longest_ms / 4..=longest_ms);
-        tokio::time::sleep(std::time::Duration::from_millis(pause_ms)).await;
-    }
-}
-
-/// How a try of a turn ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// Both sides are in the same state.
-    Done,
-    /// Somebody else committed first: the turn starts over from what is there now.
-    Raced,
-    /// The remote moved on while it was read: the turn starts over from what is there now.
-    Moved,
-}
-
-/// What the batches of a turn come to.
-#[derive(Debug)]
-struct Sum {
-    /// What the remote lacks, with its version.
-    send: BTreeMap<EntityId, u64>,
-    /// The edits that the replica holds.
-    knows: VersionVector,
-    /// Whether all that the remote has was read.
-    complete: bool,
-    /// Whether there will be a commit.
-    commits: bool,
-}
-
-impl Sum {
-    fn new(knows: &VersionVector, commits: bool) -> Self {
-        Self { send: BTreeMap::new(), knows: knows.clone(), complete: false, commits }
-    }
-
-    fn add(&mut self, plan: &Plan, observed: &Observed) {
-        let sent: BTreeSet<&EntityId> = plan.send.iter().collect();
-        let updates = plan.updates.iter().filter(|update| sent.contains(&update.state.id));
-        self.send.extend(updates.map(|update| (update.state.id.clone(), update.state.version())));
-        self.knows = plan.knows.clone();
-        self.complete = observed.news.complete;
-        self.commits |= !self.send.is_empty();
     }
 }

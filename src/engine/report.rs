@@ -5,6 +5,7 @@ use std::{
     fmt,
 };
 
+use super::Cost;
 use crate::{
     merge::{FileAction, Plan},
     model::{EntityId, Update, VaultPath},
@@ -32,13 +33,7 @@ pub struct Report {
     /// How often somebody else was first.
     pub raced: u32,
     /// What the turn cost.
-    pub requests: u64,
-    /// Bytes sent.
-    pub bytes_up: u64,
-    /// Bytes received.
-    pub bytes_down: u64,
-    /// How long it took.
-    pub duration_ms: i64,
+    pub cost: Cost,
     /// Things a person should know.
     pub notes: Vec<Note>,
     /// What is to be done, or was: one line each, in order.

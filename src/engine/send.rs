@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use larder_providers::{RemotePath, Storage as _};
 
 use super::{
-    Engine, Outcome, Progress, Report, Result, Sum,
+    Engine, Progress, Report, Result,
     cargo::{Cargo, Folding, Form},
-    ship::Meter,
+    ship::Tally,
+    turn::{Outcome, Sum},
 };
 use crate::{
     model::{EntityId, Stamp},
@@ -66,7 +67,7 @@ impl Engine {
         progress: &dyn Progress,
     ) -> Result<usize> {
         let manifest = &head.manifest;
-        let mut meter = Meter { progress, done: 0, of: cargo.records() as u64 };
+        let mut tally = Tally { progress, done: 0, of: cargo.records() as u64 };
         let replaced = cargo.replaces(manifest);
         let since = self.server_now(head.server_time);
         let place = cargo.merge.as_ref().and_then(|(range, _)| first_pack(manifest, range.start));
@@ -76,13 +77,13 @@ impl Engine {
         }
         let mut written = 0;
         if let Some((_, batch)) = &cargo.merge {
-            let files = self.ship(remote, manifest, batch, &mut meter).await?;
+            let files = self.ship(remote, manifest, batch, &mut tally).await?;
             written += files.len();
             let at = place.unwrap_or(next.packs.len()).min(next.packs.len());
             next.packs.splice(at..at, files);
         }
         if let Some(batch) = &cargo.news {
-            let files = self.ship(remote, manifest, batch, &mut meter).await?;
+            let files = self.ship(remote, manifest, batch, &mut tally).await?;
             written += files.len();
             match batch.form {
                 Form::Entity | Form::Delta => next.deltas.extend(files),
@@ -163,10 +164,14 @@ impl Engine {
             synced_ms: self.clock.now().millis(),
         };
         self.store.agree(&mark, ids)?;
-        let before_ms = self.clock.now().millis() - super::HISTORY_MS;
-        self.store.prune_history(before_ms)?;
-        self.store.empty_trash(before_ms)?;
+        self.store.prune_history(self.clock.now().millis() - super::HISTORY_MS)?;
+        self.empty_trash()?;
         Ok(())
+    }
+
+    /// Lets go of what was deleted too long ago to be brought back; says how many records it was.
+    pub(super) fn empty_trash(&mut self) -> Result<usize> {
+        Ok(self.store.empty_trash(self.clock.now().millis() - super::HISTORY_MS)?)
     }
 }
 

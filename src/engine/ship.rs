@@ -21,13 +21,13 @@ const SENDS: usize = 4;
 const BYTES_IN_FLIGHT: u64 = 16 << 20;
 
 /// How far the packing of a cargo has come.
-pub(super) struct Meter<'a> {
+pub(super) struct Tally<'a> {
     pub(super) progress: &'a dyn Progress,
     pub(super) done: u64,
     pub(super) of: u64,
 }
 
-impl Meter<'_> {
+impl Tally<'_> {
     fn step(&mut self) {
         self.done += 1;
         if self.done.is_multiple_of(256) || self.done == self.of {
@@ -43,7 +43,7 @@ impl Engine {
         remote: &Remote,
         manifest: &Manifest,
         batch: &Batch,
-        meter: &mut Meter<'_>,
+        tally: &mut Tally<'_>,
     ) -> Result<Vec<DataFile>> {
         let generation = manifest.generation;
         let mut flight = Flight::new(remote.storage.clone());
@@ -53,7 +53,7 @@ impl Engine {
             Form::Loose | Form::Run(_) => Some(Packer::of_packs(generation)?),
         };
         for id in &batch.ids {
-            meter.step();
+            tally.step();
             let Some(outgoing) = self.outgoing(id)? else { continue };
             let full = match &mut packer {
                 None => Some(pack_one(&outgoing, generation)?),

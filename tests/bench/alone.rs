@@ -75,7 +75,8 @@ async fn play(records: usize, told: &Path) -> anyhow::Result<()> {
         let started = Instant::now();
         let done = seat.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent).await?;
         let seconds = started.elapsed().as_secs_f64();
-        let line: Line = (work, seconds, done.requests, done.bytes_up, done.bytes_down);
+        let line: Line =
+            (work, seconds, done.cost.requests, done.cost.bytes_up, done.cost.bytes_down);
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
         anyhow::Ok(())
     };
