@@ -5,7 +5,8 @@ use std::io::Write as _;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use larder_providers::{
-    Clock as ServerClock, RemotePath,
+    Body, Capabilities, Clock as ServerClock, Error, ErrorKind, Get, GetOptions, Listing, Move,
+    Put, PutMode, RemotePath, Result as ProviderResult, Storage,
     layer::{Fault, FaultPlan},
 };
 use std::sync::Mutex;
@@ -348,4 +349,65 @@ async fn they_arrive_over_a_line_that_tears() {
             assert!(bytes(&a, &name) == bytes(&b, &name), "seed {seed}: {name}");
         }
     }
+}
+
+/// A server that takes no contents over so many bytes.
+#[derive(Debug)]
+struct Narrow(Memory, u64);
+
+#[async_trait::async_trait]
+impl Storage for Narrow {
+    async fn get(&self, path: &RemotePath, options: GetOptions) -> ProviderResult<Get> {
+        self.0.get(path, options).await
+    }
+
+    async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> ProviderResult<Put> {
+        if body.len() > self.1 {
+            let detail = "the server takes no file of this size (status 413)";
+            return Err(Error::new(ErrorKind::Unsupported, "put", path, detail));
+        }
+        self.0.put(path, body, mode).await
+    }
+
+    async fn delete(&self, path: &RemotePath) -> ProviderResult<()> {
+        self.0.delete(path).await
+    }
+
+    async fn list(&self, folder: &RemotePath) -> ProviderResult<Listing> {
+        self.0.list(folder).await
+    }
+
+    async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> ProviderResult<Move> {
+        self.0.move_exclusive(from, to).await
+    }
+
+    async fn make_folder(&self, folder: &RemotePath) -> ProviderResult<()> {
+        self.0.make_folder(folder).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_the_server_does_not_take_holds_up_nothing() {
+    let memory = Memory::new();
+    let storage: SharedStorage = Arc::new(Narrow(memory.clone(), 100_000));
+    let (mut a, mut b) = (Device::new("laptop", &storage), Device::new("phone", &storage));
+    a.connect().await;
+    b.connect().await;
+    put(&a, "film.mp4", &vec![0; 200_000]);
+    put(&a, "photo.jpg", &photo(1));
+    a.write("note.md", "Hello\n");
+    let report = a.sync().await;
+    assert_eq!((report.pushed, report.notes.len()), (2, 1), "{report:?}");
+    assert_eq!((report.notes[0].kind, &*report.notes[0].subject), (NoteKind::Waiting, "film.mp4"));
+    b.sync().await;
+    assert_eq!(files(&b), ["note.md", "photo.jpg"]);
+    fs::rename(a.path("film.mp4"), a.path("movie.mp4")).unwrap();
+    a.storage = Arc::new(memory);
+    a.sync().await;
+    b.sync().await;
+    assert_eq!(files(&b), ["movie.mp4", "note.md", "photo.jpg"]);
 }
