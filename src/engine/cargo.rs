@@ -101,7 +101,7 @@ impl Engine {
         let folds = match folding {
             Folding::None => false,
             Folding::InPassing => has_piled_up(manifest, send, self.pace),
-            _ => !manifest.deltas.is_empty() || !tiers::loose(manifest).is_empty(),
+            _ => true,
         };
         let news = if folds {
             let span = Span { after: tiers::folded_up_to(manifest), up_to: None };
@@ -110,6 +110,8 @@ impl Engine {
         } else {
             as_it_is(send)
         };
+        // A merge leaves out what has later edits. That lies in later runs, or goes into this one:
+        // so none without a fold.
         let effort = match folding {
             Folding::InPassing if folds => Some(Effort::Bounded),
             Folding::Due => Some(Effort::Full),

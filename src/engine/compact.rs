@@ -91,7 +91,7 @@ impl Engine {
         Ok(report)
     }
 
-    async fn try_compact(
+    pub(super) async fn try_compact(
         &mut self,
         remote: &Remote,
         options: CompactOptions,
@@ -116,9 +116,7 @@ impl Engine {
             return Err(EngineError::Refused(text.to_owned()));
         }
         let folding = if options.force { Folding::All } else { Folding::Due };
-        let mut knows = manifest.knows.clone();
-        knows.join(&self.replica()?.knows);
-        let cargo = self.cargo(manifest, &[], &knows, folding)?;
+        let cargo = self.cargo(manifest, &[], &manifest.knows, folding)?;
         describe(report, manifest, &cargo);
         let named = self.store.named_blobs()?;
         let unnamed = survey.unnamed_blobs(&named);

@@ -5,6 +5,7 @@ mod hostile;
 mod meanwhile;
 mod obstacles;
 mod rules;
+mod runs;
 mod trash;
 
 use std::{fs, path::Path, sync::Arc};

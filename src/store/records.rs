@@ -300,8 +300,20 @@ fn write_record(connection: &Connection, update: &Update, pending: bool) -> Resu
         "INSERT INTO edit (entity, device, counter) VALUES (?1, ?2, ?3)
          ON CONFLICT (entity, device) DO UPDATE SET counter = ?3 WHERE counter <> ?3",
     )?;
-    for (device, last) in &state.clock {
-        edit.execute(params![state.id.as_str(), device.as_str(), signed(last.counter)])?;
+    let mut note = || -> Result<()> {
+        for (device, last) in &state.clock {
+            edit.execute(params![state.id.as_str(), device.as_str(), signed(last.counter)])?;
+        }
+        Ok(())
+    };
+    note()?;
+    // A device that left the clock, because its edits were renumbered, must not count here: the
+    // record would be taken for one with later edits than it has, and left out of a run.
+    let mut count = connection.prepare_cached("SELECT count(*) FROM edit WHERE entity = ?1")?;
+    let devices: i64 = count.query_row([state.id.as_str()], |row| row.get(0))?;
+    if unsigned(devices) > state.clock.len() as u64 {
+        connection.execute("DELETE FROM edit WHERE entity = ?1", [state.id.as_str()])?;
+        note()?;
     }
     blobs::keep(connection, update)
 }
