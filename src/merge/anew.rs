@@ -1,7 +1,14 @@
 //! Setting a record anew, where the edits that set it once do not count any more.
 
 use super::view::view;
-use crate::model::{Alternative, Change, Changes, Content, Entity, Rules, entity::DELETED};
+use crate::model::{
+    Alternative, Change, Changes, Content, Entity, Rules, Sibling, Stamp, entity::DELETED,
+    limits::STAMP_AHEAD_MS_MAX,
+};
+
+/// For how long after a deletion every replica still has what was deleted, in milliseconds: half of
+/// the time after which trash is emptied, for clocks differ.
+const TRASH_SAFE_MS: i64 = 45 * STAMP_AHEAD_MS_MAX;
 
 /// All fields of a state, to be set by one edit to what they show. What competes there or waits for
 /// a person goes along.
@@ -36,6 +43,13 @@ pub(super) fn revive(changes: &mut Changes, seen: &Entity, rules: &Rules) {
     for (field, change) in all_anew(seen, rules) {
         changes.entry(field).or_insert(change);
     }
+}
+
+/// Whether other replicas may hold nothing but the mark of this deletion by now, whatever is left
+/// of the record here.
+pub(super) fn is_long_deleted(state: &Entity, rules: &Rules, now: Stamp) -> bool {
+    let is_old = |mark: &Sibling| now.millis() - mark.at.millis() > TRASH_SAFE_MS;
+    is_marker(state) || state.siblings(DELETED).iter().any(is_old) && view(state, rules).is_deleted
 }
 
 /// Whether of a record only the mark of its deletion is left.

@@ -119,3 +119,17 @@ async fn a_restored_record_is_whole_where_the_trash_is_empty() {
     assert_eq!(a.read("note.md"), NOTE);
     assert_eq!(b.read("note.md"), NOTE);
 }
+
+#[tokio::test]
+async fn an_edit_brings_all_back_though_the_remote_still_has_what_was_deleted() {
+    let (years, mut a, mut b) = long_deleted().await;
+    let edited = NOTE.replace("open", "done");
+    b.write("note.md", &edited);
+    b.sync().await;
+    assert_eq!(b.read("note.md"), edited);
+    a.sync().await;
+    assert_eq!(a.read("note.md"), edited);
+    let mut c = years.device("tablet").await;
+    c.sync().await;
+    assert_eq!(c.read("note.md"), edited);
+}
