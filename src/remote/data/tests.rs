@@ -135,7 +135,7 @@ fn an_index_that_lies_is_found_and_named() {
         (|rows| rows[0].bytes = (1 << 53) - 1, "differ in the bytes"),
         (|rows| rows[1].text_bytes -= 1, "differ in the bytes of content"),
         (|rows| drop(rows.pop()), "differ in the bytes"),
-        (|rows| rows[0].holds = knows(9_999), "names edits"),
+        (|rows| rows[0].holds = knows(9_999), "differ in the edits"),
         (|rows| rows[0].holds = knows(1), "edits of e2 that the manifest does not name"),
     ];
     for (change, expected) in cases {
