@@ -36,10 +36,11 @@ impl Device {
     }
 
     async fn turn(&mut self) -> Result<Report, EngineError> {
-        let storage: SharedStorage = Arc::new(Local::new(self.remote.path()));
+        let traffic = Traffic::new();
+        let local = Local::new(self.remote.path()).with_traffic(traffic.clone());
+        let storage: SharedStorage = Arc::new(local);
         self.engine.connect(&storage, None).await?;
-        let options = TurnOptions::default();
-        self.engine.turn(&storage, &Traffic::new(), options, &Silent).await
+        self.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent).await
     }
 
     fn files(&self) -> BTreeMap<String, String> {
@@ -183,6 +184,71 @@ async fn two_heads_become_one() {
     let mut other = Device::on(&device.remote, 5);
     other.turn().await.unwrap();
     assert_eq!(other.files(), files_in(&fixture.join("expected")));
+}
+
+/// A replica that read the remote some generations ago, and the remote as it is now.
+async fn behind(fixture: &Path) -> Device {
+    let remote = remote_of(fixture);
+    copy(&fixture.join("earlier"), remote.path());
+    let mut device = Device::on(&remote, 7);
+    device.turn().await.unwrap();
+    fs::copy(fixture.join("remote/meta.json"), remote.path().join("meta.json")).unwrap();
+    device
+}
+
+/// The data file of a fixture that has an index, and how long it is.
+fn indexed(fixture: &Path) -> (String, u64) {
+    let manifest = read(fixture.join("remote/meta.json"));
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let packs = manifest["packs"].as_array().unwrap();
+    let row = packs.iter().find(|row| row.get("index").is_some()).unwrap();
+    (row["file"].as_str().unwrap().to_owned(), row["bytes"].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn who_is_a_little_behind_reads_parts_and_has_the_same() {
+    let fixture = fixtures().join("v1/blocks");
+    let mut device = behind(&fixture).await;
+    assert!(device.files().contains_key("parts/6.md"));
+    assert!(!device.files().contains_key("parts/7.md"));
+    let report = device.turn().await.unwrap();
+    assert_eq!(device.files(), files_in(&fixture.join("expected")));
+    assert_eq!(device.conflicts(), read(fixture.join("conflicts.txt")));
+    assert_eq!(report.pushed, 0);
+    let (_, whole) = indexed(&fixture);
+    assert!(report.bytes_down * 2 < whole, "{} of {whole}", report.bytes_down);
+    // The same edits of every record as one who read everything.
+    let mut other = Device::on(&remote_of(&fixture), 8);
+    other.turn().await.unwrap();
+    let states = |device: &Device| {
+        let mut states = Vec::new();
+        let each = |state| {
+            states.push(state);
+            Ok(())
+        };
+        device.engine.store().each_state(each).unwrap();
+        states
+    };
+    assert_eq!(states(&device), states(&other));
+}
+
+#[tokio::test]
+async fn damage_in_a_part_that_is_not_wanted_hurts_nobody() {
+    let fixture = fixtures().join("v1/blocks");
+    for (offset, is_wanted) in [(20_000, false), (120_000, true)] {
+        let mut device = behind(&fixture).await;
+        let (name, _) = indexed(&fixture);
+        let path = device.remote.path().join(&name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[offset] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let said = said(&device.turn().await);
+        assert_eq!(said.len(), usize::from(is_wanted), "{said:?}");
+        assert!(said.iter().all(|said| said.starts_with(&name)), "{said:?}");
+        // What other files have of the same generation arrives all the same.
+        assert_eq!(device.files().get("twice.md").map(String::as_str), Some("thrice\n"));
+        assert_eq!(device.files().contains_key("parts/7.md"), !is_wanted);
+    }
 }
 
 #[tokio::test]
