@@ -216,7 +216,7 @@ async fn who_is_a_little_behind_reads_parts_and_has_the_same() {
     assert_eq!(device.conflicts(), read(fixture.join("conflicts.txt")));
     assert_eq!(report.pushed, 0);
     let (_, whole) = indexed(&fixture);
-    assert!(report.bytes_down * 2 < whole, "{} of {whole}", report.bytes_down);
+    assert!(report.cost.bytes_down * 2 < whole, "{} of {whole}", report.cost.bytes_down);
     // The same edits of every record as one who read everything.
     let mut other = Device::on(&remote_of(&fixture), 8);
     other.turn().await.unwrap();
