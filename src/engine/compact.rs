@@ -68,9 +68,6 @@ impl Engine {
     ) -> Result<CompactReport> {
         let meter = Meter::start(traffic, &self.clock);
         let mut report = CompactReport::default();
-        if !options.dry_run {
-            report.tombstones_dropped = self.empty_trash()?;
-        }
         let turn = TurnOptions { dry_run: options.dry_run, ..TurnOptions::default() };
         self.turn(storage, traffic, turn, progress).await?;
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
@@ -114,6 +111,9 @@ impl Engine {
             let text = "this device has not read the whole remote (`larder check` says what is \
                         missing), so it cannot write it anew";
             return Err(EngineError::Refused(text.to_owned()));
+        }
+        if !options.dry_run {
+            report.tombstones_dropped += self.empty_trash(&head)?;
         }
         let folding = if options.force { Folding::All } else { Folding::Due };
         let cargo = self.cargo(manifest, &[], &manifest.knows, folding)?;

@@ -165,13 +165,15 @@ impl Engine {
         };
         self.store.agree(&mark, ids)?;
         self.store.prune_history(self.clock.now().millis() - super::HISTORY_MS)?;
-        self.empty_trash()?;
+        self.empty_trash(head)?;
         Ok(())
     }
 
     /// Lets go of what was deleted too long ago to be brought back; says how many records it was.
-    pub(super) fn empty_trash(&mut self) -> Result<usize> {
-        Ok(self.store.empty_trash(self.clock.now().millis() - super::HISTORY_MS)?)
+    /// The storage's clock counts, for one device's may be wrong by a year.
+    pub(super) fn empty_trash(&mut self, head: &HeadState) -> Result<usize> {
+        let now = self.server_now(head.server_time).min(self.clock.now());
+        Ok(self.store.empty_trash(now.millis() - super::HISTORY_MS)?)
     }
 }
 

@@ -2,13 +2,8 @@
 
 use super::view::view;
 use crate::model::{
-    Alternative, Change, Changes, Content, Entity, Rules, Sibling, Stamp, entity::DELETED,
-    limits::STAMP_AHEAD_MS_MAX,
+    Alternative, Change, Changes, Content, Dot, Entity, Rules, Stamp, entity::DELETED,
 };
-
-/// For how long after a deletion every replica still has what was deleted, in milliseconds: half of
-/// the time after which trash is emptied, for clocks differ.
-const TRASH_SAFE_MS: i64 = 45 * STAMP_AHEAD_MS_MAX;
 
 /// All fields of a state, to be set by one edit to what they show. What competes there or waits for
 /// a person goes along.
@@ -45,14 +40,15 @@ pub(super) fn revive(changes: &mut Changes, seen: &Entity, rules: &Rules) {
     }
 }
 
-/// Whether other replicas may hold nothing but the mark of this deletion by now, whatever is left
-/// of the record here.
-pub(super) fn is_long_deleted(state: &Entity, rules: &Rules, now: Stamp) -> bool {
-    let is_old = |mark: &Sibling| now.millis() - mark.at.millis() > TRASH_SAFE_MS;
-    is_marker(state) || state.siblings(DELETED).iter().any(is_old) && view(state, rules).is_deleted
-}
-
-/// Whether of a record only the mark of its deletion is left.
-pub(super) fn is_marker(state: &Entity) -> bool {
-    state.fields.keys().eq([DELETED])
+/// Sets all fields of a state by one edit. Each keeps the time at which it was set: nothing was said
+/// by it that is newer than that.
+pub(super) fn set_anew(state: &mut Entity, dot: &Dot, at: Stamp, rules: &Rules) {
+    let before = state.clone();
+    state.edit(dot, at, all_anew(&before, rules));
+    for (field, siblings) in &mut state.fields {
+        let set_at = before.siblings(field).iter().map(|sibling| sibling.at).max();
+        for sibling in siblings {
+            sibling.at = set_at.unwrap_or(sibling.at);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    anew::{all_anew, is_long_deleted, is_marker, revive},
+    anew::{all_anew, revive, set_anew},
     conflict::conflicts,
     join::join,
     place::{Wish, place},
@@ -286,16 +286,15 @@ impl<'a> Planner<'a> {
         sides.agreed = Agreed::Earlier(Box::new(remote));
     }
 
-    /// Sets everything anew that this device changed before it learned of a deletion of long ago:
-    /// what was not changed here is gone where the trash was emptied since, be it that the remote
-    /// holds it yet.
+    /// Sets everything anew where this device changed something before it learned of a deletion:
+    /// what was not changed here is gone wherever the trash was emptied meanwhile. How long ago that
+    /// was does not matter, for no clock can be trusted to tell.
     fn outlive(&mut self, state: &mut Entity, remote: &Entity) {
-        let (rules, now) = (self.snapshot.rules, self.snapshot.now);
-        let is_whole = !is_marker(state) && !view(state, rules).is_deleted;
-        let is_gone = is_long_deleted(remote, rules, now);
-        if is_whole && is_gone && !remote.seen().includes(&state.seen()) {
-            let (dot, at) = self.pen.next(now);
-            state.edit(&dot, at, all_anew(state, rules));
+        let rules = self.snapshot.rules;
+        let is_gone = view(remote, rules).is_deleted && !view(state, rules).is_deleted;
+        if is_gone && !remote.seen().includes(&state.seen()) {
+            let (dot, at) = self.pen.next(self.snapshot.now);
+            set_anew(state, &dot, at, rules);
         }
     }
 
