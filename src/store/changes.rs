@@ -63,12 +63,12 @@ impl Store {
         Ok(found)
     }
 
-    /// Reduces records that were deleted before `before_ms`, and that the remote holds so, to the
-    /// mark of their deletion; says how many. What they were is then gone for good.
+    /// Reduces records that are deleted, as far as known here, since before `before_ms`, and that
+    /// the remote holds so, to the mark of their deletion; says how many. What they were is then gone for good.
     pub fn empty_trash(&mut self, before_ms: i64) -> Result<usize> {
         self.transact(|connection| {
             let sql = "SELECT id, state FROM entity
-                       WHERE deleted = 1 AND modified_ms < ?1 AND agreed = 1 AND type <> ''";
+                       WHERE deleted = 1 AND deleted_ms < ?1 AND agreed = 1 AND type <> ''";
             let mut old = connection.prepare_cached(sql)?;
             let rows = old.query_map([before_ms], |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))

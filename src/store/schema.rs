@@ -33,10 +33,11 @@ CREATE TABLE entity (
     path_key TEXT,
     version INTEGER NOT NULL,
     deleted INTEGER NOT NULL,
-    modified_ms INTEGER NOT NULL
+    modified_ms INTEGER NOT NULL,
+    deleted_ms INTEGER
 ) STRICT;
 CREATE INDEX entity_kept ON entity (id) WHERE kept = 1;
-CREATE INDEX entity_deleted ON entity (modified_ms) WHERE deleted = 1 AND type <> '';
+CREATE INDEX entity_trash ON entity (deleted_ms) WHERE deleted = 1 AND type <> '';
 CREATE INDEX entity_by_own_path ON entity (path);
 CREATE INDEX entity_by_path ON entity (path_key) WHERE path_key IS NOT NULL;
 CREATE INDEX entity_unsettled ON entity (id) WHERE agreed <> 1;
