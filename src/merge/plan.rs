@@ -166,6 +166,11 @@ impl<'a> Planner<'a> {
         let record = snapshot.records.get(id);
         let local = snapshot.local.get(id);
         let mut sides = Sides::new(id, record);
+        // A turn may have ended after its commit: what was sent before its type was kept here is what
+        // the remote is to have of it.
+        if record.is_some_and(|record| !record.kept && self.remote_has(&record.state)) {
+            sides.agreed = Agreed::Current;
+        }
         if let Some(edit) = local {
             self.apply_local(&mut sides, edit);
         }
@@ -343,6 +348,12 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Whether the remote knows all edits of a state.
+    fn remote_has(&self, state: &Entity) -> bool {
+        let knows = &self.snapshot.remote.knows;
+        state.clock.iter().all(|(device, last)| knows.get(device) >= last.counter)
+    }
+
     /// Writes down what became of one record.
     fn note(&mut self, record: Option<&Record>, sides: Sides) {
         let rules = self.snapshot.rules;
@@ -352,9 +363,7 @@ impl<'a> Planner<'a> {
         let before = record.map(|record| &record.state).filter(|before| **before != state);
         let shown = sides.shown.or_else(|| before.filter(|_| sides.file.is_some()).cloned());
         let new_view = view(&state, rules);
-        let remote_knows = &self.snapshot.remote.knows;
-        let is_covered =
-            state.clock.iter().all(|(device, last)| remote_knows.get(device) >= last.counter);
+        let is_covered = self.remote_has(&state);
         let syncs = rules.syncs(&new_view.type_name);
         if !is_covered && syncs {
             self.plan.send.push(state.id.clone());

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     engine::{CompactOptions, CompactReport},
-    remote::tiers::Pace,
+    remote::{HeadRead, tiers::Pace},
     store::Replica,
 };
 
@@ -85,4 +85,44 @@ async fn a_merge_leaves_out_no_record_with_an_edit_that_the_remote_lacks() {
     c.connect().await;
     c.sync().await;
     assert_eq!(c.names(), a.names());
+}
+
+/// Has the device's turn end after the commit, before the replica learns of it.
+async fn end_after_commit(device: &mut Device) {
+    let remote = device.engine.remote(&device.storage.clone()).unwrap();
+    let generation = async || match remote.head.read(None).await.unwrap() {
+        HeadRead::Current(head) => head.manifest.generation,
+        other => panic!("{other:?}"),
+    };
+    let before = generation().await;
+    for transactions in 0..8_u32 {
+        let mut left = transactions;
+        device.engine.store_mut().set_commit_gate(Box::new(move || {
+            left = left.saturating_sub(1);
+            left > 0
+        }));
+        let (storage, traffic) = (device.storage.clone(), Traffic::new());
+        let turn = device.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent);
+        assert!(turn.await.is_err());
+        if generation().await > before {
+            break;
+        }
+    }
+    assert!(generation().await > before);
+    device.engine.store_mut().set_commit_gate(Box::new(|| true));
+}
+
+#[tokio::test]
+async fn what_was_sent_before_its_type_was_kept_stays_where_it_is() {
+    let (mut a, mut b) = pair().await;
+    a.sync().await;
+    let fields = serde_json::json!({"title": "sent"});
+    let serde_json::Value::Object(fields) = fields else { unreachable!() };
+    let id = a.engine.put("memo", None, fields).unwrap();
+    end_after_commit(&mut a).await;
+    a.write("larder.toml", "[[type]]\nname = \"memo\"\nsync = false\n");
+    a.sync().await;
+    compact(&mut a).await;
+    b.sync().await;
+    assert!(b.engine.store().record(&id).unwrap().is_some());
 }
