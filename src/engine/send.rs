@@ -51,6 +51,9 @@ impl Engine {
             Advance::Committed(now) => {
                 report.generation = now.manifest.generation;
                 self.agree(remote, &now, &ids)?;
+                if sum.complete {
+                    self.empty_trash(&now)?;
+                }
                 Ok(Outcome::Done)
             }
         }
@@ -165,7 +168,6 @@ impl Engine {
         };
         self.store.agree(&mark, ids)?;
         self.store.prune_history(self.clock.now().millis() - super::HISTORY_MS)?;
-        self.empty_trash(head)?;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ const GRACE_HOURS: i64 = 24;
 /// How many retired files wait that long; with more of them, the oldest go after minutes.
 const RETIRED_KEPT: usize = 64;
 /// With so many retired files the oldest go at once: the manifest names them, and must stay small.
-const RETIRED_MAX: usize = 256;
+const RETIRED_MAX: usize = 1024;
 /// How long a retired file is left to slow readers where there are many, in minutes.
 const SHORT_GRACE_MINUTES: i64 = 10;
 

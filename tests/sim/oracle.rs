@@ -301,3 +301,17 @@ pub(crate) fn conflict_ids(states: &States, rules: &Rules) -> BTreeSet<String> {
     let all = states.values().flat_map(|state| conflicts(state, rules));
     all.map(|conflict| conflict.id).collect()
 }
+
+/// Two states of a record, both without what was deleted if one has emptied its trash already.
+pub(crate) fn alike(a: Option<&Entity>, b: Option<&Entity>) -> (Option<Entity>, Option<Entity>) {
+    let is_marker = |state: &&Entity| state.fields.keys().eq([DELETED]);
+    let is_emptied = a.is_some_and(|a| is_marker(&a)) || b.is_some_and(|b| is_marker(&b));
+    let emptied = |state: &Entity| {
+        let mut state = state.clone();
+        if is_emptied && state.fields.contains_key(DELETED) {
+            state.fields.retain(|field, _| field == DELETED);
+        }
+        state
+    };
+    (a.map(emptied), b.map(emptied))
+}

@@ -23,7 +23,7 @@ use larder_providers::{
 
 use super::{
     ground,
-    oracle::{Log, States, conflict_ids},
+    oracle::{Log, States, alike, conflict_ids},
     replica::{Death, Home, Replica, Server, Setup},
     shape::{Shape, skew},
 };
@@ -425,7 +425,8 @@ impl World {
         for (index, replica) in self.replicas.iter().enumerate() {
             let theirs = replica.states();
             for id in states.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
-                let (a, b) = (bytes(states.get(id)), bytes(theirs.get(id)));
+                let (a, b) = alike(states.get(id), theirs.get(id));
+                let (a, b) = (bytes(a.as_ref()), bytes(b.as_ref()));
                 if a != b {
                     wrong.push(format!("{id}: 0 has\n{a}\nand {index} has\n{b}"));
                 }
