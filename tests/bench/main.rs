@@ -65,7 +65,10 @@ fn bench(options: &Options) -> anyhow::Result<()> {
     if !options.tables {
         run(options, &mut results)?;
     }
-    tables::write(&results, options.out().as_deref()).context("the tables could not be written")
+    tables::write(&results, options.out().as_deref()).context("the tables could not be written")?;
+    let broken = tables::targets::broken(&results);
+    anyhow::ensure!(!options.hold || broken.is_empty(), "broken: {}", broken.join("; "));
+    Ok(())
 }
 
 /// Plays everything that was chosen.

@@ -45,6 +45,10 @@ pub(crate) struct Options {
     #[arg(long)]
     quick: bool,
 
+    /// Fail if larder needs more requests, bytes or memory than it promises.
+    #[arg(long)]
+    pub(crate) hold: bool,
+
     /// Given by cargo.
     #[arg(long, hide = true)]
     pub(crate) bench: bool,

@@ -3,7 +3,7 @@
 mod figure;
 mod growth;
 pub(crate) mod machine;
-mod targets;
+pub(crate) mod targets;
 mod works;
 
 use std::{fs, path::Path};
