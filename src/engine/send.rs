@@ -172,10 +172,11 @@ impl Engine {
     }
 
     /// Lets go of what was deleted too long ago to be brought back; says how many records it was.
-    /// The storage's clock counts, for one device's may be wrong by a year.
+    /// Only where the storage told the time: this device's clock may be wrong by a year.
     pub(super) fn empty_trash(&mut self, head: &HeadState) -> Result<usize> {
-        let now = self.server_now(head.server_time).min(self.clock.now());
-        Ok(self.store.empty_trash(now.millis() - super::HISTORY_MS)?)
+        let Some(told) = head.server_time else { return Ok(0) };
+        let now_ms = told.timestamp_millis().min(self.clock.now().millis());
+        Ok(self.store.empty_trash(now_ms - super::HISTORY_MS)?)
     }
 }
 
