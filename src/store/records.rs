@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::{
     FileRow, Intent, RemoteMark, Replica, Result, Store, blobs, conflicts, corrupt, files,
     from_json, history,
-    replica::{StoredRules, set},
+    replica::{StoredRules, get, set},
     signed, to_json, unsigned,
 };
 use crate::model::{Agreed, Entity, EntityId, Record, Update, VaultPath, VersionVector};
@@ -152,6 +152,7 @@ impl Store {
     /// Keeps what a plan decided.
     pub fn decide(&mut self, decided: &Decided<'_>) -> Result<()> {
         self.transact(|connection| {
+            begin_life(connection, decided)?;
             for path in decided.gone {
                 files::forget(connection, path)?;
             }
@@ -263,6 +264,21 @@ impl RawRecord {
     }
 }
 
+/// With a new device id the edits that were made again are no longer known by their old names, and
+/// what was skipped as known when files were read may be what another life made under them.
+fn begin_life(connection: &Connection, decided: &Decided<'_>) -> Result<()> {
+    let Some(before) = get::<Replica>(connection, "replica")? else { return Ok(()) };
+    if before.device == decided.replica.device {
+        return Ok(());
+    }
+    let sql = "DELETE FROM edit WHERE entity = ?1 AND device = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    for update in decided.updates {
+        statement.execute([update.state.id.as_str(), before.device.as_str()])?;
+    }
+    set(connection, "files_read", &BTreeSet::<String>::new())
+}
+
 fn write_record(
     connection: &Connection,
     update: &Update,
@@ -309,20 +325,8 @@ fn write_record(
         "INSERT INTO edit (entity, device, counter) VALUES (?1, ?2, ?3)
          ON CONFLICT (entity, device) DO UPDATE SET counter = ?3 WHERE counter <> ?3",
     )?;
-    let mut note = || -> Result<()> {
-        for (device, last) in &state.clock {
-            edit.execute(params![state.id.as_str(), device.as_str(), signed(last.counter)])?;
-        }
-        Ok(())
-    };
-    note()?;
-    // A device that left the clock, because its edits were renumbered, must not count here: the
-    // record would be taken for one with later edits than it has, and left out of a run.
-    let mut count = connection.prepare_cached("SELECT count(*) FROM edit WHERE entity = ?1")?;
-    let devices: i64 = count.query_row([state.id.as_str()], |row| row.get(0))?;
-    if unsigned(devices) > state.clock.len() as u64 {
-        connection.execute("DELETE FROM edit WHERE entity = ?1", [state.id.as_str()])?;
-        note()?;
+    for (device, last) in &state.clock {
+        edit.execute(params![state.id.as_str(), device.as_str(), signed(last.counter)])?;
     }
     blobs::keep(connection, update)
 }

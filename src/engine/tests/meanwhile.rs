@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::{engine::CompactOptions, remote::tiers::Pace};
 
 /// Writes a file after the scan of the next turn, before it writes to the vault; after so many
 /// transactions the store fails, as if the process had ended.
@@ -162,4 +163,30 @@ async fn a_crash_before_the_vault_is_written_and_an_edit_after_it() {
     let both = "---\ntitle: Bread\nstatus: done\n---\nHello\n";
     assert_eq!(a.read("note.md"), both);
     assert_eq!(b.read("note.md"), both);
+}
+
+#[tokio::test]
+async fn what_was_made_under_an_old_identity_survives_merges_of_runs() {
+    let storage: SharedStorage = Arc::new(Memory::new());
+    let mut a = Device::new("laptop", &storage);
+    a.connect().await;
+    a.engine.set_pace(Pace { deltas: 1, entities: 1, factor: 2, bound: 0, runs: 48 });
+    a.write("first.md", "first\n");
+    a.sync().await;
+    // Made here and not sent yet when the replica comes to lie elsewhere.
+    let fields = serde_json::Map::from_iter([("title".to_owned(), "Kept".into())]);
+    a.engine.put("task", None, fields).unwrap();
+    let mut replica = a.engine.replica().unwrap();
+    replica.body = Some("elsewhere".to_owned());
+    a.engine.store.set_replica(&replica).unwrap();
+    a.engine.settle_identity().unwrap();
+    for number in 0..3 {
+        a.write(&format!("{number}.md"), "more\n");
+        a.sync().await;
+    }
+    a.engine.compact(&storage, &Traffic::new(), CompactOptions::default(), &Silent).await.unwrap();
+    let mut b = Device::new("phone", &storage);
+    b.connect().await;
+    b.sync().await;
+    assert_eq!(b.engine.store().all_ids().unwrap(), a.engine.store().all_ids().unwrap());
 }
