@@ -52,3 +52,8 @@ pub(super) fn set_anew(state: &mut Entity, dot: &Dot, at: Stamp, rules: &Rules) 
         }
     }
 }
+
+/// Whether of a record only the mark of its deletion is left.
+pub(super) fn is_marker(state: &Entity) -> bool {
+    state.fields.keys().eq([DELETED])
+}

@@ -140,4 +140,6 @@ async fn an_edit_brings_all_back_though_the_remote_still_has_what_was_deleted() 
     let mut c = years.device("tablet").await;
     c.sync().await;
     assert_eq!(c.read("note.md"), edited);
+    b.sync().await;
+    assert_eq!(b.read("note.md"), edited);
 }
