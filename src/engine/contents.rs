@@ -51,6 +51,8 @@ pub(super) struct Contents {
     /// Records whose files want a content that is not here.
     wanted: BTreeMap<EntityId, Blob>,
     failures: usize,
+    /// How often this turn looked again before it named a content.
+    pub(super) looks: usize,
 }
 
 impl Contents {
@@ -136,7 +138,7 @@ impl Engine {
     }
 
     /// Whether a commit on top of the present manifest may name this file.
-    fn is_certain(&self, blob: &Blob) -> Result<bool> {
+    pub(super) fn is_certain(&self, blob: &Blob) -> Result<bool> {
         if self.contents.retired.contains(&blob.file) {
             return Ok(false);
         }

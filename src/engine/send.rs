@@ -12,6 +12,7 @@ use super::{
     turn::{Outcome, Sum},
 };
 use crate::{
+    merge::view,
     model::{EntityId, Stamp},
     remote::{
         Advance, Commit, DataFile, HeadState, Manifest, Participant, Remote, Retired, expired,
@@ -19,6 +20,9 @@ use crate::{
     },
     store::RemoteMark,
 };
+
+/// How often a turn starts over because it would name a content that the remote may not have.
+const CONTENT_LOOKS: usize = 2;
 
 impl Engine {
     /// Sends what the remote lacks and makes a commit of it; nothing to send is done at once.
@@ -34,6 +38,10 @@ impl Engine {
         if ids.is_empty() && head.strays.is_empty() {
             self.agree(remote, head, &ids)?;
             return Ok(Outcome::Done);
+        }
+        if self.contents.looks < CONTENT_LOOKS && self.names_uncertain(sum)? {
+            self.contents.looks += 1;
+            return Ok(Outcome::Moved);
         }
         let may_fold = sum.complete && sum.knows.includes(&head.manifest.knows);
         let folding = if may_fold { Folding::InPassing } else { Folding::None };
@@ -57,6 +65,22 @@ impl Engine {
                 Ok(Outcome::Done)
             }
         }
+    }
+
+    /// Whether what is to be sent names a content that the remote may not have, as the news or the
+    /// rules of this turn are: another try sends it first.
+    fn names_uncertain(&self, sum: &Sum) -> Result<bool> {
+        for id in self.store.blob_owners(true)?.iter().filter(|id| sum.send.contains_key(*id)) {
+            let record = self.store.record(id)?;
+            let shown = record.map(|record| view(&record.state, &self.rules));
+            let blob = shown.filter(|shown| !shown.is_deleted).and_then(|shown| shown.blob());
+            if let Some(blob) = blob
+                && !self.is_certain(&blob)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Sends a cargo and enters its files into the next manifest, in the place of those that they

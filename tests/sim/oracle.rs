@@ -303,14 +303,16 @@ pub(crate) fn conflict_ids(states: &States, rules: &Rules) -> BTreeSet<String> {
 }
 
 /// Two states of a record, both without what was deleted if one has emptied its trash already.
-pub(crate) fn alike(a: Option<&Entity>, b: Option<&Entity>) -> (Option<Entity>, Option<Entity>) {
-    let is_marker = |state: &&Entity| state.fields.keys().eq([DELETED]);
-    let is_emptied = a.is_some_and(|a| is_marker(&a)) || b.is_some_and(|b| is_marker(&b));
+pub(crate) fn alike(
+    a: Option<&Entity>,
+    b: Option<&Entity>,
+    rules: &Rules,
+) -> (Option<Entity>, Option<Entity>) {
+    let is_gone = |state: &Entity| is_deleted(state, rules, &view(state, rules).type_name);
+    let both_gone = a.is_some_and(is_gone) && b.is_some_and(is_gone);
     let emptied = |state: &Entity| {
         let mut state = state.clone();
-        if is_emptied && state.fields.contains_key(DELETED) {
-            state.fields.retain(|field, _| field == DELETED);
-        }
+        state.fields.retain(|field, _| !both_gone || field == DELETED);
         state
     };
     (a.map(emptied), b.map(emptied))

@@ -425,7 +425,7 @@ impl World {
         for (index, replica) in self.replicas.iter().enumerate() {
             let theirs = replica.states();
             for id in states.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
-                let (a, b) = alike(states.get(id), theirs.get(id));
+                let (a, b) = alike(states.get(id), theirs.get(id), &rules);
                 let (a, b) = (bytes(a.as_ref()), bytes(b.as_ref()));
                 if a != b {
                     wrong.push(format!("{id}: 0 has\n{a}\nand {index} has\n{b}"));

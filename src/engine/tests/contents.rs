@@ -9,13 +9,16 @@ use larder_providers::{
     Put, PutMode, RemotePath, Result as ProviderResult, Storage,
     layer::{Fault, FaultPlan},
 };
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicI64, Ordering::SeqCst},
+};
 
 use super::*;
 use crate::{
-    engine::{At, CheckOptions, CompactOptions, FindingKind, NoteKind},
+    engine::{At, CheckOptions, CompactOptions, FindingKind, HISTORY_MS, NoteKind},
     merge::view,
-    model::limits::TEXT_BYTES_MAX,
+    model::{Stamp, limits::TEXT_BYTES_MAX},
 };
 
 struct Pair {
@@ -410,4 +413,71 @@ async fn a_file_that_the_server_does_not_take_holds_up_nothing() {
     a.sync().await;
     b.sync().await;
     assert_eq!(files(&b), ["movie.mp4", "note.md", "photo.jpg"]);
+}
+
+#[tokio::test]
+async fn a_copy_made_while_away_names_no_content_that_was_collected() {
+    let mut pair = Pair::new().await;
+    put(&pair.a, "photo.jpg", &photo(1));
+    pair.sync().await;
+    put(&pair.a, "photo.jpg", &photo(2));
+    pair.a.sync().await;
+    // Somebody who never had the first content in its history collects it.
+    let storage: SharedStorage = Arc::new(pair.memory.clone());
+    let mut c = Device::new("tablet", &storage);
+    c.connect().await;
+    c.sync().await;
+    for _ in 0..3 {
+        pair.pass(25);
+        let options = CompactOptions::default();
+        c.engine.compact(&storage, &Traffic::new(), options, &Silent).await.unwrap();
+    }
+    assert_eq!(pair.blobs().len(), 1);
+    put(&pair.b, "copy.jpg", &photo(1));
+    pair.b.sync().await;
+    let report = pair.a.sync().await;
+    assert_eq!(report.notes.len(), 0, "{report:?}");
+    assert!(bytes(&pair.a, "copy.jpg") == photo(1));
+}
+
+#[tokio::test]
+async fn a_content_that_was_kept_here_is_sent_when_the_rules_let_it_go() {
+    let mut pair = Pair::new().await;
+    let rules = "[[type]]\nname = \"own\"\nfiles = [\"*.jpg\"]\nsync = false\n";
+    pair.a.write("larder.toml", rules);
+    put(&pair.a, "photo.jpg", &photo(1));
+    let report = pair.a.sync().await;
+    assert!(pair.blobs().is_empty(), "{report:?}");
+    pair.a.write("larder.toml", &rules.replace("false", "true"));
+    pair.sync().await;
+    pair.agree(&["larder.toml", "photo.jpg"]);
+    assert!(bytes(&pair.b, "photo.jpg") == photo(1));
+}
+
+#[tokio::test]
+async fn a_new_name_given_long_after_a_deletion_brings_the_content_back() {
+    let mut pair = Pair::new().await;
+    let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
+    for device in [&mut pair.a, &mut pair.b] {
+        let now = now_ms.clone();
+        device.engine.clock = Clock::custom(move || Stamp::from_millis(now.load(SeqCst)));
+    }
+    put(&pair.a, "photo.jpg", &photo(1));
+    pair.sync().await;
+    fs::remove_file(pair.a.path("photo.jpg")).unwrap();
+    pair.a.sync().await;
+    now_ms.fetch_add(HISTORY_MS + 1_000, SeqCst);
+    pair.a.write("other.md", "so that there is a commit\n");
+    pair.a.sync().await;
+    for _ in 0..3 {
+        pair.pass(24 * 91);
+        let (storage, options) = (pair.a.storage.clone(), CompactOptions::default());
+        pair.a.engine.compact(&storage, &Traffic::new(), options, &Silent).await.unwrap();
+    }
+    assert!(pair.blobs().is_empty());
+    fs::rename(pair.b.path("photo.jpg"), pair.b.path("sun.jpg")).unwrap();
+    pair.b.sync().await;
+    pair.a.sync().await;
+    pair.agree(&["other.md", "sun.jpg"]);
+    assert!(bytes(&pair.a, "sun.jpg") == photo(1));
 }
