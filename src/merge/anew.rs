@@ -1,6 +1,6 @@
 //! Setting a record anew, where the edits that set it once do not count any more.
 
-use super::view::view;
+use super::{join::join, snapshot::Pen, view::view};
 use crate::model::{
     Alternative, Change, Changes, Content, Dot, Entity, Rules, Stamp, entity::DELETED,
 };
@@ -40,9 +40,50 @@ pub(super) fn revive(changes: &mut Changes, seen: &Entity, rules: &Rules) {
     }
 }
 
+/// Sets everything anew where this device changed something before it learned of a deletion: what was
+/// not changed here is gone wherever the trash was emptied meanwhile. How long ago that was does not
+/// matter, for no clock can be trusted to tell.
+pub(super) fn outlive(
+    state: &mut Entity,
+    remote: &Entity,
+    rules: &Rules,
+    pen: &mut Pen,
+    now: Stamp,
+) {
+    let is_gone = view(remote, rules).is_deleted && !view(state, rules).is_deleted;
+    if is_gone && !remote.seen().includes(&state.seen()) {
+        let (dot, at) = pen.next(now);
+        set_anew(state, &dot, at, rules);
+    }
+}
+
+/// Sets everything anew that comes back although this device has only the mark of its deletion: what
+/// was set before that is gone here, and would go wherever the mark came to.
+pub(super) fn revived(
+    state: &Entity,
+    news: &Entity,
+    rules: &Rules,
+    pen: &mut Pen,
+    now: Stamp,
+) -> Option<Entity> {
+    if !is_marker(state) || is_marker(news) || state.seen().includes(&news.seen()) {
+        return None;
+    }
+    let mut ahead = pen.clone();
+    let (dot, at) = ahead.next(now);
+    let mut whole = news.clone();
+    set_anew(&mut whole, &dot, at, rules);
+    let joined = join(state, &whole);
+    if view(news, rules).is_deleted || view(&joined, rules).is_deleted {
+        return None;
+    }
+    *pen = ahead;
+    Some(joined)
+}
+
 /// Sets all fields of a state by one edit. Each keeps the time at which it was set: nothing was said
 /// by it that is newer than that.
-pub(super) fn set_anew(state: &mut Entity, dot: &Dot, at: Stamp, rules: &Rules) {
+fn set_anew(state: &mut Entity, dot: &Dot, at: Stamp, rules: &Rules) {
     let before = state.clone();
     state.edit(dot, at, all_anew(&before, rules));
     for (field, siblings) in &mut state.fields {
@@ -54,6 +95,6 @@ pub(super) fn set_anew(state: &mut Entity, dot: &Dot, at: Stamp, rules: &Rules) 
 }
 
 /// Whether of a record only the mark of its deletion is left.
-pub(super) fn is_marker(state: &Entity) -> bool {
+fn is_marker(state: &Entity) -> bool {
     state.fields.keys().eq([DELETED])
 }

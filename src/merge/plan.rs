@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    anew::{all_anew, is_marker, revive, set_anew},
+    anew::{all_anew, outlive, revive, revived},
     conflict::conflicts,
     join::join,
     place::{Wish, place},
@@ -269,7 +269,9 @@ impl<'a> Planner<'a> {
         }
         // The news may come from a device that had not seen what is agreed. The remote holds both,
         // and only of their join is the agreed state an ancestor.
-        let revived = sides.state.as_ref().and_then(|state| self.revived(state, &news));
+        let (rules, now) = (self.snapshot.rules, self.snapshot.now);
+        let state = sides.state.as_ref();
+        let revived = state.and_then(|state| revived(state, &news, rules, &mut self.pen, now));
         let remote = match &agreed {
             Some(agreed) => join(agreed, &news),
             None => news.into_owned(),
@@ -279,7 +281,7 @@ impl<'a> Planner<'a> {
                 if let Some(revived) = revived {
                     state = revived;
                 }
-                self.outlive(&mut state, &remote);
+                outlive(&mut state, &remote, rules, &mut self.pen, now);
                 let joined = self.bring_together(agreed.as_ref(), &state, &remote);
                 sides.merged = joined.seen() != state.seen() && joined.seen() != remote.seen();
                 joined
@@ -293,37 +295,6 @@ impl<'a> Planner<'a> {
             state
         });
         sides.agreed = Agreed::Earlier(Box::new(remote));
-    }
-
-    /// Sets everything anew where this device changed something before it learned of a deletion:
-    /// what was not changed here is gone wherever the trash was emptied meanwhile. How long ago that
-    /// was does not matter, for no clock can be trusted to tell.
-    fn outlive(&mut self, state: &mut Entity, remote: &Entity) {
-        let rules = self.snapshot.rules;
-        let is_gone = view(remote, rules).is_deleted && !view(state, rules).is_deleted;
-        if is_gone && !remote.seen().includes(&state.seen()) {
-            let (dot, at) = self.pen.next(self.snapshot.now);
-            set_anew(state, &dot, at, rules);
-        }
-    }
-
-    /// Sets everything anew that comes back although this device has only the mark of its deletion:
-    /// what was set before that is gone here, and would go wherever the mark came to.
-    fn revived(&mut self, state: &Entity, news: &Entity) -> Option<Entity> {
-        let rules = self.snapshot.rules;
-        if !is_marker(state) || is_marker(news) || state.seen().includes(&news.seen()) {
-            return None;
-        }
-        let mut revived = news.clone();
-        let mut pen = self.pen.clone();
-        let (dot, at) = pen.next(self.snapshot.now);
-        revived.edit(&dot, at, all_anew(news, rules));
-        let revived = join(state, &revived);
-        if view(news, rules).is_deleted || view(&revived, rules).is_deleted {
-            return None;
-        }
-        self.pen = pen;
-        Some(revived)
     }
 
     /// Joins two sides and makes the edit that finishes the merge, if one is needed.
