@@ -154,6 +154,7 @@ impl Engine {
         progress: &dyn Progress,
         report: &mut CompactReport,
     ) -> Result<Outcome> {
+        self.note_attempt()?;
         let mut next = self.successor(head, true);
         let written = self.load(remote, head, cargo, &mut next, progress).await?;
         // What was sent for a commit that has not been made by now has to be sent again under a new

@@ -124,7 +124,8 @@ impl Feed {
 
     /// Keeps some files on their way.
     fn ask(&mut self) {
-        let mut bytes: u64 = self.asked.iter().map(|data| data.bytes).sum();
+        let asked = self.asked.iter().map(|data| data.bytes);
+        let mut bytes = asked.fold(0, u64::saturating_add);
         while self.asked.len() < FETCHES && (bytes == 0 || bytes < BYTES_AHEAD) {
             let Some(data) = self.wanted.pop_front() else { return };
             bytes = bytes.saturating_add(data.bytes);

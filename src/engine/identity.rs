@@ -44,6 +44,16 @@ impl Engine {
         self.store.replica()?.ok_or(EngineError::NotConnected)
     }
 
+    /// Keeps that all edits made so far are about to be sent, so that nobody else's are taken for them.
+    pub(super) fn note_attempt(&mut self) -> Result<()> {
+        let mut replica = self.replica()?;
+        if replica.attempted < replica.counter {
+            replica.attempted = replica.counter;
+            self.store.set_replica(&replica)?;
+        }
+        Ok(())
+    }
+
     /// Takes a new id if the remote has edits under this one that this replica never sent.
     pub(super) fn check_identity(
         &mut self,

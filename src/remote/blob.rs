@@ -85,6 +85,9 @@ pub async fn verify(storage: &SharedStorage, blob: &Blob) -> Result<()> {
     while let Some(chunk) = object.body.next().await {
         let chunk = chunk?;
         len += chunk.len() as u64;
+        if len > blob.bytes {
+            break;
+        }
         hasher.update(&chunk);
     }
     check_length(blob, len)?;
