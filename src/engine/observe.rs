@@ -77,7 +77,8 @@ impl Engine {
         let mut local = self.local_edits(batch.scan, books, &batch.news, plans_only, report)?;
         local.scanned_ms = batch.scanned_ms;
         let records = self.touched_records(batch.ids, &batch.news, &local)?;
-        let known_files = self.store.file_count()?;
+        // As of the scan: what earlier batches brought does not count against what would go.
+        let known_files = books.len();
         let news = News {
             entities: batch.news.into_values().collect(),
             knows: head.manifest.knows.clone(),

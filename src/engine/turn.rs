@@ -102,6 +102,9 @@ impl Engine {
             let plans_only = options.dry_run;
             let observed = self.observe_batch(&head, &work.books, batch, plans_only, report)?;
             let mut plan = self.with_snapshot(&observed, plan)?;
+            if !is_last {
+                work.postpone(&mut plan);
+            }
             report.note_plan(&plan);
             sum.add(&plan, &observed);
             report.pushed = sum.send.len();
@@ -112,9 +115,6 @@ impl Engine {
                 return Err(EngineError::Brake(Brake::Incoming(brake)));
             }
             let mut waiting = Report::default();
-            if !is_last {
-                work.postpone(&mut plan);
-            }
             let behind = self.execute(&plan, &observed, sum.commits, progress, &mut waiting)?;
             if is_last {
                 report.take_notes(waiting);

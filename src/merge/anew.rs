@@ -1,6 +1,10 @@
 //! Setting a record anew, where the edits that set it once do not count any more.
 
-use super::{join::join, snapshot::Pen, view::view};
+use super::{
+    join::join,
+    snapshot::Pen,
+    view::{is_deleted, view},
+};
 use crate::model::{
     Alternative, Change, Changes, Content, Dot, Entity, Rules, Stamp, entity::DELETED,
 };
@@ -51,7 +55,7 @@ pub(super) fn outlive(
     now: Stamp,
 ) {
     let is_gone = view(remote, rules).is_deleted && !view(state, rules).is_deleted;
-    if is_gone && !remote.seen().includes(&state.seen()) {
+    if is_gone && !remote.seen().includes(&state.seen()) && comes_back(state, remote, rules) {
         let (dot, at) = pen.next(now);
         set_anew(state, &dot, at, rules);
     }
@@ -69,16 +73,23 @@ pub(super) fn revived(
     if !is_marker(state) || is_marker(news) || state.seen().includes(&news.seen()) {
         return None;
     }
-    let mut ahead = pen.clone();
-    let (dot, at) = ahead.next(now);
-    let mut whole = news.clone();
-    set_anew(&mut whole, &dot, at, rules);
-    let joined = join(state, &whole);
-    if view(news, rules).is_deleted || view(&joined, rules).is_deleted {
+    if view(news, rules).is_deleted || !comes_back(news, state, rules) {
         return None;
     }
-    *pen = ahead;
-    Some(joined)
+    let (dot, at) = pen.next(now);
+    let mut whole = news.clone();
+    set_anew(&mut whole, &dot, at, rules);
+    Some(join(state, &whole))
+}
+
+/// Whether a record lives when a whole state of it meets its deletion. What it is counts, which the
+/// mark of a deletion does not say.
+fn comes_back(whole: &Entity, deleted: &Entity, rules: &Rules) -> bool {
+    let mut joined = join(whole, deleted);
+    for (field, siblings) in &whole.fields {
+        joined.fields.entry(field.clone()).or_insert_with(|| siblings.clone());
+    }
+    !is_deleted(&joined, rules, &view(whole, rules).type_name)
 }
 
 /// Sets all fields of a state by one edit. Each keeps the time at which it was set: nothing was said

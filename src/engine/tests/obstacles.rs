@@ -1,6 +1,7 @@
 //! Things of the user's that stand where a record wants its file.
 
 use super::*;
+use crate::engine::{BatchSize, Brake, EngineError};
 
 #[tokio::test]
 async fn a_folder_and_a_file_of_one_name_stop_nothing_else() {
@@ -36,4 +37,26 @@ async fn a_symlink_in_the_way_stops_nothing_else() {
     a.sync().await;
     b.sync().await;
     assert_eq!(b.read("zebra.md"), "Hello you\n");
+}
+
+#[tokio::test]
+async fn what_comes_in_the_same_turn_does_not_hide_that_half_of_the_vault_would_go() {
+    let (mut a, mut b) = pair().await;
+    for number in 0..20 {
+        a.write(&format!("old{number}.md"), &format!("old {number}\n"));
+    }
+    a.sync().await;
+    b.sync().await;
+    for number in 0..12 {
+        fs::remove_file(a.path(&format!("old{number}.md"))).unwrap();
+    }
+    for number in 0..60 {
+        a.write(&format!("new{number}.md"), &format!("new {number}\n"));
+    }
+    let options = TurnOptions { accept_deletes: true, ..TurnOptions::default() };
+    a.engine.turn(&a.storage, &Traffic::new(), options, &Silent).await.unwrap();
+    b.engine.set_batch_size(BatchSize { bytes: u64::MAX, records: 8 });
+    let stopped = b.engine.turn(&b.storage, &Traffic::new(), TurnOptions::default(), &Silent).await;
+    assert!(matches!(stopped, Err(EngineError::Brake(Brake::Incoming(_)))), "{stopped:?}");
+    assert_eq!(b.read("old0.md"), "old 0\n");
 }
