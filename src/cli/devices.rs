@@ -57,7 +57,9 @@ async fn list(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
 }
 
 fn line(device: &Device, generation: u64) -> String {
-    let Device { id, name, last_seen, .. } = device;
+    let Device { id, last_seen, .. } = device;
+    // It comes from the remote, and must not steer the terminal.
+    let name: String = device.name.chars().filter(|c| !c.is_control()).collect();
     // Its own last commit is one that it need not read.
     let behind = generation.saturating_sub(device.read_generation.saturating_add(1));
     let reading = match behind {

@@ -97,7 +97,7 @@ impl Engine {
             });
         }
         let rules = StoredRules { digest: digest.to_owned(), text: text.to_owned() };
-        self.store.rejudge(&updates, &pending, &rules, self.clock.now().millis())?;
+        self.store.rejudge(&updates, &pending, &rules)?;
         Ok(())
     }
 }

@@ -199,8 +199,7 @@ impl Engine {
     /// Only where the storage told the time: this device's clock may be wrong by a year.
     pub(super) fn empty_trash(&mut self, head: &HeadState) -> Result<usize> {
         let Some(told) = head.server_time else { return Ok(0) };
-        let now_ms = told.timestamp_millis().min(self.clock.now().millis());
-        Ok(self.store.empty_trash(now_ms - super::HISTORY_MS)?)
+        Ok(self.store.empty_trash(told.timestamp_millis(), super::HISTORY_MS)?)
     }
 }
 

@@ -184,6 +184,11 @@ impl Manifest {
         }
         let mut names = BTreeSet::new();
         for data in self.data() {
+            // Whoever believed that would fold without writing what it claims to lie in packs.
+            if data.up_to.as_ref().is_some_and(|up_to| !self.knows.includes(up_to)) {
+                let detail = format!("{} claims edits that nobody knows", data.file);
+                return Err(RemoteError::damaged(file, detail));
+            }
             if layout::data_generation(data.file.as_str()).is_none() {
                 let detail = format!("it names {:?} as a data file", data.file.as_str());
                 return Err(RemoteError::damaged(file, detail));

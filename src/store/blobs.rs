@@ -6,7 +6,8 @@ use rusqlite::{Connection, params};
 
 use super::{Result, Store, files, records::entity_id, signed, unsigned};
 use crate::model::{
-    Agreed, Blob, Entity, EntityId, KnownFile, Update, VaultPath, blob, entity::BLOB,
+    Agreed, Blob, Entity, EntityId, KnownFile, Update, VaultPath, blob,
+    entity::{BLOB, DELETED},
 };
 
 /// A content that some record names.
@@ -55,7 +56,8 @@ impl Store {
     /// The records that name a content, or only those that name one which their agreed state does
     /// not.
     pub fn blob_owners(&self, only_new: bool) -> Result<BTreeSet<EntityId>> {
-        let sql = "SELECT DISTINCT entity FROM blob WHERE own = 1 AND agreed <= ?1";
+        let sql = "SELECT DISTINCT b.entity FROM blob b JOIN entity e ON e.id = b.entity
+                   WHERE b.own = 1 AND b.agreed <= ?1 AND e.deleted = 0";
         let mut statement = self.connection.prepare_cached(sql)?;
         let ids = statement.query_map([!only_new], |row| row.get::<_, String>(0))?;
         ids.map(|id| entity_id(id?)).collect()
@@ -151,6 +153,8 @@ pub(super) fn keep(connection: &Connection, update: &Update) -> Result<()> {
         Agreed::Current => Some(&update.state),
         Agreed::Earlier(earlier) => Some(&**earlier),
     };
+    // What is deleted there may be collected any day.
+    let agreed = agreed.filter(|state| !state.fields.contains_key(DELETED));
     let mut named: BTreeMap<Blob, (bool, bool)> = BTreeMap::new();
     for blob in blobs_in(&update.state) {
         named.entry(blob).or_default().0 = true;
@@ -171,7 +175,8 @@ pub(super) fn keep(connection: &Connection, update: &Update) -> Result<()> {
 pub(super) fn agree(connection: &Connection, id: &EntityId) -> Result<()> {
     let forget = "DELETE FROM blob WHERE entity = ?1 AND own = 0";
     connection.prepare_cached(forget)?.execute([id.as_str()])?;
-    let agree = "UPDATE blob SET agreed = 1 WHERE entity = ?1";
+    let agree = "UPDATE blob SET agreed = 1 WHERE entity = ?1
+                 AND NOT EXISTS (SELECT 1 FROM entity WHERE id = ?1 AND deleted = 1)";
     connection.prepare_cached(agree)?.execute([id.as_str()])?;
     Ok(())
 }

@@ -63,14 +63,18 @@ impl Store {
         Ok(found)
     }
 
-    /// Reduces records that are deleted, as far as known here, since before `before_ms`, and that
-    /// the remote holds so, to the mark of their deletion; says how many. What they were is then gone for good.
-    pub fn empty_trash(&mut self, before_ms: i64) -> Result<usize> {
+    /// Reduces records that are deleted for so long, and that the remote holds so, to the mark of
+    /// their deletion; says how many. What they were is then gone for good. Both times are in
+    /// milliseconds, `now_ms` since 1970 by the storage's clock.
+    pub fn empty_trash(&mut self, now_ms: i64, keep_ms: i64) -> Result<usize> {
         self.transact(|connection| {
+            let sql = "UPDATE entity SET deleted_ms = ?1
+                       WHERE deleted = 1 AND type <> '' AND deleted_ms IS NULL AND agreed = 1";
+            connection.prepare_cached(sql)?.execute([now_ms])?;
             let sql = "SELECT id, state FROM entity
-                       WHERE deleted = 1 AND deleted_ms < ?1 AND agreed = 1 AND type <> ''";
+                       WHERE deleted = 1 AND type <> '' AND deleted_ms < ?1 AND agreed = 1";
             let mut old = connection.prepare_cached(sql)?;
-            let rows = old.query_map([before_ms], |row| {
+            let rows = old.query_map([now_ms - keep_ms], |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
             })?;
             // The empty type says that there is nothing more to take away.
@@ -80,9 +84,11 @@ impl Store {
             )?;
             let mut forget = connection.prepare_cached("DELETE FROM conflict WHERE entity = ?1")?;
             let mut count = 0;
-            for row in rows.collect::<rusqlite::Result<Vec<_>>>()? {
-                let (id, state) = row;
+            for (id, state) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
                 let mut state: Entity = from_json(&format!("record {id}"), &state)?;
+                if !has_seen_all(&state) {
+                    continue;
+                }
                 state.fields.retain(|field, _| field == DELETED);
                 strip.execute(params![id, to_json(&state)?])?;
                 forget.execute([&id])?;
@@ -92,4 +98,16 @@ impl Store {
             Ok(count)
         })
     }
+}
+
+/// Whether one of the deletions had seen every edit but other deletions: a rule that lets a deletion
+/// win over an edit that it had not seen must not let go of that edit.
+fn has_seen_all(state: &Entity) -> bool {
+    let deletions = state.siblings(DELETED);
+    let mut seen: VersionVector =
+        deletions.iter().map(|one| (one.dot.device.clone(), one.dot.counter)).collect();
+    for one in deletions {
+        seen.join(&VersionVector::from_json(&one.content.value).unwrap_or_default());
+    }
+    seen.includes(&state.seen())
 }

@@ -161,7 +161,7 @@ impl Store {
             }
             for update in decided.updates {
                 let pending = decided.pending.contains(&update.state.id);
-                write_record(connection, update, pending, decided.now_ms)?;
+                write_record(connection, update, pending)?;
                 if let Some(replaced) = &update.replaced {
                     history::keep(connection, replaced, decided.now_ms)?;
                 }
@@ -208,11 +208,10 @@ impl Store {
         updates: &[Update],
         pending: &BTreeSet<EntityId>,
         rules: &StoredRules,
-        now_ms: i64,
     ) -> Result<()> {
         self.transact(|connection| {
             for update in updates {
-                write_record(connection, update, pending.contains(&update.state.id), now_ms)?;
+                write_record(connection, update, pending.contains(&update.state.id))?;
             }
             set(connection, "rules", rules)
         })
@@ -279,12 +278,7 @@ fn begin_life(connection: &Connection, decided: &Decided<'_>) -> Result<()> {
     set(connection, "files_read", &BTreeSet::<String>::new())
 }
 
-fn write_record(
-    connection: &Connection,
-    update: &Update,
-    pending: bool,
-    now_ms: i64,
-) -> Result<()> {
+fn write_record(connection: &Connection, update: &Update, pending: bool) -> Result<()> {
     let state = &update.state;
     let (agreed, agreed_state) = match &update.agreed {
         Agreed::Never => (0, None),
@@ -299,11 +293,11 @@ fn write_record(
             "INSERT INTO entity (id, state, agreed, agreed_state, shown_state, pending,
              kept, type, path, path_key, version, deleted, modified_ms, deleted_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
-             CASE WHEN ?12 THEN ?14 END)
+             NULL)
              ON CONFLICT (id) DO UPDATE SET state = ?2, agreed = ?3, agreed_state = ?4,
              shown_state = ?5, pending = ?6, kept = ?7, type = ?8, path = ?9, path_key = ?10,
              version = ?11, deleted = ?12, modified_ms = ?13,
-             deleted_ms = CASE WHEN ?12 THEN coalesce(deleted_ms, ?14) END",
+             deleted_ms = CASE WHEN ?12 THEN deleted_ms END",
         )?
         .execute(params![
             state.id.as_str(),
@@ -319,7 +313,6 @@ fn write_record(
             signed(state.version()),
             update.view.is_deleted,
             state.last_modified().map_or(0, |(at, _)| at.millis()),
-            now_ms,
         ])?;
     let mut edit = connection.prepare_cached(
         "INSERT INTO edit (entity, device, counter) VALUES (?1, ?2, ?3)

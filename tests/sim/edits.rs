@@ -233,7 +233,7 @@ impl World {
                 state,
             };
             let stored = store.rules().unwrap().unwrap();
-            store.rejudge(&[update], &Default::default(), &stored, 0).unwrap();
+            store.rejudge(&[update], &Default::default(), &stored).unwrap();
             self.tell(format!("{index} forgets a value of {id}"));
             return;
         }

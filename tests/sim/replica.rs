@@ -141,7 +141,7 @@ impl Replica {
         store.set_commit_gate(Box::new(move || switch.may_commit()));
         if self.setup.vault.is_none() && store.rules().unwrap().is_none() {
             let rules = StoredRules { digest: String::new(), text: self.setup.rules.to_owned() };
-            store.rejudge(&[], &BTreeSet::new(), &rules, 0).unwrap();
+            store.rejudge(&[], &BTreeSet::new(), &rules).unwrap();
         }
         let (now, skew) = (self.now_ms.clone(), self.skew_ms.clone());
         let clock = Clock::custom(move || Stamp::from_millis(now.load(SeqCst) + skew.load(SeqCst)));

@@ -22,7 +22,11 @@ struct Years {
 impl Years {
     fn new() -> Self {
         let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
-        Self { now_ms, storage: Arc::new(Memory::new()) }
+        let now = now_ms.clone();
+        let clock = larder_providers::Clock::new(move || {
+            chrono::DateTime::from_timestamp_millis(now.load(SeqCst)).unwrap()
+        });
+        Self { now_ms, storage: Arc::new(Memory::with_clock(clock)) }
     }
 
     async fn device(&self, name: &str) -> Device {
@@ -47,18 +51,19 @@ async fn long_deleted() -> (Years, Device, Device) {
     b.sync().await;
     fs::remove_file(a.path("note.md")).unwrap();
     a.sync().await;
+    commit_of_two(&years, &mut a, 1).await;
     years.pass();
-    commit_of_two(&years, &mut a).await;
+    commit_of_two(&years, &mut a, 2).await;
     (years, a, b)
 }
 
 /// The device finds that somebody committed, by which it learns the time, and commits something too.
-async fn commit_of_two(years: &Years, device: &mut Device) {
+async fn commit_of_two(years: &Years, device: &mut Device, number: u32) {
     let mut other = years.device("somebody").await;
-    other.write("other.md", "1\n");
     other.sync().await;
-    device.write("other.md", "1\n");
-    device.write("mine.md", "2\n");
+    other.write("other.md", &format!("{number}\n"));
+    other.sync().await;
+    device.write("mine.md", &format!("{number}\n"));
     device.sync().await;
 }
 
@@ -117,8 +122,9 @@ async fn a_restored_record_is_whole_where_the_trash_is_empty() {
     fs::remove_file(a.path("note.md")).unwrap();
     a.sync().await;
     b.sync().await;
+    commit_of_two(&years, &mut a, 1).await;
     years.pass();
-    commit_of_two(&years, &mut a).await;
+    commit_of_two(&years, &mut a, 2).await;
     // The other device still has it in its trash.
     let id = marker_of(&b).id;
     b.engine.restore(&id, At::Before).unwrap();
