@@ -11,6 +11,9 @@ use crate::{
     model::{EntityId, Update, VaultPath},
 };
 
+/// How many lines of what it did a turn keeps.
+const LINES_MAX: usize = 10_000;
+
 /// What became of a turn.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
@@ -36,7 +39,8 @@ pub struct Report {
     pub cost: Cost,
     /// Things a person should know.
     pub notes: Vec<Note>,
-    /// What is to be done, or was: one line each, in order.
+    /// What is to be done, or was: one line each, in order. Of a turn that does it, not more than a
+    /// person reads.
     pub plan: Vec<String>,
     /// What was noted, so that a turn that starts over does not say it again.
     noted: BTreeSet<Note>,
@@ -99,13 +103,19 @@ impl Report {
     }
 
     /// Adds up what a plan does. A turn that starts over plans again what is still to be done.
-    pub(super) fn note_plan(&mut self, plan: &Plan) {
+    pub(super) fn note_plan(&mut self, plan: &Plan, in_full: bool) {
         self.pulled += plan.counts.pulled;
         self.merged += plan.counts.merged;
         self.conflicts += plan.counts.conflicts;
         self.deleted += plan.counts.deleted;
         self.renamed += plan.counts.renamed;
-        self.plan.extend(lines(plan));
+        let room = if in_full { usize::MAX } else { LINES_MAX.saturating_sub(self.plan.len()) };
+        let mut lines = lines(plan);
+        if lines.len() > room {
+            lines.truncate(room);
+            lines.extend((room > 0).then(|| "and more, too many to list".to_owned()));
+        }
+        self.plan.extend(lines);
         for id in &plan.ahead {
             self.note(
                 NoteKind::ClockAhead,

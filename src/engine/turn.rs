@@ -105,7 +105,7 @@ impl Engine {
             if !is_last {
                 work.postpone(&mut plan);
             }
-            report.note_plan(&plan);
+            report.note_plan(&plan, options.dry_run);
             sum.add(&plan, &observed);
             report.pushed = sum.send.len();
             if options.dry_run {
@@ -126,6 +126,8 @@ impl Engine {
             return Ok(Outcome::Done);
         }
         self.note_scan(&work)?;
+        // What the scan found is not needed any more, and sending takes room.
+        drop(work);
         self.send(remote, &head, &sum, progress, report).await
     }
 
