@@ -72,16 +72,22 @@ fn by_content(vanished: &Vanished, new: &New, taken: &BTreeSet<VaultPath>) -> Ve
             hashes.entry(reading.sha256).or_default().push(path);
         }
     }
+    let likenesses: [fn(&VaultPath, &VaultPath) -> bool; 3] = [
+        |from, to| from.file_name() == to.file_name(),
+        |from, to| from.parent() == to.parent(),
+        |_, _| true,
+    ];
     let mut pairs = Vec::new();
-    for (from, known) in vanished {
-        let Some(candidates) = hashes.get_mut(&known.sha256) else {
-            continue;
-        };
-        let unlike =
-            |to: &VaultPath| (to.file_name() != from.file_name(), to.parent() != from.parent());
-        let best = candidates.iter().enumerate().min_by_key(|(_, to)| unlike(to));
-        if let Some(best) = best.map(|(index, _)| index) {
-            pairs.push((from.clone(), candidates.remove(best).clone(), true));
+    let mut paired = BTreeSet::new();
+    // All that are most alike come first: else one with a lesser claim takes another's place.
+    for is_like in likenesses {
+        for (from, known) in vanished {
+            let Some(candidates) = hashes.get_mut(&known.sha256) else { continue };
+            let best = candidates.iter().position(|to| is_like(from, to));
+            if let Some(best) = best.filter(|_| !paired.contains(from)) {
+                paired.insert(from);
+                pairs.push((from.clone(), candidates.remove(best).clone(), true));
+            }
         }
     }
     pairs
