@@ -53,15 +53,16 @@ pub(super) struct Cargo {
     pub(super) news: Option<Batch>,
     /// Whether `news` takes the place of the deltas and the loose packs.
     pub(super) folds: bool,
-    /// Neighbouring runs, and what takes their place.
-    pub(super) merge: Option<(Range<usize>, Batch)>,
+    /// Neighbouring runs that leave.
+    pub(super) runs: Range<usize>,
+    /// What takes their place, if that is not in `news`.
+    pub(super) merged: Option<Batch>,
 }
 
 impl Cargo {
     /// How many records it holds.
     pub(super) fn records(&self) -> usize {
-        let merged = self.merge.iter().map(|(_, batch)| batch);
-        self.news.iter().chain(merged).map(|batch| batch.ids.len()).sum()
+        self.news.iter().chain(&self.merged).map(|batch| batch.ids.len()).sum()
     }
 
     /// Which of the files of `manifest` it takes the place of.
@@ -70,11 +71,8 @@ impl Cargo {
         if self.folds {
             old.extend(manifest.deltas.iter().chain(tiers::loose(manifest)));
         }
-        if let Some((range, _)) = &self.merge {
-            let packs = tiers::runs(manifest).into_iter().take(range.end).skip(range.start);
-            let rows = packs.filter_map(|run| manifest.packs.get(run.packs));
-            old.extend(rows.flatten());
-        }
+        let runs = tiers::runs(manifest).into_iter().take(self.runs.end).skip(self.runs.start);
+        old.extend(runs.filter_map(|run| manifest.packs.get(run.packs)).flatten());
         old
     }
 }
@@ -94,9 +92,7 @@ impl Engine {
             let span = Span { after: VersionVector::default(), up_to: None };
             let ids = self.store.changed_in(&span)?;
             let news = Some(Batch { ids, form: Form::Run(knows.clone()) });
-            let is_all = 0..runs.len();
-            let nothing = Batch { ids: Vec::new(), form: Form::Run(knows.clone()) };
-            return Ok(Cargo { news, folds: true, merge: Some((is_all, nothing)) });
+            return Ok(Cargo { news, folds: true, runs: 0..runs.len(), merged: None });
         }
         let folds = match folding {
             Folding::None => false,
@@ -117,16 +113,14 @@ impl Engine {
             Folding::Due => Some(Effort::Full),
             _ => None,
         };
-        let merge = match effort.and_then(|effort| tiers::due(&runs, self.pace, effort)) {
-            Some(range) => Some((range.clone(), self.merged(&runs, range)?)),
-            None => None,
-        };
-        Ok(Cargo { news, folds, merge })
+        let due = effort.and_then(|effort| tiers::due(&runs, self.pace, effort));
+        let merged = due.as_ref().map(|range| self.merged(&runs, range)).transpose()?;
+        Ok(Cargo { news, folds, runs: due.unwrap_or_default(), merged })
     }
 
     /// What takes the place of neighbouring runs: the records whose latest edits lie in them. Those
     /// edited since lie in later files as well.
-    fn merged(&self, runs: &[tiers::Run], range: Range<usize>) -> Result<Batch> {
+    fn merged(&self, runs: &[tiers::Run], range: &Range<usize>) -> Result<Batch> {
         let up_to_of = |index: Option<usize>| {
             let run = index.and_then(|index| runs.get(index));
             run.map(|run| run.up_to.clone()).unwrap_or_default()

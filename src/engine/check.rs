@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use larder_providers::{RemotePath, SharedStorage, Traffic};
 use serde::Serialize;
 
-use super::{Engine, Result, TurnOptions};
+use super::{Engine, Result, TurnOptions, cost::Meter};
 use crate::{
     merge::view,
     model::{EntityId, VaultPath, VersionVector, limits::STAMP_AHEAD_MS_MAX},
@@ -79,7 +79,7 @@ impl Engine {
         traffic: &Traffic,
         options: CheckOptions,
     ) -> Result<CheckReport> {
-        let before = traffic.snapshot();
+        let meter = Meter::start(traffic, &self.clock);
         let mut report = CheckReport::default();
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
         let HeadRead::Current(head) = remote.head.read(None).await? else {
@@ -87,7 +87,7 @@ impl Engine {
         };
         self.check_remote(&remote, &head.manifest, options, &mut report).await?;
         self.check_records(&mut report)?;
-        report.bytes_read = traffic.snapshot().since(&before).bytes_down;
+        report.bytes_read = meter.read(&self.clock).bytes_down;
         Ok(report)
     }
 

@@ -100,7 +100,7 @@ impl Engine {
             return Err(self.why_missing(remote).await);
         };
         let manifest = &head.manifest;
-        let survey = survey(remote, manifest).await?;
+        let mut survey = survey(remote, manifest).await?;
         let is_behind = !self.replica()?.knows.includes(&manifest.knows);
         if is_behind && !options.dry_run {
             let last = self.store.remote_mark()?;
@@ -128,9 +128,8 @@ impl Engine {
         if self.adopt(remote, &survey, adopted).await? {
             return Ok(Outcome::Raced);
         }
-        let mut survey = survey;
         // One that is named after all leaves the list and stays.
-        let (named, expired) =
+        let (named, expired): (Vec<RemotePath>, _) =
             survey.expired.into_iter().partition(|file| named.contains(file.as_str()));
         survey.expired = expired;
         let gone = sweep(remote, &survey).await?;
@@ -140,7 +139,6 @@ impl Engine {
         if is_idle && !raises_floor && head.strays.is_empty() && unnamed.is_empty() {
             return Ok(Outcome::Done);
         }
-        let named: Vec<RemotePath> = named;
         let old = Old { left: gone.into_iter().chain(named).collect(), unnamed };
         self.commit_compaction(remote, &head, &cargo, old, progress, report).await
     }

@@ -97,13 +97,13 @@ impl Engine {
         let mut tally = Tally { progress, done: 0, of: cargo.records() as u64 };
         let replaced = cargo.replaces(manifest);
         let since = self.server_now(head.server_time);
-        let place = cargo.merge.as_ref().and_then(|(range, _)| first_pack(manifest, range.start));
+        let place = first_pack(manifest, cargo.runs.start);
         retire(next, &replaced, since);
         if cargo.folds {
             next.entity_versions.clear();
         }
         let mut written = 0;
-        if let Some((_, batch)) = &cargo.merge {
+        if let Some(batch) = &cargo.merged {
             let files = self.ship(remote, manifest, batch, &mut tally).await?;
             written += files.len();
             let at = place.unwrap_or(next.packs.len()).min(next.packs.len());

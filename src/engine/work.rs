@@ -19,6 +19,9 @@ use crate::{
 
 /// How many bytes of texts the scan keeps in memory; the rest is read again when it is its turn.
 const KEEP_BYTES: usize = 8 << 20;
+/// What a record weighs besides its text, in bytes.
+const RECORD_BYTES: u64 = 256;
+
 /// How much a turn takes up at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSize {
@@ -37,9 +40,6 @@ impl Default for BatchSize {
 impl BatchSize {
     const UNBOUNDED: Self = Self { bytes: u64::MAX, records: usize::MAX };
 }
-
-/// What a record weighs besides its text, in bytes.
-const RECORD_BYTES: u64 = 256;
 
 /// What is left to do in a turn.
 #[derive(Debug)]

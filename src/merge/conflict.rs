@@ -1,7 +1,7 @@
 //! Which values a merge could not keep in sight, read off the state alone, so that every device
 //! lists the same.
 
-use super::view::{covered_by, field_rule, is_deleted, is_same, newest, shown, type_name};
+use super::view::{field_rule, is_deleted, is_same, newest, shown, type_name};
 use crate::{
     digest::sha256_hex,
     model::{
@@ -76,7 +76,7 @@ fn contested_deletion(
 ) -> Option<Conflict> {
     let deletions = entity.siblings(DELETED);
     let deletion = newest(deletions)?;
-    let covered = covered_by(deletions);
+    let covered = entity.seen_by_deletions();
     let unseen = entity.clock.iter().filter(|(device, last)| covered.get(device) < last.counter);
     let (device, edit) = unseen.max_by_key(|(device, last)| (last.at, *device))?;
     let values = vec![

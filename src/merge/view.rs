@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{object, set, text};
 use crate::model::{
-    Blob, Content, DeleteRule, Dot, Entity, Rule, Rules, Sibling, Stamp, VersionVector, View,
+    Blob, Content, DeleteRule, Dot, Entity, Rule, Rules, Sibling, Stamp, View,
     entity::{BLOB, DELETED, PATH, TYPE},
     limits::TEXT_BYTES_MAX,
 };
@@ -61,7 +61,7 @@ pub fn is_deleted(entity: &Entity, rules: &Rules, type_name: &str) -> bool {
     if deletions.is_empty() {
         return false;
     }
-    let covered = covered_by(deletions);
+    let covered = entity.seen_by_deletions();
     let unseen = entity.clock.iter().filter(|(device, last)| covered.get(device) < last.counter);
     match rules.delete(type_name, entity.fields.contains_key(PATH)) {
         DeleteRule::DeleteWins => true,
@@ -72,18 +72,6 @@ pub fn is_deleted(entity: &Entity, rules: &Rules, type_name: &str) -> bool {
             deleted >= edited
         }
     }
-}
-
-/// The edits that these deletions had seen, themselves included.
-pub(super) fn covered_by(deletions: &[Sibling]) -> VersionVector {
-    let mut covered = VersionVector::default();
-    for deletion in deletions {
-        covered.raise(&deletion.dot.device, deletion.dot.counter);
-        if let Some(seen) = VersionVector::from_json(&deletion.content.value) {
-            covered.join(&seen);
-        }
-    }
-    covered
 }
 
 /// The value that a rule shows for these concurrent values; nothing for none.

@@ -167,6 +167,16 @@ impl Entity {
         self.clock.iter().map(|(device, last)| (device.clone(), last.counter)).collect()
     }
 
+    /// The edits that its deletions had seen, themselves included.
+    pub fn seen_by_deletions(&self) -> VersionVector {
+        let mut seen = VersionVector::default();
+        for deletion in self.siblings(DELETED) {
+            seen.raise(&deletion.dot.device, deletion.dot.counter);
+            seen.join(&VersionVector::from_json(&deletion.content.value).unwrap_or_default());
+        }
+        seen
+    }
+
     /// How many edits were ever made to this record, as far as known here: it rises with each, and
     /// two devices that each edit version 5 once meet at 7. Never more than can be written.
     pub fn version(&self) -> u64 {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use rusqlite::params;
 
-use super::{Result, Store, blobs, from_json, records::entity_id, signed, to_json};
-use crate::model::{DeviceId, Entity, EntityId, Record, VersionVector, entity::DELETED};
+use super::{Result, Store, blobs, from_json, to_json};
+use crate::model::{Entity, EntityId, Record, VersionVector, entity::DELETED};
 
 /// Two states of the remote, the later not given where it is the present one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,20 +46,13 @@ impl Store {
 
     /// The records with an edit beyond `knows`, with the time of their last one.
     fn beyond(&self, knows: &VersionVector) -> Result<BTreeSet<(i64, EntityId)>> {
-        let sql = "SELECT e.modified_ms, e.id FROM edit JOIN entity e ON e.id = edit.entity
+        let sql = "SELECT e.id, e.modified_ms FROM edit JOIN entity e ON e.id = edit.entity
                    WHERE edit.device = ?1 AND edit.counter > ?2 AND e.kept = 0";
-        let mut statement = self.connection.prepare_cached(sql)?;
         let mut found = BTreeSet::new();
-        for device in self.devices()? {
-            let known = DeviceId::new(device.clone()).map_or(0, |device| knows.get(&device));
-            let rows = statement.query_map(params![device, signed(known)], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
-            })?;
-            for row in rows {
-                let (modified_ms, id) = row?;
-                found.insert((modified_ms, entity_id(id)?));
-            }
-        }
+        self.each_edited(sql, knows, |id, row| {
+            found.insert((row.get(1)?, id));
+            Ok(())
+        })?;
         Ok(found)
     }
 
@@ -86,7 +79,9 @@ impl Store {
             let mut count = 0;
             for (id, state) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
                 let mut state: Entity = from_json(&format!("record {id}"), &state)?;
-                if !has_seen_all(&state) {
+                // A rule may let a deletion win over an edit that it had not seen, but that edit
+                // must not be let go of.
+                if !state.seen_by_deletions().includes(&state.seen()) {
                     continue;
                 }
                 state.fields.retain(|field, _| field == DELETED);
@@ -98,16 +93,4 @@ impl Store {
             Ok(count)
         })
     }
-}
-
-/// Whether one of the deletions had seen every edit but other deletions: a rule that lets a deletion
-/// win over an edit that it had not seen must not let go of that edit.
-fn has_seen_all(state: &Entity) -> bool {
-    let deletions = state.siblings(DELETED);
-    let mut seen: VersionVector =
-        deletions.iter().map(|one| (one.dot.device.clone(), one.dot.counter)).collect();
-    for one in deletions {
-        seen.join(&VersionVector::from_json(&one.content.value).unwrap_or_default());
-    }
-    seen.includes(&state.seen())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{
     FileRow, Intent, RemoteMark, Replica, Result, Store, blobs, conflicts, corrupt, files,
@@ -10,7 +10,7 @@ use super::{
     replica::{StoredRules, get, set},
     signed, to_json, unsigned,
 };
-use crate::model::{Agreed, Entity, EntityId, Record, Update, VaultPath, VersionVector};
+use crate::model::{Agreed, DeviceId, Entity, EntityId, Record, Update, VaultPath, VersionVector};
 
 /// One record with its file.
 pub(super) const RECORD: &str = "
@@ -78,18 +78,30 @@ impl Store {
     pub fn unsettled(&self, remote_knows: &VersionVector) -> Result<BTreeSet<EntityId>> {
         let mut ids = self.unagreed()?;
         ids.extend(self.ids("SELECT id FROM entity WHERE pending = 1")?);
-        let mut by_device = self
-            .connection
-            .prepare_cached("SELECT entity FROM edit WHERE device = ?1 AND counter > ?2")?;
+        let sql = "SELECT entity FROM edit WHERE device = ?1 AND counter > ?2";
+        self.each_edited(sql, remote_knows, |id, _| {
+            ids.insert(id);
+            Ok(())
+        })?;
+        Ok(ids)
+    }
+
+    /// Calls `each` with what `sql` selects for each device and its edit in `knows`: ids first.
+    pub(super) fn each_edited(
+        &self,
+        sql: &str,
+        knows: &VersionVector,
+        mut each: impl FnMut(EntityId, &Row<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut statement = self.connection.prepare_cached(sql)?;
         for device in self.devices()? {
-            let known = crate::model::DeviceId::new(device.clone())
-                .map_or(0, |device| remote_knows.get(&device));
-            let found = by_device.query_map(params![device, signed(known)], |row| row.get(0))?;
-            for id in found {
-                ids.insert(entity_id(id?)?);
+            let known = DeviceId::new(device.clone()).map_or(0, |device| knows.get(&device));
+            let mut rows = statement.query(params![device, signed(known)])?;
+            while let Some(row) = rows.next()? {
+                each(entity_id(row.get(0)?)?, row)?;
             }
         }
-        Ok(ids)
+        Ok(())
     }
 
     /// The records with edits that nobody has acknowledged, as far as known without asking.
@@ -217,7 +229,7 @@ impl Store {
         })
     }
 
-    pub(super) fn devices(&self) -> Result<Vec<String>> {
+    fn devices(&self) -> Result<Vec<String>> {
         // A loose index scan: SQLite would read every row for SELECT DISTINCT.
         let sql = "WITH RECURSIVE d(x) AS (SELECT min(device) FROM edit UNION ALL
                    SELECT (SELECT min(device) FROM edit WHERE device > d.x) FROM d WHERE d.x IS NOT NULL)
