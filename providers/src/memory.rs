@@ -151,15 +151,21 @@ impl Storage for Memory {
 
     async fn list(&self, folder: &RemotePath) -> Result<Listing> {
         self.traffic.request("list", folder.as_str(), 0);
-        let mut entries = BTreeMap::new();
+        let (mut entries, mut foreign) = (BTreeMap::new(), Vec::new());
         for (path, file) in &lock(&self.state).files {
-            if let Some((path, is_folder)) = child_of(folder, path) {
-                entries.insert(path.clone(), entry(path, is_folder, file));
+            match child_of(folder, path) {
+                Some((path, _)) if RemotePath::new(path.as_str()).is_err() => {
+                    foreign.push(path.name().to_owned());
+                }
+                Some((path, is_folder)) => {
+                    entries.insert(path.clone(), entry(path, is_folder, file));
+                }
+                None => {}
             }
         }
         Ok(Listing {
             entries: entries.into_values().collect(),
-            foreign: Vec::new(),
+            foreign,
             server_time: Some(self.clock.now()),
         })
     }
@@ -193,6 +199,8 @@ impl Storage for Memory {
             range: true,
             versions: true,
             trusted: true,
+            at_hand: true,
+            mirrored_by: None,
         }
     }
 }
@@ -218,7 +226,7 @@ fn child_of(folder: &RemotePath, path: &RemotePath) -> Option<(RemotePath, bool)
         Some((name, _)) => (name, true),
         None => (below, false),
     };
-    Some((folder.join(name).ok()?, is_folder))
+    Some((folder.join(name).or_else(|_| RemotePath::found(folder, name)).ok()?, is_folder))
 }
 
 fn entry(path: RemotePath, is_folder: bool, file: &File) -> Entry {

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The longest name of one file or folder on a remote, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
 
+/// The longest name of somebody else's file that is looked into, in bytes.
+const FOUND_NAME_BYTES_MAX: usize = 255;
+
 /// A path below the remote's root: parts of `[a-z0-9._-]`, no leading dot, joined by `/`.
 ///
 /// The narrow alphabet is what every storage keeps as it is: NAS volumes and Dropbox fold case,
@@ -41,6 +44,21 @@ impl RemotePath {
     /// This path with `name` below it.
     pub fn join(&self, name: &str) -> Result<Self, InvalidPath> {
         if self.0.is_empty() { Self::new(name) } else { Self::new(format!("{}/{name}", self.0)) }
+    }
+
+    /// What was found in `folder` under a name that larder does not give, such as the copy of a
+    /// file that a program which mirrors folders makes of a conflict. Only to be read and removed.
+    pub fn found(folder: &Self, name: &str) -> Result<Self, InvalidPath> {
+        let is_plain = !name.is_empty()
+            && name.len() <= FOUND_NAME_BYTES_MAX
+            && !name.starts_with('.')
+            && !name.contains(['/', '\\', '%'])
+            && !name.chars().any(char::is_control);
+        if !is_plain {
+            return Err(InvalidPath(name.to_owned()));
+        }
+        let before = if folder.is_root() { String::new() } else { format!("{folder}/") };
+        Ok(Self(before + name))
     }
 
     /// The path as text, without a leading slash.
@@ -118,6 +136,20 @@ mod tests {
         let long = "x".repeat(NAME_BYTES_MAX + 1);
         for bad in ["/", "a//b", "../a", ".git", "A", "a b", "a\\b", "ä", "a/", long.as_str()] {
             assert!(RemotePath::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_others_left_is_one_file_in_one_folder() {
+        let folder = RemotePath::new("heads").unwrap();
+        let copy = RemotePath::found(&folder, "k3v9x2 (Ann's conflicted copy).json").unwrap();
+        assert_eq!(copy.parent(), Some(folder.clone()));
+        assert_eq!(
+            RemotePath::found(&RemotePath::root(), "Meta (1).json").unwrap().name(),
+            "Meta (1).json"
+        );
+        for bad in ["", "..", ".stfolder", "a/b", "a\\b", "a\nb", "a%2fb"] {
+            assert!(RemotePath::found(&folder, bad).is_err(), "{bad}");
         }
     }
 

@@ -233,6 +233,10 @@ pub struct Capabilities {
     /// Whether what is claimed here can be taken as it is. It cannot where the other side is some
     /// server of unknown make: there only the probe knows.
     pub trusted: bool,
+    /// The files lie on this device: looking at them costs next to nothing.
+    pub at_hand: bool,
+    /// The program that copies the files to other devices in its own time, if one is seen to.
+    pub mirrored_by: Option<&'static str>,
 }
 
 /// Comfort over [`Storage`] that no provider has to write.

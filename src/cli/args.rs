@@ -114,6 +114,8 @@ pub(super) enum CommitArg {
     IfMatch,
     /// Renaming a head token.
     Rename,
+    /// A head for each device: for folders that another program mirrors.
+    Devices,
 }
 
 #[derive(Debug, clap::Args)]

@@ -144,6 +144,10 @@ fn remote_hint(error: &RemoteError) -> Option<String> {
             "give an empty folder, or a new name in it: a folder that is not there is made"
         }
         RemoteError::NeedsNewer { .. } => "update larder on this device; nothing was changed",
+        RemoteError::Incomplete { .. } => {
+            "nothing was changed. If a program mirrors the folder, it may still be at work: try again later. If \
+             what is missing does not come, `larder check` names it"
+        }
         RemoteError::HeadMissing { .. } => {
             "look at the folder: was something in it deleted or restored? Every device still has its records"
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use larder_providers::{Password, SharedStorage, Traffic};
+use larder_providers::{Password, SharedStorage, Storage as _, Traffic};
 use serde::Serialize;
 
 use super::{
@@ -81,6 +81,7 @@ async fn try_connect(
     let mode = commit.map(|mode| match mode {
         CommitArg::IfMatch => CommitMode::IfMatch,
         CommitArg::Rename => CommitMode::Rename,
+        CommitArg::Devices => CommitMode::Devices,
     });
     let connected = place.engine.connect(&storage, mode).await?;
     place.set_remote(&url)?;
@@ -91,9 +92,13 @@ async fn try_connect(
     } else {
         format!(", which holds about {}", count(connected.entities, "record", "records"))
     };
+    let mirror = storage.capabilities().mirrored_by;
+    let mirror = mirror.filter(|_| connected.mode == CommitMode::Devices);
+    let why = mirror.map_or_else(String::new, |name| format!(", as {name} mirrors the folder"));
+    let (mode, requests) = (connected.mode.name(), grouped(requests));
     ui.line(format!(
         "{made} {url}{held}. {}",
-        ui.dim(&format!("(commit mode {}, {} requests)", connected.mode.name(), grouped(requests)))
+        ui.dim(&format!("(commit mode {mode}{why}; {requests} requests)"))
     ));
     Ok((storage, connected))
 }

@@ -53,7 +53,7 @@ async fn show(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
     let place = Workplace::find(args, Access::Look)?;
     let storage = place.storage(ui, &Traffic::new()).await?;
     let remote = place.engine.remote(&storage)?;
-    let head = match remote.head.read(None).await.map_err(crate::engine::EngineError::from)? {
+    let head = match place.engine.look_at_head(&remote, true).await? {
         HeadRead::Current(head) => head,
         HeadRead::Unchanged | HeadRead::Missing => {
             let detail = "larder sync says what to do".to_owned();

@@ -9,7 +9,7 @@ use super::{Engine, Result, TurnOptions, cost::Meter};
 use crate::{
     merge::view,
     model::{EntityId, VaultPath, VersionVector, limits::STAMP_AHEAD_MS_MAX},
-    remote::{Fetched, HeadRead, Manifest, Remote, Survey, blob::verify, fetch, survey},
+    remote::{Fetched, HeadRead, HeadState, Manifest, Remote, Survey, blob::verify, fetch, survey},
 };
 
 /// How thorough a check is.
@@ -82,10 +82,10 @@ impl Engine {
         let meter = Meter::start(traffic, &self.clock);
         let mut report = CheckReport::default();
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
-        let HeadRead::Current(head) = remote.head.read(None).await? else {
+        let HeadRead::Current(head) = self.look_at_head(&remote, true).await? else {
             return Err(self.why_missing(&remote).await);
         };
-        self.check_remote(&remote, &head.manifest, options, &mut report).await?;
+        self.check_remote(&remote, &head, options, &mut report).await?;
         self.check_records(&mut report)?;
         report.bytes_read = meter.read(&self.clock).bytes_down;
         Ok(report)
@@ -94,11 +94,15 @@ impl Engine {
     async fn check_remote(
         &self,
         remote: &Remote,
-        manifest: &Manifest,
+        head: &HeadState,
         options: CheckOptions,
         report: &mut CheckReport,
     ) -> Result<()> {
-        let survey = survey(remote, manifest).await?;
+        let manifest = &head.manifest;
+        let survey = survey(remote, head).await?;
+        for (file, detail) in &head.others.waiting {
+            report.add(FindingKind::Missing, file.as_str(), detail);
+        }
         let present: BTreeMap<&RemotePath, Option<u64>> =
             survey.present.iter().map(|entry| (&entry.path, entry.bytes)).collect();
         for data in manifest.data() {

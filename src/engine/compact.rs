@@ -96,11 +96,11 @@ impl Engine {
         progress: &dyn Progress,
         report: &mut CompactReport,
     ) -> Result<Outcome> {
-        let HeadRead::Current(head) = remote.head.read(None).await? else {
+        let HeadRead::Current(head) = self.look_at_head(remote, false).await? else {
             return Err(self.why_missing(remote).await);
         };
         let manifest = &head.manifest;
-        let mut survey = survey(remote, manifest).await?;
+        let mut survey = survey(remote, &head).await?;
         let is_behind = !self.replica()?.knows.includes(&manifest.knows);
         if is_behind && !options.dry_run {
             let last = self.store.remote_mark()?;
@@ -136,7 +136,7 @@ impl Engine {
         report.files_deleted += gone.len();
         let raises_floor = survey.has_loose && manifest.floor <= manifest.generation;
         let is_idle = cargo.replaces(manifest).is_empty() && survey.expired.is_empty();
-        if is_idle && !raises_floor && head.strays.is_empty() && unnamed.is_empty() {
+        if is_idle && !raises_floor && !head.wants_commit() && unnamed.is_empty() {
             return Ok(Outcome::Done);
         }
         let old = Old { left: gone.into_iter().chain(named).collect(), unnamed };

@@ -10,7 +10,7 @@ use crate::{
     model::{RemoteId, Stamp, limits::MANIFEST_BYTES_MAX},
     remote::{
         CommitMode, FORMAT, HeadRead, Manifest, Meta, Remote, RemoteError,
-        layout::{BLOBS, FOLDERS, META, PACKS, PROBE},
+        layout::{BLOBS, FOLDERS, META, PACKS, PROBE, folders},
     },
     store::Binding,
 };
@@ -90,7 +90,7 @@ impl Engine {
 
     async fn join_remote(&mut self, storage: &SharedStorage, meta: &Meta) -> Result<Connected> {
         let remote = Remote::new(storage.clone(), meta.remote_id.clone(), meta.commit_mode);
-        let manifest = match remote.head.read(None).await? {
+        let manifest = match self.look_at_head(&remote, false).await? {
             HeadRead::Current(head) => Some(head.manifest),
             HeadRead::Unchanged | HeadRead::Missing => None,
         };
@@ -129,7 +129,7 @@ impl Engine {
         let mode = self.choose_mode(storage, forced).await?;
         let first = self.first_manifest(&id, mode)?;
         let remote = Remote::new(storage.clone(), id.clone(), mode);
-        if mode == CommitMode::Rename {
+        if mode != CommitMode::IfMatch {
             let meta = Meta {
                 format: FORMAT,
                 min_reader: FORMAT,
@@ -163,18 +163,18 @@ impl Engine {
         forced: Option<CommitMode>,
     ) -> Result<CommitMode> {
         let can = storage.capabilities();
-        let wanted = forced.unwrap_or(if can.trusted && can.compare_and_swap {
-            CommitMode::IfMatch
-        } else {
-            CommitMode::Rename
+        let wanted = forced.unwrap_or(match can.mirrored_by {
+            Some(_) => CommitMode::Devices,
+            None if can.trusted && can.compare_and_swap => CommitMode::IfMatch,
+            None => CommitMode::Rename,
         });
-        if !can.trusted || wanted == CommitMode::Rename {
-            for folder in FOLDERS {
+        if !can.trusted || wanted != CommitMode::IfMatch {
+            for folder in folders(wanted) {
                 storage.make_folder(&root_file(folder)?).await?;
             }
         }
-        if can.trusted || wanted == CommitMode::Rename {
-            // A rename is proven by the making of the head.
+        if can.trusted || wanted != CommitMode::IfMatch {
+            // A rename is proven by the making of the head; what each writes alone needs no proof.
             return Ok(wanted);
         }
         let scratch = root_file(PACKS)?;
@@ -254,6 +254,7 @@ fn mode_of(binding: &Binding) -> Result<CommitMode> {
     match binding.commit_mode.as_str() {
         "if-match" => Ok(CommitMode::IfMatch),
         "rename" => Ok(CommitMode::Rename),
+        "devices" => Ok(CommitMode::Devices),
         other => Err(EngineError::Refused(format!("this larder knows no commit mode {other:?}"))),
     }
 }

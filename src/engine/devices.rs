@@ -45,12 +45,13 @@ impl Engine {
     pub async fn rename_device(&mut self, storage: &SharedStorage, name: &str) -> Result<()> {
         // A commit names the device that makes it.
         name.clone_into(&mut self.device_name);
-        self.amend(storage, |_| {}).await
+        self.amend(storage, |_| {}).await.map(drop)
     }
 
     /// Takes a device off the list. What it edited stays; if it syncs again it is back.
     pub async fn forget_device(&mut self, storage: &SharedStorage, id: &DeviceId) -> Result<()> {
-        self.amend(storage, |next| drop(next.devices.remove(id))).await
+        let now = self.amend(storage, |next| drop(next.devices.remove(id))).await?;
+        Ok(self.bound_remote(storage)?.head.forget(id, &now).await?)
     }
 
     /// Makes a commit that sends nothing and changes what the manifest says.
@@ -58,15 +59,15 @@ impl Engine {
         &mut self,
         storage: &SharedStorage,
         change: impl Fn(&mut Manifest),
-    ) -> Result<()> {
+    ) -> Result<Manifest> {
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
         for race in 0..=RACES_MAX {
             let head = self.read_head(&remote).await?;
             let mut next = self.successor(&head, false);
             change(&mut next);
             // The next turn reads it as anybody's commit: what this one found is not looked at here.
-            if let Advance::Committed(_) = remote.head.advance(&head, next).await? {
-                return Ok(());
+            if let Advance::Committed(now) = remote.head.advance(&head, next).await? {
+                return Ok(now.manifest);
             }
             self.pause(race).await;
         }

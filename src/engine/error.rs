@@ -23,7 +23,7 @@ pub enum EngineError {
     Vault(#[from] VaultError),
     /// The remote failed.
     #[error(transparent)]
-    Remote(#[from] RemoteError),
+    Remote(RemoteError),
     /// A brake stopped the turn before anything was done.
     #[error(transparent)]
     Brake(#[from] Brake),
@@ -90,7 +90,19 @@ impl EngineError {
         match self {
             Self::Raced { .. } => true,
             Self::Remote(RemoteError::Storage(error)) => error.is_temporary(),
+            Self::Remote(RemoteError::Incomplete { .. }) => true,
             _ => false,
+        }
+    }
+}
+
+impl From<RemoteError> for EngineError {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Foreign { expected, found } => {
+                Self::Brake(Brake::Foreign { expected, found })
+            }
+            error => Self::Remote(error),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::{
-    Brake, Engine, EngineError, Progress, Report, Result, TurnOptions,
+    Brake, Engine, EngineError, NoteKind, Progress, Report, Result, TurnOptions,
     edits::LocalEdits,
     feed::Feed,
     forms::Forms,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join},
     model::{Books, DeviceId, Entity, EntityId, Record, VaultPath},
-    remote::{DataFile, HeadRead, HeadState, Manifest, Remote},
+    remote::{DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote},
     store::Replica,
     vault::Scan,
 };
@@ -42,6 +42,9 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(HeadState, Work)> {
         let head = self.read_head(remote).await?;
+        for (file, detail) in &head.others.waiting {
+            report.note(NoteKind::Waiting, file, detail);
+        }
         self.check_identity(&head.manifest, report)?;
         let is_lost = self.check_rollback(&head.manifest, report)?;
         self.contents.begin(&head.manifest, is_lost);
@@ -101,14 +104,29 @@ impl Engine {
 
     pub(super) async fn read_head(&self, remote: &Remote) -> Result<HeadState> {
         let mark = self.store.remote_mark()?.filter(|mark| mark.id == remote.id);
-        let known = mark.as_ref().map(|mark| mark.head.as_str());
-        let head = match remote.head.read(known).await? {
+        let manifest = match &mark {
+            Some(mark) => Some(Manifest::decode("the last manifest", mark.manifest.as_bytes())?),
+            None => None,
+        };
+        let last = mark.as_ref().zip(manifest.as_ref());
+        let reader = Reader {
+            device: &self.replica()?.device,
+            last: last.map(|(mark, manifest)| Last { mark: &mark.head, manifest }),
+            is_lenient: false,
+        };
+        let head = match remote.head.read(&reader).await? {
             HeadRead::Current(head) => *head,
             HeadRead::Unchanged => {
-                let mark = mark.ok_or(EngineError::NotConnected)?;
-                let manifest = Manifest::decode("the last manifest", mark.manifest.as_bytes())?;
-                let (sha256, strays) = (mark.manifest_sha256, Vec::new());
-                HeadState { mark: mark.head, strays, manifest, sha256, server_time: None }
+                let (mark, manifest) = mark.zip(manifest).ok_or(EngineError::NotConnected)?;
+                HeadState {
+                    mark: mark.head,
+                    strays: Vec::new(),
+                    is_stale: false,
+                    manifest,
+                    sha256: mark.manifest_sha256,
+                    server_time: None,
+                    others: Others::default(),
+                }
             }
             HeadRead::Missing => return Err(self.why_missing(remote).await),
         };
@@ -117,6 +135,14 @@ impl Engine {
             return Err(Brake::Foreign { expected, found }.into());
         }
         Ok(head)
+    }
+
+    /// Reads the head whatever is known of it; lenient is who wants to see what is there even where
+    /// something is sure to be missing.
+    pub async fn look_at_head(&self, remote: &Remote, is_lenient: bool) -> Result<HeadRead> {
+        let device = self.replica()?.device;
+        let reader = Reader { is_lenient, ..Reader::new(&device) };
+        Ok(remote.head.read(&reader).await?)
     }
 
     /// The records that a batch has to look at: those edited here or there, those that the remote

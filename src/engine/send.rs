@@ -35,7 +35,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<Outcome> {
         let ids: Vec<EntityId> = sum.send.keys().cloned().collect();
-        if ids.is_empty() && head.strays.is_empty() {
+        if ids.is_empty() && !head.wants_commit() {
             self.agree(remote, head, &ids)?;
             return Ok(Outcome::Done);
         }
@@ -129,7 +129,7 @@ impl Engine {
     ) -> Result<BTreeSet<RemotePath>> {
         let now = self.server_now(head.server_time);
         let mut gone = BTreeSet::new();
-        for file in expired(&head.manifest, now) {
+        for file in expired(head, now) {
             // A content that somebody names after all is left to a compaction.
             if !self.store.names_blob(file.as_str())? {
                 gone.insert(file);

@@ -3,6 +3,7 @@
 mod contents;
 mod hostile;
 mod meanwhile;
+mod mirrored;
 mod obstacles;
 mod rules;
 mod runs;

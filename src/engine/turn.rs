@@ -90,7 +90,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<Outcome> {
         let (head, mut work) = self.observe(remote, options, scan, progress, report).await?;
-        let mut sum = Sum::new(&self.replica()?.knows, !head.strays.is_empty());
+        let mut sum = Sum::new(&self.replica()?.knows, head.wants_commit());
         report.generation = head.manifest.generation;
         loop {
             let batch = match work.next(remote, &head, may_look, progress, report).await? {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     merge::{FileAction, Plan},
     model::{Books, Entity, EntityId, VaultPath, VersionVector},
-    remote::{HeadRead, HeadState, Remote},
+    remote::{HeadRead, HeadState, Last, Reader, Remote},
     vault::{FileKind, Renamed, Scan, ScannedFile},
 };
 
@@ -275,5 +275,12 @@ fn weight(entity: &Entity) -> u64 {
 }
 
 async fn has_moved(remote: &Remote, head: &HeadState) -> Result<bool> {
-    Ok(!matches!(remote.head.read(Some(&head.mark)).await?, HeadRead::Unchanged))
+    let HeadState { mark, manifest, .. } = head;
+    let last = Some(Last { mark, manifest });
+    let reader = Reader { device: &manifest.commit.device, last, is_lenient: true };
+    Ok(match remote.head.read(&reader).await? {
+        HeadRead::Unchanged => false,
+        HeadRead::Current(now) => now.mark != *mark,
+        HeadRead::Missing => true,
+    })
 }

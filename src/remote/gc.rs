@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use larder_providers::{Entry, RemotePath, Storage};
 
-use super::{CommitMode, Manifest, Remote, Result, Retired, layout};
+use super::{CommitMode, HeadState, Manifest, Remote, Result, Retired, layout};
 use crate::model::{Stamp, blob::digest_of};
 
 /// How long a file that no longer counts is left to slow readers, in hours of the server's clock.
@@ -21,6 +21,9 @@ const SHORT_GRACE_MINUTES: i64 = 10;
 
 /// How many manifests before the current one are kept, for people who look for what went wrong.
 const MANIFESTS_KEPT: u64 = 16;
+
+/// Commit mode devices: how long a file that no head names is left to its writer, in days.
+const ORPHAN_DAYS: i64 = 90;
 
 /// The most contents that one commit retires: the manifest names them.
 const BLOBS_RETIRED_MAX: usize = 128;
@@ -61,8 +64,9 @@ impl Survey {
 }
 
 /// Lists the remote's folders and tells what of it is not, or no longer, part of the remote.
-pub async fn survey(remote: &Remote, manifest: &Manifest) -> Result<Survey> {
-    let mut survey = Survey::default();
+pub async fn survey(remote: &Remote, head: &HeadState) -> Result<Survey> {
+    let manifest = &head.manifest;
+    let (mut survey, mode) = (Survey::default(), remote.head.mode());
     let named: BTreeSet<&RemotePath> = manifest.data().map(|data| &data.file).collect();
     let retired: BTreeSet<&RemotePath> = manifest.retired.iter().map(|old| &old.file).collect();
     for folder in [layout::DELTAS, layout::ENTITIES, layout::PACKS, layout::BLOBS] {
@@ -76,25 +80,37 @@ pub async fn survey(remote: &Remote, manifest: &Manifest) -> Result<Survey> {
         for entry in listing.entries {
             if named.contains(&entry.path) {
                 survey.present.push(entry);
-            } else if !retired.contains(&entry.path) {
+            } else if !retired.contains(&entry.path) && head.may_remove(&entry.path) {
+                let is_fenced = |built_on| match mode {
+                    CommitMode::IfMatch | CommitMode::Rename => built_on < manifest.floor,
+                    // No commit can be made to fail, so only time tells that none will come.
+                    CommitMode::Devices => is_past(&entry, survey.server_time, ORPHAN_DAYS),
+                };
                 match layout::data_generation(entry.path.as_str()) {
                     _ if digest_of(entry.path.as_str()).is_some() => survey.blobs.push(entry),
-                    Some(built_on) if built_on < manifest.floor => survey.orphans.push(entry),
-                    Some(_) => survey.has_loose = true,
+                    Some(built_on) if is_fenced(built_on) => survey.orphans.push(entry),
+                    Some(_) => survey.has_loose = mode != CommitMode::Devices,
                     None => survey.foreign.push(entry.path.to_string()),
                 }
             }
         }
     }
     let Some(now) = survey.server_time else { return Ok(survey) };
-    survey.expired = expired(manifest, Stamp::from_millis(now.timestamp_millis()));
+    survey.expired = expired(head, Stamp::from_millis(now.timestamp_millis()));
     survey.old_manifests = old_manifests(remote, manifest).await?;
     Ok(survey)
 }
 
+/// Whether a file has lain there for so many days, by the storage's clock.
+fn is_past(entry: &Entry, now: Option<DateTime<Utc>>, days: i64) -> bool {
+    let age = now.zip(entry.modified).map(|(now, modified)| now - modified);
+    age.is_some_and(|age| age >= TimeDelta::days(days))
+}
+
 /// The retired files that may be removed by now.
-pub fn expired(manifest: &Manifest, now: Stamp) -> Vec<RemotePath> {
-    let mut retired: Vec<_> = manifest.retired.iter().collect();
+pub fn expired(head: &HeadState, now: Stamp) -> Vec<RemotePath> {
+    let retired = head.manifest.retired.iter();
+    let mut retired: Vec<_> = retired.filter(|old| head.may_remove(&old.file)).collect();
     retired.sort_by_key(|old| std::cmp::Reverse(old.since));
     let age_of =
         |since: Stamp| TimeDelta::milliseconds(now.millis().saturating_sub(since.millis()));

@@ -2,7 +2,7 @@
 
 use larder_providers::RemotePath;
 
-use super::{RemoteError, Result};
+use super::{CommitMode, RemoteError, Result};
 use crate::model::{DeviceId, EntityId};
 
 /// The file that says what the folder is.
@@ -11,6 +11,8 @@ pub const META: &str = "meta.json";
 pub const HEAD: &str = "head";
 /// Commit mode rename: holds the manifests.
 pub const MANIFESTS: &str = "meta";
+/// Commit mode devices: holds a manifest for each device.
+pub const HEADS: &str = "heads";
 /// Holds changed entities, one a file.
 pub const ENTITIES: &str = "entities";
 /// Holds batches of changed entities.
@@ -24,8 +26,17 @@ pub const BLOBS: &str = crate::model::blob::FOLDER;
 /// Where `larder remote probe` tries things out; it stays behind, empty.
 pub const PROBE: &str = "larder-probe";
 
-/// Every folder that a new remote gets, in the order in which they are made.
-pub const FOLDERS: [&str; 5] = [HEAD, MANIFESTS, DELTAS, ENTITIES, PACKS];
+/// Every folder that larder makes, in the order in which they are made.
+pub const FOLDERS: [&str; 6] = [HEAD, MANIFESTS, HEADS, DELTAS, ENTITIES, PACKS];
+
+/// The folders that a new remote gets.
+pub fn folders(mode: CommitMode) -> impl Iterator<Item = &'static str> {
+    FOLDERS.into_iter().filter(move |folder| match *folder {
+        HEAD | MANIFESTS => mode == CommitMode::Rename,
+        HEADS => mode == CommitMode::Devices,
+        _ => true,
+    })
+}
 
 /// How many hexadecimal digits of a file's digest stand in its name: enough that names never meet,
 /// while the whole digest stands in the manifest.
@@ -82,6 +93,15 @@ pub(super) fn token_generation(token: &str) -> Option<u64> {
     token.split_once('-')?.0.parse().ok()
 }
 
+/// The token that a name begins with: all of it, or what a copy of the token was made of.
+pub(super) fn token_of(name: &str) -> Option<&str> {
+    let (generation, rest) = name.split_once('-')?;
+    generation.parse::<u64>().ok()?;
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+    name.get(..generation.len() + 1 + end).filter(|_| end > 0)
+}
+
 /// The generation that a data file was built on, by its name.
 pub fn data_generation(file: &str) -> Option<u64> {
     let (folder, name) = file.split_once('/')?;
@@ -127,5 +147,10 @@ mod tests {
         }
         assert_eq!(data_generation("head/3-x"), None);
         assert_eq!(token_generation("41-qq"), Some(41));
+        assert_eq!(token_of("41-qq"), Some("41-qq"));
+        for copy in ["41-qq (conflicted copy)", "41-qq.sync-conflict-20261120-101500-ABCDEFG"] {
+            assert_eq!(token_of(copy), Some("41-qq"));
+        }
+        assert_eq!(token_of("new-k3v9x2"), None);
     }
 }

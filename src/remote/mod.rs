@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use data::{Fetched, decode_loose, fetch, take_whole};
 pub use gc::{Survey, expired, old_manifests, survey};
-pub use head::{Advance, Head, HeadRead, HeadState, IfMatch, Rename};
+pub use head::{
+    Advance, Devices, Head, HeadRead, HeadState, IfMatch, Last, Others, Reader, Rename,
+};
 pub use manifest::{Commit, DataFile, FORMAT, IndexRow, Manifest, Meta, Participant, Retired};
 pub use pack::{DELTA_ENTITIES_MAX, Outgoing, Packer, Parcel, pack_one};
 
@@ -33,6 +35,8 @@ pub enum CommitMode {
     IfMatch,
     /// The one token in `head/` is renamed away, which succeeds for one of several rivals.
     Rename,
+    /// Each device writes a head of its own, and readers join them.
+    Devices,
 }
 
 impl CommitMode {
@@ -41,6 +45,7 @@ impl CommitMode {
         match self {
             Self::IfMatch => "if-match",
             Self::Rename => "rename",
+            Self::Devices => "devices",
         }
     }
 }
@@ -70,6 +75,12 @@ pub enum RemoteError {
     #[error("the remote's head is missing: {detail}")]
     HeadMissing {
         /// What was seen.
+        detail: String,
+    },
+    /// What heads name is not there, or not yet.
+    #[error("the remote has not arrived whole: {detail}")]
+    Incomplete {
+        /// What is missing.
         detail: String,
     },
     /// The folder belongs to another remote.
@@ -144,6 +155,7 @@ impl Remote {
         let head: Box<dyn Head> = match mode {
             CommitMode::IfMatch => Box::new(IfMatch::new(storage.clone())),
             CommitMode::Rename => Box::new(Rename::new(storage.clone(), id.clone())),
+            CommitMode::Devices => Box::new(Devices::new(storage.clone(), id.clone())),
         };
         Self { storage, id, head }
     }

@@ -15,6 +15,8 @@ use super::tree;
 pub(crate) enum Place {
     /// A folder of this machine.
     Folder,
+    /// A folder that a program copies to other devices, as its marker says.
+    Mirrored,
     /// A WebDAV server.
     Server(Kind),
 }
@@ -46,8 +48,11 @@ impl Remote {
     /// A place of this kind; nothing if the server is not installed.
     pub(crate) fn start(place: Place) -> Option<Self> {
         let (url, dir, keep) = match place {
-            Place::Folder => {
+            Place::Folder | Place::Mirrored => {
                 let dir = tempfile::Builder::new().prefix("larder-remote-").tempdir().unwrap();
+                if place == Place::Mirrored {
+                    std::fs::create_dir(dir.path().join(".stfolder")).unwrap();
+                }
                 let path = dir.path().join("remote");
                 (path.to_str().unwrap().to_owned(), path, Keep::Folder { _dir: dir })
             }

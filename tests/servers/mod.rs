@@ -6,6 +6,7 @@ use crate::common::{Place, Remote};
 macro_rules! on_every_remote {
     ($($scenario:ident),* $(,)?) => {
         mod folder { $crate::servers::on!(Place::Folder, $($scenario),*); }
+        mod mirrored { $crate::servers::on!(Place::Mirrored, $($scenario),*); }
         mod dav_server { $crate::servers::on!(Place::DAV_SERVER, $($scenario),*); }
         mod apache { $crate::servers::on!(Place::APACHE, $($scenario),*); }
         mod lighttpd { $crate::servers::on!(Place::LIGHTTPD, $($scenario),*); }

@@ -1,5 +1,6 @@
 //! A folder on this device, or on a drive that is mounted on it.
 
+mod mirror;
 mod write;
 
 use std::{
@@ -139,6 +140,8 @@ impl Storage for Local {
             range: true,
             versions: true,
             trusted: true,
+            at_hand: true,
+            mirrored_by: mirror::mirrored_by(&self.root),
         }
     }
 }

@@ -80,6 +80,8 @@ impl Storage for WebDav {
             range: true,
             versions: true,
             trusted: false,
+            at_hand: false,
+            mirrored_by: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     engine::{CompactOptions, CompactReport},
-    remote::{HeadRead, tiers::Pace},
+    remote::{HeadRead, Reader, tiers::Pace},
     store::Replica,
 };
 
@@ -90,7 +90,8 @@ async fn a_merge_leaves_out_no_record_with_an_edit_that_the_remote_lacks() {
 /// Has the device's turn end after the commit, before the replica learns of it.
 async fn end_after_commit(device: &mut Device) {
     let remote = device.engine.remote(&device.storage.clone()).unwrap();
-    let generation = async || match remote.head.read(None).await.unwrap() {
+    let id = device.engine.replica().unwrap().device;
+    let generation = async || match remote.head.read(&Reader::new(&id)).await.unwrap() {
         HeadRead::Current(head) => head.manifest.generation,
         other => panic!("{other:?}"),
     };

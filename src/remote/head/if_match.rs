@@ -6,10 +6,13 @@ use larder_providers::{
     Body, Get, GetOptions, Put, PutMode, RemotePath, SharedStorage, Storage, Version, collect,
 };
 
-use super::{Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Result, holds_commit};
+use super::{
+    Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Others, Reader, Result, holds_commit,
+    join_copies,
+};
 use crate::{
     digest::sha256_hex,
-    model::limits::MANIFEST_BYTES_MAX,
+    model::{DeviceId, limits::MANIFEST_BYTES_MAX},
     remote::{RemoteError, layout},
 };
 
@@ -42,13 +45,41 @@ impl IfMatch {
                 "the server gives meta.json no version, so nothing can be made to depend on it";
             return Err(RemoteError::NoCommit { detail: detail.to_owned() });
         };
-        Ok(HeadRead::Current(Box::new(HeadState {
+        let mut state = HeadState {
             mark: version.0,
             strays: Vec::new(),
+            is_stale: false,
             manifest: Manifest::decode(layout::META, &bytes)?,
             sha256: sha256_hex(&bytes),
             server_time,
-        })))
+            others: Others::default(),
+        };
+        // They come where `meta.json` was replaced, so where it is as it was nobody has to look.
+        if self.storage.capabilities().at_hand {
+            join_copies(&self.storage, &mut state, self.copies().await?).await?;
+        }
+        Ok(HeadRead::Current(Box::new(state)))
+    }
+
+    /// What programs that mirror folders leave beside `meta.json` where two devices wrote it.
+    async fn copies(&self) -> Result<Vec<RemotePath>> {
+        let root = RemotePath::root();
+        let listing = self.storage.list(&root).await?;
+        let names = listing.entries.iter().filter(|entry| !entry.is_folder);
+        let names =
+            names.map(|entry| entry.path.name()).chain(listing.foreign.iter().map(|n| &**n));
+        let is_copy = |name: &&str| {
+            let name = name.to_lowercase();
+            name.starts_with("meta") && name.contains(".json") && name != layout::META
+        };
+        Ok(names.filter(is_copy).filter_map(|name| RemotePath::found(&root, name).ok()).collect())
+    }
+
+    async fn clear(&self, strays: &[RemotePath]) {
+        for stray in strays {
+            // One that stays is joined and taken away by the next commit.
+            let _ = self.storage.delete(stray).await;
+        }
     }
 
     /// After an answer that proves nothing: what is there now decides.
@@ -68,8 +99,8 @@ impl Head for IfMatch {
         CommitMode::IfMatch
     }
 
-    async fn read(&self, known: Option<&str>) -> Result<HeadRead> {
-        self.get(known).await
+    async fn read(&self, reader: &Reader<'_>) -> Result<HeadRead> {
+        self.get(reader.mark()).await
     }
 
     async fn advance(&self, seen: &HeadState, mut next: Manifest) -> Result<Advance> {
@@ -84,12 +115,15 @@ impl Head for IfMatch {
         let put = self.storage.put(&meta()?, body, condition).await;
         match put {
             Ok(Put::Done(Some(version))) if self.storage.capabilities().trusted => {
+                self.clear(&seen.strays).await;
                 Ok(Advance::Committed(Box::new(HeadState {
                     mark: version.0,
                     strays: Vec::new(),
+                    is_stale: false,
                     manifest: next,
                     sha256,
                     server_time: seen.server_time,
+                    others: Others::default(),
                 })))
             }
             Ok(_) => self.look_again(seen, &next).await,
@@ -102,6 +136,10 @@ impl Head for IfMatch {
         let (text, _) = first.encode();
         let body = Body::Bytes(Bytes::from(text));
         self.storage.put(&meta()?, body, PutMode::Create).await?;
+        Ok(())
+    }
+
+    async fn forget(&self, _: &DeviceId, _: &Manifest) -> Result<()> {
         Ok(())
     }
 }

@@ -1,15 +1,20 @@
 //! The one thing that changes on a remote, and how it changes for one writer at a time.
 
+mod devices;
 mod if_match;
 mod rename;
+mod shelf;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use larder_providers::{RemotePath, SharedStorage, StorageExt};
 
 use super::{CommitMode, Manifest, Result};
+use crate::model::{DeviceId, limits::MANIFEST_BYTES_MAX};
 
+pub use devices::Devices;
 pub use if_match::IfMatch;
 pub use rename::Rename;
 
@@ -19,8 +24,8 @@ pub trait Head: Send + Sync + fmt::Debug {
     /// How commits are made.
     fn mode(&self) -> CommitMode;
 
-    /// Reads the head; `known` is the mark of the state that the caller has.
-    async fn read(&self, known: Option<&str>) -> Result<HeadRead>;
+    /// Reads the head for somebody.
+    async fn read(&self, reader: &Reader<'_>) -> Result<HeadRead>;
 
     /// Makes `next` current if `seen` still is. A reply that is lost or lies is looked into: the
     /// commit was made if and only if what is current then knows every edit that `next` knows.
@@ -28,6 +33,40 @@ pub trait Head: Send + Sync + fmt::Debug {
 
     /// Makes the head of a remote that has none yet; one that is there already stays.
     async fn found(&self, first: &Manifest) -> Result<()>;
+
+    /// Removes what a device has of its own; `now` is the state in which it takes no part any more.
+    async fn forget(&self, device: &DeviceId, now: &Manifest) -> Result<()>;
+}
+
+/// Who reads a head, and what it has already.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    /// The device.
+    pub device: &'a DeviceId,
+    /// The state it has.
+    pub last: Option<Last<'a>>,
+    /// Take what is there, even where something is sure to be missing.
+    pub is_lenient: bool,
+}
+
+/// A state of the head that somebody has.
+#[derive(Debug, Clone, Copy)]
+pub struct Last<'a> {
+    /// What it is known by.
+    pub mark: &'a str,
+    /// What it said.
+    pub manifest: &'a Manifest,
+}
+
+impl<'a> Reader<'a> {
+    /// A device that has nothing yet, or wants to see everything anew.
+    pub fn new(device: &'a DeviceId) -> Self {
+        Self { device, last: None, is_lenient: false }
+    }
+
+    fn mark(&self) -> Option<&'a str> {
+        self.last.map(|last| last.mark)
+    }
 }
 
 /// What reading the head gave.
@@ -46,15 +85,42 @@ pub enum HeadRead {
 pub struct HeadState {
     /// What to know this state by: a version, or a token's name.
     pub mark: String,
-    /// Tokens beside the current one. Their manifests are joined into this one; the next commit
-    /// takes them away.
-    pub strays: Vec<String>,
+    /// Files beside the head, such as copies that other programs made of it. What they say is joined
+    /// into this manifest; the next commit takes them away.
+    pub strays: Vec<RemotePath>,
+    /// Whether a commit has to be made although there is nothing new.
+    pub is_stale: bool,
     /// What the remote consists of.
     pub manifest: Manifest,
     /// The digest of the manifest as it was read; empty if there was none to read.
     pub sha256: String,
     /// The storage's own clock when it was read.
     pub server_time: Option<DateTime<Utc>>,
+    /// What heads say that are not part of this one.
+    pub others: Others,
+}
+
+/// What heads say that are not part of the current state, or not any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others {
+    /// Files that they name and the current manifest does not.
+    pub named: BTreeSet<RemotePath>,
+    /// There are some that cannot be read: they may name anything.
+    pub may_name_all: bool,
+    /// Heads that do not count yet, and why.
+    pub waiting: Vec<(RemotePath, String)>,
+}
+
+impl HeadState {
+    /// Whether a commit would do some good, even with nothing to send.
+    pub fn wants_commit(&self) -> bool {
+        self.is_stale || !self.strays.is_empty()
+    }
+
+    /// Whether a file that the manifest does not name may be removed.
+    pub fn may_remove(&self, file: &RemotePath) -> bool {
+        !self.others.may_name_all && !self.others.named.contains(file)
+    }
 }
 
 /// What became of a commit.
@@ -64,6 +130,29 @@ pub enum Advance {
     Committed(Box<HeadState>),
     /// Somebody else was first.
     Raced,
+}
+
+/// The most copies of a head that are looked into at once.
+const COPIES_MAX: usize = 16;
+
+/// Joins what the copies of a head say that another program made, once all that they name is there;
+/// each of these is a stray from then on.
+async fn join_copies(
+    storage: &SharedStorage,
+    state: &mut HeadState,
+    copies: Vec<RemotePath>,
+) -> Result<()> {
+    let mut shelf = shelf::Shelf::default();
+    for file in copies.into_iter().take(COPIES_MAX) {
+        let Ok((bytes, _)) = storage.read(&file, MANIFEST_BYTES_MAX).await else { continue };
+        let Ok(copy) = Manifest::decode(file.as_str(), &bytes) else { continue };
+        let is_ours = copy.remote_id == state.manifest.remote_id;
+        if is_ours && shelf.first_missing(storage, &copy).await?.is_none() {
+            state.manifest.join(&copy);
+            state.strays.push(file);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a commit of `wanted` is part of what `current` says: by its name, or by its edits.

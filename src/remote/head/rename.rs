@@ -6,9 +6,12 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use larder_providers::{ErrorKind, Move, SharedStorage, Storage, StorageExt};
+use larder_providers::{ErrorKind, Move, RemotePath, SharedStorage, Storage, StorageExt};
 
-use super::{Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Result, holds_commit};
+use super::{
+    Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Others, Reader, Result, holds_commit,
+    join_copies,
+};
 use crate::{
     digest::sha256_hex,
     model::{DeviceId, RemoteId, limits::MANIFEST_BYTES_MAX},
@@ -30,6 +33,8 @@ pub struct Rename {
 
 struct Tokens {
     names: Vec<String>,
+    /// Copies of tokens, with the names that they are copies of.
+    copies: Vec<(String, RemotePath)>,
     server_time: Option<DateTime<Utc>>,
 }
 
@@ -49,18 +54,25 @@ impl Rename {
                 Err(error) if error.is_not_found() => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
-            let mut found: Vec<(u64, String)> = listing
-                .entries
-                .iter()
-                .filter(|entry| !entry.is_folder)
-                .map(|entry| entry.path.name().to_owned())
-                .filter_map(|name| Some((layout::token_generation(&name)?, name)))
-                .collect();
+            let files = listing.entries.iter().filter(|entry| !entry.is_folder);
+            let names = files.map(|entry| entry.path.name());
+            let names = names.chain(listing.foreign.iter().map(String::as_str));
+            let (mut found, mut copies) = (Vec::new(), Vec::new());
+            for name in names {
+                match (layout::token_generation(name), layout::token_of(name)) {
+                    (_, Some(token)) if token != name => {
+                        let file = RemotePath::found(&folder, name).ok();
+                        copies.extend(file.map(|file| (token.to_owned(), file)));
+                    }
+                    (Some(generation), _) => found.push((generation, name.to_owned())),
+                    (None, _) => {}
+                }
+            }
             looks += 1;
             if found.len() == 1 || looks >= LOOKS {
                 found.sort_by(|a, b| b.cmp(a));
                 let names = found.into_iter().map(|(_, name)| name).collect();
-                return Ok(Some(Tokens { names, server_time: listing.server_time }));
+                return Ok(Some(Tokens { names, copies, server_time: listing.server_time }));
             }
             let pause = LOOK_AGAIN_MS * u64::from(looks);
             tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
@@ -96,13 +108,35 @@ impl Rename {
             let Some((manifest, sha256)) = self.manifest(&token).await? else { continue };
             match &mut state {
                 None => {
-                    let server_time = tokens.server_time;
-                    let strays = Vec::new();
-                    state = Some(HeadState { mark: token, strays, manifest, sha256, server_time });
+                    state = Some(HeadState {
+                        mark: token,
+                        strays: Vec::new(),
+                        is_stale: false,
+                        manifest,
+                        sha256,
+                        server_time: tokens.server_time,
+                        others: Others::default(),
+                    });
                 }
                 Some(state) => {
                     state.manifest.join(&manifest);
-                    state.strays.push(token);
+                    state.strays.push(layout::head_token(&token)?);
+                }
+            }
+        }
+        if let Some(state) = &mut state {
+            for (token, file) in tokens.copies {
+                // A copy of the token that stands says nothing new.
+                if token == state.mark {
+                    state.strays.push(file);
+                } else if layout::token_generation(&token) > Some(0) {
+                    let manifest = layout::manifest_file(&token)?;
+                    let before = state.strays.len();
+                    join_copies(&self.storage, state, vec![manifest]).await?;
+                    if state.strays.len() > before {
+                        state.strays.truncate(before);
+                        state.strays.push(file);
+                    }
                 }
             }
         }
@@ -115,6 +149,7 @@ impl Rename {
             let Some(tokens) = self.tokens().await? else { return Ok(HeadRead::Missing) };
             if let ([only], Some(known)) = (tokens.names.as_slice(), known)
                 && only == known
+                && tokens.copies.is_empty()
             {
                 return Ok(HeadRead::Unchanged);
             }
@@ -129,12 +164,10 @@ impl Rename {
     }
 
     /// Takes away tokens whose manifests are part of the one that is current now.
-    async fn clear(&self, strays: &[String]) {
+    async fn clear(&self, strays: &[RemotePath]) {
         for stray in strays {
-            if let Ok(token) = layout::head_token(stray) {
-                // One that stays is joined and taken away by the next commit.
-                let _ = self.storage.delete(&token).await;
-            }
+            // One that stays is joined and taken away by the next commit.
+            let _ = self.storage.delete(stray).await;
         }
     }
 }
@@ -145,8 +178,8 @@ impl Head for Rename {
         CommitMode::Rename
     }
 
-    async fn read(&self, known: Option<&str>) -> Result<HeadRead> {
-        self.current(known).await
+    async fn read(&self, reader: &Reader<'_>) -> Result<HeadRead> {
+        self.current(reader.mark()).await
     }
 
     async fn advance(&self, seen: &HeadState, next: Manifest) -> Result<Advance> {
@@ -173,9 +206,11 @@ impl Head for Rename {
             return Ok(Advance::Committed(Box::new(HeadState {
                 mark: token,
                 strays: Vec::new(),
+                is_stale: false,
                 manifest: next,
                 sha256,
                 server_time: tokens.server_time,
+                others: Others::default(),
             })));
         }
         match self.current(None).await? {
@@ -204,6 +239,10 @@ impl Head for Rename {
             let detail = "a file that was renamed is still there under its old name".to_owned();
             return Err(RemoteError::NoCommit { detail });
         }
+        Ok(())
+    }
+
+    async fn forget(&self, _: &DeviceId, _: &Manifest) -> Result<()> {
         Ok(())
     }
 }

@@ -1,0 +1,344 @@
+//! Commit mode devices: each device has a folder of its own, and some program copies files between
+//! them in its own time and order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicI64, Ordering::SeqCst},
+};
+
+use bytes::Bytes;
+use chrono::TimeDelta;
+use larder_providers::{RemotePath, Storage, StorageExt};
+
+use super::*;
+use crate::{
+    engine::{CheckOptions, CompactOptions, EngineError, FindingKind, NoteKind},
+    remote::{CommitMode, RemoteError, tiers::Pace},
+};
+
+/// A device and the folder that is its copy of the remote.
+struct Place {
+    device: Device,
+    folder: Memory,
+    /// By how many milliseconds the folder's clock is ahead.
+    ahead_ms: Arc<AtomicI64>,
+}
+
+/// Copies files between folders; remembers what was the same on both sides.
+#[derive(Default)]
+struct Mirror {
+    same: BTreeMap<RemotePath, Bytes>,
+}
+
+impl Mirror {
+    /// Copies what `may` allows. Of two versions of one file that of `a` stays; the other is kept
+    /// beside it.
+    async fn copy(&mut self, a: &Memory, b: &Memory, mut may: impl FnMut(&RemotePath) -> bool) {
+        let (in_a, in_b) = (a.files(), b.files());
+        let names: BTreeSet<_> =
+            in_a.keys().chain(in_b.keys()).chain(self.same.keys()).cloned().collect();
+        for name in names.into_iter().filter(|name| may(name)) {
+            let (left, right, same) = (in_a.get(&name), in_b.get(&name), self.same.get(&name));
+            if left == right {
+                // Both already have it, or have it no more.
+            } else if left == same {
+                put(a, &name, right).await;
+            } else if right == same || left.is_some() {
+                if let Some(lost) = right.filter(|_| right != same) {
+                    let copy =
+                        name.as_str().replace(".json", ".sync-conflict-20261120-101500-AB.json");
+                    let copy = RemotePath::found(&RemotePath::root(), &copy);
+                    let copy = copy.or_else(|_| {
+                        let folder = name.parent().unwrap();
+                        RemotePath::found(
+                            &folder,
+                            &format!("{}.sync-conflict-20261120", name.name()),
+                        )
+                    });
+                    for side in [a, b] {
+                        put(side, &copy.clone().unwrap(), Some(lost)).await;
+                    }
+                }
+                put(b, &name, left).await;
+            }
+            match a.files().get(&name) {
+                Some(bytes) => self.same.insert(name, bytes.clone()),
+                None => self.same.remove(&name),
+            };
+        }
+    }
+
+    async fn copy_all(&mut self, a: &Memory, b: &Memory) {
+        self.copy(a, b, |_| true).await;
+    }
+}
+
+async fn put(folder: &Memory, name: &RemotePath, bytes: Option<&Bytes>) {
+    match bytes {
+        Some(bytes) => drop(folder.write(name, bytes.clone()).await.unwrap()),
+        None => folder.delete(name).await.unwrap(),
+    }
+}
+
+fn place(name: &str) -> Place {
+    let ahead_ms = Arc::new(AtomicI64::new(0));
+    let ahead = ahead_ms.clone();
+    let folder = Memory::with_clock(larder_providers::Clock::new(move || {
+        larder_providers::Clock::default().now() + TimeDelta::milliseconds(ahead.load(SeqCst))
+    }));
+    let storage: SharedStorage = Arc::new(folder.clone());
+    Place { device: Device::new(name, &storage), folder, ahead_ms }
+}
+
+/// Two devices whose folders are mirrored, with the remote made on the first.
+async fn mirrored() -> (Place, Place, Mirror) {
+    let (mut a, mut b, mut mirror) = (place("laptop"), place("phone"), Mirror::default());
+    a.connect(Some(CommitMode::Devices)).await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.connect(None).await;
+    (a, b, mirror)
+}
+
+impl Place {
+    async fn connect(&mut self, mode: Option<CommitMode>) {
+        let connected = self.device.engine.connect(&self.device.storage, mode).await.unwrap();
+        assert_eq!(connected.mode, CommitMode::Devices);
+    }
+
+    async fn try_sync(&mut self) -> Result<Report, EngineError> {
+        let storage = self.device.storage.clone();
+        self.device.engine.turn(&storage, &Traffic::new(), TurnOptions::default(), &Silent).await
+    }
+
+    async fn compact(&mut self) -> Result<(), EngineError> {
+        let storage = self.device.storage.clone();
+        let options = CompactOptions { force: true, dry_run: false };
+        self.device.engine.compact(&storage, &Traffic::new(), options, &Silent).await.map(drop)
+    }
+
+    fn pass_days(&self, days: i64) {
+        self.ahead_ms.fetch_add(TimeDelta::days(days).num_milliseconds(), SeqCst);
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let files = self.folder.files();
+        let names = files.keys().map(|name| name.as_str().to_owned());
+        names.filter(|name| name.starts_with(folder)).collect()
+    }
+}
+
+#[tokio::test]
+async fn edits_travel_and_merge_without_anybody_writing_over_another_s_file() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    let start = "---\ntitle: Milk\nstatus: open\n---\nHello\n";
+    a.device.write("note.md", start);
+    a.device.sync().await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    a.device.write("note.md", &start.replace("Milk", "Bread"));
+    b.device.write("note.md", &start.replace("open", "done"));
+    a.device.sync().await;
+    b.device.sync().await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    a.device.sync().await;
+    b.device.sync().await;
+    let both = start.replace("Milk", "Bread").replace("open", "done");
+    assert_eq!((a.device.read("note.md"), b.device.read("note.md")), (both.clone(), both));
+    assert!(a.names("").iter().all(|name| !name.contains("conflict")), "{:?}", a.names(""));
+    let idle = a.device.sync().await;
+    assert_eq!((idle.pushed, idle.pulled), (0, 0));
+}
+
+#[tokio::test]
+async fn a_head_that_comes_before_its_files_waits_for_them() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    a.device.write("one.md", "1\n");
+    a.device.sync().await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    b.device.write("own.md", "b\n");
+    b.device.sync().await;
+    a.device.write("two.md", "2\n");
+    a.device.sync().await;
+    mirror.copy(&a.folder, &b.folder, |name| name.as_str().starts_with("heads/")).await;
+    let report = b.try_sync().await.unwrap();
+    assert!(report.notes.iter().any(|note| note.kind == NoteKind::Waiting), "{report:?}");
+    assert_eq!((report.pushed, b.device.names()), (0, vec!["one.md".into(), "own.md".into()]));
+    mirror.copy_all(&a.folder, &b.folder).await;
+    let report = b.device.sync().await;
+    assert_eq!((report.pulled, report.notes.len()), (1, 0), "{report:?}");
+    assert_eq!(b.device.names(), ["one.md", "own.md", "two.md"]);
+}
+
+#[tokio::test]
+async fn a_new_device_waits_until_the_first_head_is_whole() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    a.device.write("one.md", "1\n");
+    a.device.sync().await;
+    mirror.copy(&a.folder, &b.folder, |name| name.as_str().starts_with("heads/")).await;
+    b.device.write("own.md", "b\n");
+    let error = b.try_sync().await.unwrap_err();
+    assert!(matches!(&error, EngineError::Remote(RemoteError::Incomplete { .. })), "{error}");
+    assert!(error.is_temporary());
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    assert_eq!(b.device.names(), ["one.md", "own.md"]);
+}
+
+#[tokio::test]
+async fn nothing_is_removed_that_somebody_s_head_names() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    b.device.write("b.md", "b\n");
+    b.device.sync().await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    a.device.sync().await;
+    a.device.write("a.md", "a\n");
+    a.compact().await.unwrap();
+    let old = b.names("entities/");
+    a.pass_days(100);
+    a.compact().await.unwrap();
+    assert_eq!(a.names("entities/"), old, "b's head names it");
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    a.pass_days(2);
+    a.compact().await.unwrap();
+    assert_eq!(a.names("entities/"), [""; 0]);
+    mirror.copy_all(&a.folder, &b.folder).await;
+    assert_eq!(b.device.sync().await.notes.len(), 0);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_head_is_joined_and_taken_away() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    a.device.write("one.md", "1\n");
+    a.device.sync().await;
+    let head = a.names("heads/").pop().unwrap();
+    let bytes = a.folder.files()[&RemotePath::new(head.clone()).unwrap()].clone();
+    let folder = RemotePath::new("heads").unwrap();
+    let copy = RemotePath::found(&folder, "x (Ann's conflicted copy 2026-11-20).json").unwrap();
+    a.folder.delete(&RemotePath::new(head).unwrap()).await.unwrap();
+    a.folder.write(&copy, bytes).await.unwrap();
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    assert_eq!(b.device.names(), ["one.md"]);
+    assert_eq!(b.names("heads/").len(), 1, "{:?}", b.names("heads/"));
+    mirror.copy_all(&a.folder, &b.folder).await;
+    a.device.sync().await;
+    assert_eq!(a.names("heads/").len(), 2, "{:?}", a.names("heads/"));
+}
+
+#[tokio::test]
+async fn a_head_of_its_own_that_went_back_is_written_anew() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    a.device.write("one.md", "1\n");
+    a.device.sync().await;
+    let before = a.folder.snapshot();
+    a.device.write("two.md", "2\n");
+    a.device.sync().await;
+    a.folder.restore(&before);
+    a.device.sync().await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    assert_eq!(b.device.names(), ["one.md", "two.md"]);
+}
+
+#[tokio::test]
+async fn check_names_the_head_and_the_file_that_is_missing() {
+    let (mut a, _, _) = mirrored().await;
+    a.device.write("one.md", "1\n");
+    a.device.sync().await;
+    let file = a.names("entities/").pop().unwrap();
+    a.folder.delete(&RemotePath::new(file.clone()).unwrap()).await.unwrap();
+    let storage = a.device.storage.clone();
+    let report =
+        a.device.engine.check(&storage, &Traffic::new(), CheckOptions::default()).await.unwrap();
+    let finding = report.findings.iter().find(|finding| finding.kind == FindingKind::Missing);
+    assert!(finding.unwrap().detail.contains(&file), "{report:?}");
+}
+
+/// What `meta.json` was in conflict over is joined also where it is the head itself.
+#[tokio::test]
+async fn a_copy_of_meta_json_is_joined_in_mode_if_match() {
+    let (mut a, mut b) = (place("laptop"), place("phone"));
+    let mut mirror = Mirror::default();
+    a.device.engine.connect(&a.device.storage, Some(CommitMode::IfMatch)).await.unwrap();
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.connect().await;
+    a.device.write("a.md", "a\n");
+    b.device.write("b.md", "b\n");
+    a.device.sync().await;
+    b.device.sync().await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    assert_eq!(b.names("meta").len(), 2);
+    b.device.sync().await;
+    assert_eq!(b.device.names(), ["a.md", "b.md"]);
+    assert_eq!(b.names("meta"), ["meta.json"]);
+    mirror.copy_all(&a.folder, &b.folder).await;
+    a.device.sync().await;
+    assert_eq!(a.device.names(), ["a.md", "b.md"]);
+}
+
+/// Whatever comes late, in whatever order: in the end all have everything.
+#[tokio::test]
+async fn any_order_of_arrival_ends_in_the_same_files() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (a, b, first) = mirrored().await;
+        let mut c = place("tablet");
+        let mut mirrors = [first, Mirror::default()];
+        mirrors[1].copy_all(&b.folder, &c.folder).await;
+        c.connect(None).await;
+        let mut places = [a, b, c];
+        for place in &mut places {
+            place.device.engine.set_pace(Pace { deltas: 3, ..Pace::default() });
+        }
+        let mut written = BTreeSet::new();
+        for step in 0..60 {
+            let who = random.usize(0..3);
+            match random.u8(0..10) {
+                0..4 => {
+                    let (name, word) = (format!("n{}.md", random.u8(0..4)), format!("t{step}\n"));
+                    let is_there = places[who].device.path(&name).exists();
+                    let before =
+                        if is_there { places[who].device.read(&name) } else { String::new() };
+                    places[who].device.write(&name, &(before + &word));
+                    written.insert((name, word.trim().to_owned()));
+                }
+                4..7 => match places[who].try_sync().await {
+                    Err(EngineError::Remote(RemoteError::Incomplete { .. })) | Ok(_) => {}
+                    Err(error) => panic!("seed {seed}, step {step}: {error}"),
+                },
+                7 if random.bool() => drop(places[who].compact().await),
+                _ => {
+                    let which = random.usize(0..2);
+                    let (left, right) = (&places[which].folder, &places[which + 1].folder);
+                    let share = random.f64();
+                    mirrors[which].copy(left, right, |_| random.f64() < share).await;
+                }
+            }
+        }
+        for _ in 0..6 {
+            for which in [0, 1, 0] {
+                mirrors[which].copy_all(&places[which].folder, &places[which + 1].folder).await;
+            }
+            for place in &mut places {
+                let report = place.try_sync().await.unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+                assert!(
+                    report.notes.iter().all(|n| n.kind != NoteKind::Damaged),
+                    "{seed}: {report:?}"
+                );
+            }
+        }
+        let [a, b, c] = &places;
+        assert!(a.device.names() == b.device.names() && a.device.names() == c.device.names());
+        for name in a.device.names() {
+            let text = a.device.read(&name);
+            assert!(text == b.device.read(&name) && text == c.device.read(&name), "seed {seed}");
+        }
+        for (name, word) in written {
+            let text = a.device.read(&name);
+            assert!(text.lines().any(|line| line == word), "seed {seed}: {word} of {name} is lost");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Commit mode devices: each device writes a manifest of its own, and the remote is their join.
+//!
+//! For folders that another program mirrors, and for servers that can do nothing else. Nobody ever
+//! writes over another's file, so no commit can be lost. Files may arrive late and in any order: a
+//! head counts from when all that it names is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt, TryStreamExt};
+use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt};
+
+use super::{
+    Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Others, Reader, Result, shelf::Shelf,
+};
+use crate::{
+    digest::sha256_hex,
+    model::{DeviceId, RemoteId, limits::MANIFEST_BYTES_MAX},
+    remote::{RemoteError, layout},
+};
+
+/// How often a head is read that cannot be understood: it may be just being written.
+const LOOKS: u64 = 4;
+/// How long to wait before looking again, in milliseconds, times the number of looks so far.
+const LOOK_AGAIN_MS: u64 = 30;
+/// How many heads are read at once.
+const READS: usize = 8;
+/// The most heads that are read: what lies there is not ours to trust.
+const HEADS_MAX: usize = 256;
+/// A head that said nothing new for so many days is taken away by whoever knows all that it knows.
+const IDLE_DAYS: i64 = 90;
+/// The lengths that a manifest takes in turn, for storages that tell changes by length and second.
+const PADS: u64 = 61;
+/// The end of a mark of a state that has to be looked at again although nothing changed.
+const AGAIN: &str = "again";
+
+/// Commits by writing the one head that is this device's.
+#[derive(Debug)]
+pub struct Devices {
+    storage: SharedStorage,
+    id: RemoteId,
+}
+
+/// What lies in `heads/`.
+struct Look {
+    /// By name, what a change is told by.
+    stamps: BTreeMap<String, String>,
+    files: Vec<(RemotePath, Option<DateTime<Utc>>)>,
+    server_time: Option<DateTime<Utc>>,
+}
+
+/// One head that was read.
+struct Found {
+    file: RemotePath,
+    modified: Option<DateTime<Utc>>,
+    manifest: Manifest,
+    sha256: String,
+}
+
+/// The heads that count, those that do not yet, and those that say nothing.
+#[derive(Default)]
+struct Sorted {
+    whole: Vec<Found>,
+    /// With a file that it names and that is not there.
+    waiting: Vec<(Found, RemotePath)>,
+    unreadable: Vec<RemotePath>,
+}
+
+impl Devices {
+    /// The heads of the remote `id` on `storage`.
+    pub fn new(storage: SharedStorage, id: RemoteId) -> Self {
+        Self { storage, id }
+    }
+
+    async fn look(&self) -> Result<Look> {
+        let folder = layout::path(layout::HEADS)?;
+        let listing = match self.storage.list(&folder).await {
+            Ok(listing) => listing,
+            Err(error) if error.is_not_found() => Default::default(),
+            Err(error) => return Err(error.into()),
+        };
+        let mut look =
+            Look { stamps: BTreeMap::new(), files: Vec::new(), server_time: listing.server_time };
+        for entry in listing.entries.into_iter().filter(|entry| !entry.is_folder) {
+            look.stamps.insert(entry.path.name().to_owned(), stamp_of(&entry));
+            look.files.push((entry.path, entry.modified));
+        }
+        for name in listing.foreign {
+            if let Ok(path) = RemotePath::found(&folder, &name) {
+                look.stamps.insert(name, String::new());
+                look.files.push((path, None));
+            }
+        }
+        look.files.retain(|(path, _)| path.as_str().ends_with(".json"));
+        if look.files.len() > HEADS_MAX {
+            let detail = format!("it holds {} files, over {HEADS_MAX}", look.files.len());
+            return Err(RemoteError::damaged(layout::HEADS, detail));
+        }
+        Ok(look)
+    }
+
+    /// Reads the heads; nothing for one that cannot be understood.
+    async fn load(&self, files: &[(RemotePath, Option<DateTime<Utc>>)]) -> Result<Sorted> {
+        let mut reads = Vec::new();
+        for (file, modified) in files {
+            reads.push(self.load_one(file, *modified));
+        }
+        let read: Vec<Result<Found, RemotePath>> =
+            futures::stream::iter(reads).buffered(READS).try_collect().await?;
+        let mut sorted = Sorted::default();
+        for found in read {
+            match found {
+                Ok(found) => sorted.whole.push(found),
+                Err(file) => sorted.unreadable.push(file),
+            }
+        }
+        Ok(sorted)
+    }
+
+    async fn load_one(
+        &self,
+        file: &RemotePath,
+        modified: Option<DateTime<Utc>>,
+    ) -> Result<Result<Found, RemotePath>> {
+        for look in 1..=LOOKS {
+            match self.read_one(file).await {
+                Ok((manifest, _)) if manifest.remote_id != self.id => {
+                    let (expected, found) = (self.id.clone(), manifest.remote_id);
+                    return Err(RemoteError::Foreign { expected, found });
+                }
+                Ok((manifest, sha256)) => {
+                    let file = file.clone();
+                    return Ok(Ok(Found { file, modified, manifest, sha256 }));
+                }
+                Err(error) if !may_pass(&error) => return Err(error),
+                Err(_) if look == LOOKS => {}
+                Err(_) => {
+                    let pause = LOOK_AGAIN_MS * look;
+                    tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+                }
+            }
+        }
+        Ok(Err(file.clone()))
+    }
+
+    async fn read_one(&self, file: &RemotePath) -> Result<(Manifest, String)> {
+        let (bytes, _) = self.storage.read(file, MANIFEST_BYTES_MAX).await?;
+        Ok((Manifest::decode(file.as_str(), &bytes)?, sha256_hex(&bytes)))
+    }
+
+    /// Whether this is a remote at all, where no head tells so.
+    async fn is_founded(&self) -> Result<bool> {
+        match self.storage.read(&layout::path(layout::META)?, MANIFEST_BYTES_MAX).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn empty(&self) -> Result<Manifest> {
+        // The device of a commit that nobody made; it takes part in nothing.
+        let nobody = DeviceId::new("0000").map_err(|e| RemoteError::damaged(layout::HEADS, e))?;
+        Ok(Manifest::empty(self.id.clone(), CommitMode::Devices, nobody))
+    }
+
+    /// Puts aside the heads that name files which are not there, or not in their full length.
+    async fn put_off(&self, sorted: &mut Sorted, shelf: &mut Shelf) -> Result<()> {
+        for found in std::mem::take(&mut sorted.whole) {
+            match shelf.first_missing(&self.storage, &found.manifest).await? {
+                None => sorted.whole.push(found),
+                Some(missing) => sorted.waiting.push((found, missing)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Joins what counts into one state.
+    async fn join(&self, look: Look, mut sorted: Sorted, reader: &Reader<'_>) -> Result<HeadState> {
+        let mut shelf = Shelf::default();
+        self.put_off(&mut sorted, &mut shelf).await?;
+        let is_doubtful = !sorted.waiting.is_empty() || !sorted.unreadable.is_empty();
+        let mut parts: Vec<&Manifest> = sorted.whole.iter().map(|found| &found.manifest).collect();
+        // What was agreed last stands in for a head that is on its way.
+        let last = reader.last.as_ref().map(|last| last.manifest);
+        if let Some(last) = last.filter(|_| is_doubtful)
+            && shelf.first_missing(&self.storage, last).await?.is_none()
+        {
+            parts.push(last);
+        }
+        let mut manifest = joined(parts).map_or_else(|| self.empty(), Ok)?;
+        manifest.pad.clear();
+        let is_enough =
+            last.map_or(manifest.generation > 0, |last| manifest.knows.includes(&last.knows));
+        if is_doubtful && !is_enough && !reader.is_lenient {
+            return Err(sorted.what_is_missing());
+        }
+        let own = own_file(reader.device)?;
+        let is_stale = sorted.is_stale(&own, reader.device, &manifest);
+        let strays = sorted.strays(&own, &manifest, look.server_time);
+        let is_settled = !is_doubtful && !is_stale && strays.is_empty();
+        let named: BTreeSet<&RemotePath> = manifest.data().map(|data| &data.file).collect();
+        let kept = sorted.all().flat_map(|found| found.manifest.data().map(|data| &data.file));
+        let kept = kept.filter(|file| !named.contains(file)).cloned().collect();
+        let sha256 = sorted.all().find(|found| found.file == own);
+        Ok(HeadState {
+            mark: mark_of(&look.stamps, is_settled),
+            strays,
+            is_stale,
+            sha256: sha256.map(|found| found.sha256.clone()).unwrap_or_default(),
+            server_time: look.server_time,
+            others: Others {
+                named: kept,
+                may_name_all: !sorted.unreadable.is_empty(),
+                waiting: sorted.notes(),
+            },
+            manifest,
+        })
+    }
+}
+
+#[async_trait]
+impl Head for Devices {
+    fn mode(&self) -> CommitMode {
+        CommitMode::Devices
+    }
+
+    async fn read(&self, reader: &Reader<'_>) -> Result<HeadRead> {
+        let look = self.look().await?;
+        if reader.last.as_ref().is_some_and(|last| last.mark == mark_of(&look.stamps, true)) {
+            return Ok(HeadRead::Unchanged);
+        }
+        if look.files.is_empty() && !self.is_founded().await? {
+            return Ok(HeadRead::Missing);
+        }
+        let sorted = self.load(&look.files).await?;
+        Ok(HeadRead::Current(Box::new(self.join(look, sorted, reader).await?)))
+    }
+
+    /// Nobody else writes this file, so there is no race to lose; but a server may lie, or keep half.
+    async fn advance(&self, seen: &HeadState, mut next: Manifest) -> Result<Advance> {
+        let file = own_file(&next.commit.device)?;
+        next.pad = " ".repeat(usize::try_from(next.generation % PADS).unwrap_or_default());
+        let (text, sha256) = next.encode();
+        let bytes = text.len() as u64;
+        self.storage.write(&file, Bytes::from(text)).await?;
+        if !self.storage.capabilities().trusted {
+            let stands = self.read_one(&file).await;
+            if !stands.is_ok_and(|(_, stands)| stands == sha256) {
+                return Ok(Advance::Raced);
+            }
+        }
+        let listing = self.storage.list(&layout::path(layout::HEADS)?).await?;
+        let own = listing.entries.iter().find(|entry| entry.path == file);
+        let Some(own) = own.filter(|own| own.bytes.is_none_or(|told| told == bytes)) else {
+            return Ok(Advance::Raced);
+        };
+        // Only the own file as it is now: what others wrote meanwhile was not read.
+        let mut stamps = stamps_of(&seen.mark);
+        stamps.insert(file.name().to_owned(), stamp_of(own));
+        for stray in &seen.strays {
+            stamps.remove(stray.name());
+            // One that stays is joined and taken away by the next commit.
+            let _ = self.storage.delete(stray).await;
+        }
+        let others = seen.others.clone();
+        Ok(Advance::Committed(Box::new(HeadState {
+            mark: mark_of(&stamps, others.waiting.is_empty()),
+            strays: Vec::new(),
+            is_stale: false,
+            manifest: next,
+            sha256,
+            server_time: listing.server_time,
+            others,
+        })))
+    }
+
+    async fn found(&self, _: &Manifest) -> Result<()> {
+        Ok(self.storage.make_folder(&layout::path(layout::HEADS)?).await?)
+    }
+
+    async fn forget(&self, device: &DeviceId, now: &Manifest) -> Result<()> {
+        let file = own_file(device)?;
+        match self.read_one(&file).await {
+            Ok((manifest, _)) if now.knows.includes(&manifest.knows) => {
+                Ok(self.storage.delete(&file).await?)
+            }
+            Ok(_) => {
+                let detail = format!("{file} knows edits that have not arrived here yet");
+                Err(RemoteError::Incomplete { detail })
+            }
+            Err(RemoteError::Storage(error)) if error.is_not_found() => Ok(()),
+            Err(error) if !may_pass(&error) => Err(error),
+            // What cannot be read tells nobody anything.
+            Err(_) => Ok(self.storage.delete(&file).await?),
+        }
+    }
+}
+
+impl Sorted {
+    fn all(&self) -> impl Iterator<Item = &Found> {
+        self.whole.iter().chain(self.waiting.iter().map(|(found, _)| found))
+    }
+
+    /// Whether this device's head says less than the state that the device takes part in, or names
+    /// files that nobody needs: they stay as long as it does.
+    fn is_stale(&self, own: &RemotePath, device: &DeviceId, now: &Manifest) -> bool {
+        match self.all().find(|found| found.file == *own) {
+            Some(found) => {
+                let named: BTreeSet<&RemotePath> = now.data().map(|data| &data.file).collect();
+                found.manifest.knows.get(device) < now.knows.get(device)
+                    || found.manifest.data().any(|data| !named.contains(&data.file))
+            }
+            None => now.knows.get(device) > 0,
+        }
+    }
+
+    /// Copies that programs made of heads, and heads of devices that are long silent; all that they
+    /// say is part of `now`.
+    fn strays(
+        &self,
+        own: &RemotePath,
+        now: &Manifest,
+        time: Option<DateTime<Utc>>,
+    ) -> Vec<RemotePath> {
+        let is_idle = |found: &Found| {
+            let past = time.zip(found.modified).map(|(now, modified)| now - modified);
+            found.file != *own && past.is_some_and(|past| past >= TimeDelta::days(IDLE_DAYS))
+        };
+        let is_copy = |found: &Found| {
+            own_file(&found.manifest.commit.device).is_ok_and(|file| file != found.file)
+        };
+        let known = self.whole.iter().filter(|found| now.knows.includes(&found.manifest.knows));
+        let strays = known.filter(|found| is_copy(found) || is_idle(found));
+        strays.map(|found| found.file.clone()).collect()
+    }
+
+    fn notes(&self) -> Vec<(RemotePath, String)> {
+        let waiting = self.waiting.iter().map(|(found, missing)| {
+            let who = &found.manifest.commit.device;
+            let text = format!("names {missing}, which has not arrived: the news of {who} wait");
+            (found.file.clone(), text)
+        });
+        let unreadable = self.unreadable.iter().map(|file| {
+            let text = "cannot be read; its device writes it anew with its next sync";
+            (file.clone(), text.to_owned())
+        });
+        waiting.chain(unreadable).collect()
+    }
+
+    fn what_is_missing(&self) -> RemoteError {
+        let notes = self.notes();
+        let first = notes.first().map(|(file, text)| format!("{file} {text}"));
+        let more = notes.len().saturating_sub(1);
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        RemoteError::Incomplete { detail: first.unwrap_or_default() + &more }
+    }
+}
+
+/// The join of manifests, on the base of the one that was made last.
+fn joined(mut parts: Vec<&Manifest>) -> Option<Manifest> {
+    parts.sort_by_key(|part| (std::cmp::Reverse(part.generation), part.commit.id.clone()));
+    let (first, rest) = parts.split_first()?;
+    let mut joined = (*first).clone();
+    rest.iter().for_each(|part| joined.join(part));
+    Some(joined)
+}
+
+fn own_file(device: &DeviceId) -> Result<RemotePath> {
+    layout::path(format!("{}/{device}.json", layout::HEADS))
+}
+
+/// Whether a head that gave this error may be fine in a moment.
+fn may_pass(error: &RemoteError) -> bool {
+    use larder_providers::ErrorKind::{NotFound, Protocol, TooLarge};
+    match error {
+        RemoteError::Damaged { .. } => true,
+        RemoteError::Storage(error) => matches!(error.kind(), NotFound | Protocol | TooLarge),
+        _ => false,
+    }
+}
+
+fn stamp_of(entry: &Entry) -> String {
+    let version = entry.version.as_ref().map_or("", |version| version.0.as_str());
+    let modified = entry.modified.map(|time| time.timestamp_micros()).unwrap_or_default();
+    format!("{}.{modified}.{version}", entry.bytes.unwrap_or_default())
+}
+
+/// A line for each file: its name, and what a change of it is told by.
+fn mark_of(stamps: &BTreeMap<String, String>, is_settled: bool) -> String {
+    let lines = stamps.iter().map(|(name, stamp)| format!("{name}\t{stamp}\n"));
+    lines.chain((!is_settled).then(|| AGAIN.to_owned())).collect()
+}
+
+fn stamps_of(mark: &str) -> BTreeMap<String, String> {
+    let lines = mark.lines().filter_map(|line| line.split_once('\t'));
+    lines.map(|(name, stamp)| (name.to_owned(), stamp.to_owned())).collect()
+}
