@@ -76,7 +76,6 @@ impl Engine {
         report: &mut Report,
     ) -> Result<Observed> {
         let replica = self.replica()?;
-        self.observe_rules(&batch.news, report)?;
         let mut local = self.local_edits(batch.scan, books, &batch.news, plans_only, report)?;
         local.scanned_ms = batch.scanned_ms;
         let records = self.touched_records(batch.ids, &batch.news, &local)?;

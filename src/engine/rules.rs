@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Engine, NoteKind, Report, Result};
 use crate::{
     digest::sha256_hex,
-    merge::{conflicts, view},
+    merge::{conflicts, join, view},
     model::{Entity, EntityId, Rules, Update, VaultPath, entity::BODY, rules::RULES_FILE},
     store::StoredRules,
 };
@@ -14,8 +14,8 @@ impl Engine {
     /// Reads the rules as they lie in the vault now. Rules that cannot be read change nothing: the
     /// last good ones stay in force, and the user is told.
     ///
-    /// A vault without rules takes those that are among the news: a file of a type that is to stay
-    /// on its device must not leave it in the first turn already.
+    /// A vault without rules takes those that are among the news, or that came and have no file yet: a
+    /// file of a type that is to stay on its device must not leave it in the first turn already.
     pub(super) fn observe_rules(
         &mut self,
         news: &BTreeMap<EntityId, Entity>,
@@ -35,9 +35,12 @@ impl Engine {
                     RULES_FILE,
                     format!("the rules before stay in force: {why}"),
                 );
-                return self.recall_rules();
+                match self.rules_to_come(news)? {
+                    Some(text) => text,
+                    None => return self.recall_rules(),
+                }
             }
-            _ => rules_among(news).unwrap_or_default(),
+            _ => self.rules_to_come(news)?.unwrap_or_default(),
         };
         let digest = sha256_hex(text.as_bytes());
         let last = self.store.rules()?;
@@ -58,6 +61,28 @@ impl Engine {
             self.rejudge(&before, &digest, &text)?;
         }
         Ok(())
+    }
+
+    /// What tells the rules by which records are judged now from others.
+    pub(super) fn rules_in_force(&self) -> Result<Option<String>> {
+        Ok(self.store.rules()?.map(|rules| rules.digest))
+    }
+
+    /// The text of the rules that are to lie in the vault and do not yet.
+    fn rules_to_come(&self, news: &BTreeMap<EntityId, Entity>) -> Result<Option<String>> {
+        let mut states = BTreeMap::new();
+        for id in self.store.claimants(RULES_FILE)? {
+            // One that had a file lost it to the user, who does not want these rules any more.
+            let record = self.store.record(&id)?.filter(|record| record.file.is_none());
+            states.extend(record.map(|record| (id, record.state)));
+        }
+        for (id, news) in news {
+            let known = states.get(id).map(|known| join(known, news));
+            if known.is_some() || view(news, &Rules::default()).path() == Some(RULES_FILE) {
+                states.insert(id.clone(), known.unwrap_or_else(|| news.clone()));
+            }
+        }
+        Ok(rules_among(&states))
     }
 
     /// Takes up the rules of the last turn, for commands that do not scan.
@@ -116,9 +141,9 @@ fn as_shown(state: &Entity, rules: &Rules) -> Entity {
     shown
 }
 
-/// The text of the rules that a remote has.
-fn rules_among(news: &BTreeMap<EntityId, Entity>) -> Option<String> {
-    let shown = news.values().map(|state| view(state, &Rules::default()));
+/// The text of the rules that one of these states holds.
+fn rules_among(states: &BTreeMap<EntityId, Entity>) -> Option<String> {
+    let shown = states.values().map(|state| view(state, &Rules::default()));
     let mut rules = shown.filter(|view| !view.is_deleted && view.path() == Some(RULES_FILE));
     let text = rules.next_back()?.fields.get(BODY)?.value.as_str()?.to_owned();
     Some(text)

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     merge::{Plan, plan},
-    model::{EntityId, VersionVector},
+    model::{EntityId, VersionVector, rules::RULES_FILE},
     remote::Remote,
     vault::Scan,
 };
@@ -59,13 +59,18 @@ impl Engine {
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<()> {
-        let (mut races, mut looks) = (0, 0);
+        let (mut races, mut looks, mut judged) = (0, 0, 0);
         loop {
             let may_look = looks < LOOKS;
             let scan = scan.take();
             match self.try_turn(remote, options, scan, may_look, progress, report).await? {
                 Outcome::Done => break,
                 Outcome::Moved => looks += 1,
+                Outcome::Judged if judged == LOOKS => {
+                    let text = format!("{RULES_FILE} keeps changing; nothing was sent, try again");
+                    return Err(EngineError::Refused(text));
+                }
+                Outcome::Judged => judged += 1,
                 Outcome::Raced if races == RACES_MAX => {
                     return Err(EngineError::Raced { tries: RACES_MAX + 1 });
                 }
@@ -92,6 +97,7 @@ impl Engine {
         let (head, mut work) = self.observe(remote, options, scan, progress, report).await?;
         let mut sum = Sum::new(&self.replica()?.knows, head.wants_commit());
         report.generation = head.manifest.generation;
+        let mut rules = None;
         loop {
             let batch = match work.next(remote, &head, may_look, progress, report).await? {
                 Next::Batch(batch) => *batch,
@@ -100,6 +106,9 @@ impl Engine {
             };
             let is_last = batch.is_last;
             let plans_only = options.dry_run;
+            self.observe_rules(&batch.news, report)?;
+            let in_force = self.rules_in_force()?;
+            rules.get_or_insert(in_force);
             let observed = self.observe_batch(&head, &work.books, batch, plans_only, report)?;
             let mut plan = self.with_snapshot(&observed, plan)?;
             if !is_last {
@@ -124,6 +133,13 @@ impl Engine {
         }
         if options.dry_run {
             return Ok(Outcome::Done);
+        }
+        // New rules may have come with any batch, and what was found before them was judged by others:
+        // it is not sent, but judged again.
+        self.observe_rules(&BTreeMap::new(), report)?;
+        let in_force = self.rules_in_force()?;
+        if rules.is_some_and(|rules| rules != in_force) {
+            return Ok(Outcome::Judged);
         }
         self.note_scan(&work)?;
         // What the scan found is not needed any more, and sending takes room.
@@ -163,6 +179,8 @@ pub(super) enum Outcome {
     Raced,
     /// The remote moved on while it was read: the turn starts over from what is there now.
     Moved,
+    /// The rules changed meanwhile: the turn starts over by those that are in force now.
+    Judged,
 }
 
 /// What the batches of a turn come to.

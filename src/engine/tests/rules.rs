@@ -77,3 +77,97 @@ async fn two_versions_too_long_for_one_file_do_not_fall_out_of_sync() {
     b.sync().await;
     assert_eq!(b.read("long.md"), "short\n");
 }
+
+const SHARED: &str = "[[type]]\nname = \"own\"\nfiles = [\"own/**\"]\n";
+const PRIVATE: &str = "[[type]]\nname = \"own\"\nfiles = [\"own/**\"]\nsync = false\n";
+
+/// What a device that comes new finds below `own/`, once everything was written anew.
+async fn what_was_sent(from: &mut Device) -> String {
+    let options = crate::engine::CompactOptions { force: true, dry_run: false };
+    for _ in 0..2 {
+        from.engine
+            .compact(&from.storage.clone(), &Traffic::new(), options, &Silent)
+            .await
+            .unwrap();
+    }
+    let mut new = Device::new("tablet", &from.storage);
+    new.connect().await;
+    new.sync().await;
+    new.read("own/x.md")
+}
+
+#[tokio::test]
+async fn rules_that_come_in_a_later_batch_keep_what_an_earlier_one_found() {
+    for rules in [None, Some(SHARED)] {
+        let (mut a, mut b) = pair().await;
+        if let Some(rules) = rules {
+            a.write("larder.toml", rules);
+        }
+        a.write("own/x.md", "one\n");
+        a.sync().await;
+        b.sync().await;
+        a.write("larder.toml", PRIVATE);
+        a.sync().await;
+        b.write("own/x.md", "two, and private by now\n");
+        b.engine.set_batch_size(crate::engine::BatchSize { bytes: u64::MAX, records: 1 });
+        b.sync().await;
+        assert_eq!(b.read("own/x.md"), "two, and private by now\n");
+        assert_eq!(what_was_sent(&mut b).await, "one\n");
+    }
+}
+
+#[tokio::test]
+async fn rules_in_the_place_of_others_are_in_force_in_the_turn_that_brings_them() {
+    let (mut a, mut b) = pair().await;
+    a.write("larder.toml", SHARED);
+    a.write("own/x.md", "one\n");
+    a.sync().await;
+    b.sync().await;
+    a.write("larder.toml", PRIVATE);
+    a.sync().await;
+    b.write("own/x.md", "two, and private by now\n");
+    b.write("own/new.bin", "no text: \0");
+    let report = b.sync().await;
+    assert_eq!(report.pushed, 0);
+    assert_eq!(what_was_sent(&mut b).await, "one\n");
+    let folder = larder_providers::RemotePath::new("blobs").unwrap();
+    let contents = b.storage.list(&folder).await.map(|listing| listing.entries);
+    assert!(contents.is_ok_and(|contents| contents.is_empty()), "a private content was sent");
+}
+
+#[tokio::test]
+async fn rules_that_have_no_file_yet_are_in_force() {
+    let (mut a, mut b) = pair().await;
+    a.write("larder.toml", PRIVATE);
+    a.sync().await;
+    fs::create_dir_all(b.path("larder.toml/in-its-place")).unwrap();
+    b.write("own/x.md", "private\n");
+    for _ in 0..2 {
+        assert_eq!(b.sync().await.pushed, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_that_a_later_batch_lets_win_takes_the_file() {
+    let rules = |wins: &str| format!("[[type]]\nname = \"note\"\ndelete = \"{wins}\"\n");
+    for (before, after, is_there) in
+        [("edit_wins", "delete_wins", false), ("delete_wins", "edit_wins", true)]
+    {
+        let (mut a, mut b) = pair().await;
+        a.write("larder.toml", &rules(before));
+        a.write("x.md", "one\n");
+        a.sync().await;
+        b.sync().await;
+        fs::remove_file(a.path("x.md")).unwrap();
+        a.sync().await;
+        a.write("larder.toml", &rules(after));
+        a.sync().await;
+        b.write("x.md", "two\n");
+        b.engine.set_batch_size(crate::engine::BatchSize { bytes: u64::MAX, records: 1 });
+        b.sync().await;
+        a.sync().await;
+        for device in [&a, &b] {
+            assert_eq!(device.path("x.md").exists(), is_there, "{after}");
+        }
+    }
+}
