@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join},
-    model::{Books, DeviceId, Entity, EntityId, Record, VaultPath},
+    model::{DeviceId, Entity, EntityId, Record, VaultPath},
     remote::{DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote},
     store::Replica,
     vault::Scan,
@@ -70,17 +70,18 @@ impl Engine {
     pub(super) fn observe_batch(
         &mut self,
         head: &HeadState,
-        books: &Books,
+        work: &Work,
         batch: Batch,
         plans_only: bool,
         report: &mut Report,
     ) -> Result<Observed> {
         let replica = self.replica()?;
-        let mut local = self.local_edits(batch.scan, books, &batch.news, plans_only, report)?;
+        let mut local =
+            self.local_edits(batch.scan, &work.books, &batch.news, plans_only, report)?;
         local.scanned_ms = batch.scanned_ms;
         let records = self.touched_records(batch.ids, &batch.news, &local)?;
         // As of the scan: what earlier batches brought does not count against what would go.
-        let known_files = books.len();
+        let known_files = work.known_files;
         let news = News {
             entities: batch.news.into_values().collect(),
             knows: head.manifest.knows.clone(),

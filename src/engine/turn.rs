@@ -12,7 +12,7 @@ use super::{
     work::{Next, Work},
 };
 use crate::{
-    merge::{Plan, plan},
+    merge::{IncomingBrake, Plan, plan},
     model::{EntityId, VersionVector, rules::RULES_FILE},
     remote::Remote,
     vault::Scan,
@@ -109,7 +109,7 @@ impl Engine {
             self.observe_rules(&batch.news, report)?;
             let in_force = self.rules_in_force()?;
             rules.get_or_insert(in_force);
-            let observed = self.observe_batch(&head, &work.books, batch, plans_only, report)?;
+            let observed = self.observe_batch(&head, &work, batch, plans_only, report)?;
             let mut plan = self.with_snapshot(&observed, plan)?;
             if !is_last {
                 work.postpone(&mut plan);
@@ -120,13 +120,13 @@ impl Engine {
             if options.dry_run {
                 continue;
             }
-            if let Some(brake) = plan.brake.filter(|_| is_last && !options.accept_deletes) {
-                return Err(EngineError::Brake(Brake::Incoming(brake)));
-            }
+            let brake = plan.brake.filter(|_| is_last && !options.accept_deletes);
+            self.brake(brake, is_last, work.known_files)?;
             let mut waiting = Report::default();
             let behind = self.execute(&plan, &observed, sum.commits, progress, &mut waiting)?;
             if is_last {
                 report.take_notes(waiting);
+                self.note_files_before(None)?;
             }
             work.settle(&plan, behind);
             self.note_read(&mut work, sum.complete)?;
@@ -145,6 +145,22 @@ impl Engine {
         // What the scan found is not needed any more, and sending takes room.
         drop(work);
         self.send(remote, &head, &sum, progress, report).await
+    }
+
+    /// Stops at a brake. What it counts against is kept until the turn, or one that goes on with it,
+    /// comes to its end: what the first batches bring would make the vault look bigger to the next.
+    fn brake(&mut self, brake: Option<IncomingBrake>, is_last: bool, known: usize) -> Result<()> {
+        if brake.is_some() || !is_last {
+            self.note_files_before(Some(known))?;
+        }
+        brake.map_or(Ok(()), |brake| Err(Brake::Incoming(brake).into()))
+    }
+
+    fn note_files_before(&mut self, known: Option<usize>) -> Result<()> {
+        if self.store.files_before()? != known {
+            self.store.set_files_before(known)?;
+        }
+        Ok(())
     }
 
     /// Remembers which data files were read, as long as not all were.

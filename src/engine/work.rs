@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     merge::{FileAction, Plan},
-    model::{Books, Entity, EntityId, VaultPath, VersionVector},
+    model::{Books, Entity, EntityId, VaultPath, VersionVector, limits::BRAKE_FILES_MIN},
     remote::{HeadRead, HeadState, Last, Reader, Remote},
     vault::{FileKind, Renamed, Scan, ScannedFile},
 };
@@ -45,6 +45,8 @@ impl BatchSize {
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) books: Books,
+    /// How many files the brake counts against.
+    pub(super) known_files: usize,
     /// When the vault was scanned; nothing if there is none.
     pub(super) scanned_ms: Option<i64>,
     vanished: VecDeque<VaultPath>,
@@ -129,6 +131,7 @@ impl Engine {
     ) -> Result<Work> {
         let mut work = Work {
             books: Books::default(),
+            known_files: 0,
             scanned_ms: None,
             vanished: VecDeque::new(),
             renamed: VecDeque::new(),
@@ -144,6 +147,9 @@ impl Engine {
         };
         let Some(vault) = &self.vault else { return Ok(work) };
         work.books = self.store.files()?;
+        // What a turn brought that was stopped or cut must not hide how much of the rest would go.
+        let before = self.store.files_before()?.filter(|before| *before >= BRAKE_FILES_MIN);
+        work.known_files = before.map_or(work.books.len(), |before| before.min(work.books.len()));
         if let Some(scan) = scan {
             work.enter(scan);
             return Ok(work);

@@ -21,7 +21,7 @@ use crate::model::{
     Agreed, Blob, Change, Changes, Conflict, Content, ContentHash, Entity, EntityId, Record,
     Update, VaultPath, VersionVector, View,
     entity::{BLOB, DELETED, LAYOUT},
-    limits::STAMP_AHEAD_MS_MAX,
+    limits::{BRAKE_FILES_MIN, STAMP_AHEAD_MS_MAX},
 };
 
 /// What is to be done, in order.
@@ -411,7 +411,7 @@ impl<'a> Planner<'a> {
         plan.pen = Some(self.pen);
         let removed = plan.files.iter().filter(|f| matches!(f, FileAction::Remove { .. })).count();
         let known = self.snapshot.known_files;
-        if known >= 10 && removed * 2 > known {
+        if known >= BRAKE_FILES_MIN && removed * 2 > known {
             plan.brake = Some(IncomingBrake { removed, known });
         }
         plan

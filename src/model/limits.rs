@@ -33,3 +33,5 @@ pub const DEVICES_MAX: usize = 4096;
 pub const STAMP_AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1000;
 /// The highest counter of an edit, and the highest generation: what every reader of JSON holds.
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
+/// From how many known files on a brake works, where over half of them would go.
+pub const BRAKE_FILES_MIN: usize = 10;

@@ -108,6 +108,16 @@ impl Store {
         self.transact(|connection| set(connection, "files_read", files))
     }
 
+    /// How many files the vault had before a turn that was begun and has not come to its end.
+    pub fn files_before(&self) -> Result<Option<usize>> {
+        Ok(get(&self.connection, "files_before")?.flatten())
+    }
+
+    /// Keeps how many files the vault has before a turn is begun; nothing when it came to its end.
+    pub fn set_files_before(&mut self, files: Option<usize>) -> Result<()> {
+        self.transact(|connection| set(connection, "files_before", &files))
+    }
+
     /// The rules by which types and deletions were last judged.
     pub fn rules(&self) -> Result<Option<StoredRules>> {
         get(&self.connection, "rules")

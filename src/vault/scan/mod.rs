@@ -13,7 +13,10 @@ use std::fs;
 use std::io::ErrorKind;
 
 use super::{Vault, VaultError};
-use crate::model::{BadPath, BookedFile, Books, ContentHash, FileStat, KnownFile, VaultPath};
+use crate::model::{
+    BadPath, BookedFile, Books, ContentHash, FileStat, KnownFile, VaultPath,
+    limits::BRAKE_FILES_MIN,
+};
 use read::Reading;
 use rename::{New, Vanished};
 use walk::{Found, Room, Walk};
@@ -25,8 +28,6 @@ pub const MAX_TEXT_BYTES: u64 = 1 << 20;
 /// How close to the last scan a file must have changed to be read again whatever its stat says, as
 /// in git's index: clocks of disks are coarse.
 const RACY_MS: i64 = 2000;
-/// From how many known files on the brake works.
-const BRAKE_FROM: usize = 10;
 
 /// What a file is, by its content alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -255,7 +256,7 @@ impl Scan {
     /// Tells whether so much is gone that nothing should be done before somebody was asked.
     pub fn brake(&self) -> Option<Brake> {
         let (gone, known) = (self.vanished.len(), self.known_count);
-        (known >= BRAKE_FROM && gone * 2 > known).then_some(Brake { gone, known })
+        (known >= BRAKE_FILES_MIN && gone * 2 > known).then_some(Brake { gone, known })
     }
 
     /// Tells whether nothing changed.
