@@ -57,6 +57,8 @@ impl Engine {
         let wanted = wanted.into_iter().rev().collect();
         let feed = Feed::new(remote.storage.clone(), wanted, knows);
         self.recover_files()?;
+        // Records that new rules concern are looked at in this turn.
+        self.observe_rules(&BTreeMap::new(), report)?;
         if !options.dry_run {
             self.renew_contents(remote, &head.manifest, report).await?;
         }

@@ -19,7 +19,6 @@ async fn new_rules_and_an_edit_in_one_turn() {
     a.write("note.md", "---\ntitle: Oats\n---\nHello you\n");
     a.sync().await;
     b.sync().await;
-    b.sync().await;
     for device in [&a, &b] {
         assert_eq!(device.read("note.md"), "---\ntitle: Bread\n---\nHello you\n");
         let (open, decided) = device.engine.store().conflict_counts().unwrap();
@@ -37,7 +36,6 @@ async fn a_deleted_private_file_does_not_come_back_when_its_type_is_shared() {
     fs::remove_file(a.path("s/gone.md")).unwrap();
     a.sync().await;
     a.write("larder.toml", "[[type]]\nname = \"secret\"\nfiles = [\"s/**\"]\n");
-    a.sync().await;
     a.sync().await;
     b.sync().await;
     for device in [&a, &b] {
