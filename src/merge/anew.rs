@@ -3,10 +3,11 @@
 use super::{
     join::join,
     snapshot::Pen,
-    view::{is_deleted, view},
+    view::{is_deleted, is_marker, view},
 };
 use crate::model::{
-    Alternative, Change, Changes, Content, Dot, Entity, Rules, Stamp, entity::DELETED,
+    Alternative, Change, Changes, Content, DeleteRule, Dot, Entity, Rules, Stamp,
+    entity::{DELETED, PATH},
 };
 
 /// All fields of a state, to be set by one edit to what they show. What competes there or waits for
@@ -55,7 +56,7 @@ pub(super) fn outlive(
     now: Stamp,
 ) {
     let is_gone = view(remote, rules).is_deleted && !view(state, rules).is_deleted;
-    if is_gone && !remote.seen().includes(&state.seen()) && comes_back(state, remote, rules) {
+    if is_gone && !remote.seen().includes(&state.seen()) && may_return(state, remote, rules) {
         let (dot, at) = pen.next(now);
         set_anew(state, &dot, at, rules);
     }
@@ -73,7 +74,7 @@ pub(super) fn revived(
     if !is_marker(state) || is_marker(news) || state.seen().includes(&news.seen()) {
         return None;
     }
-    if view(news, rules).is_deleted || !comes_back(news, state, rules) {
+    if view(news, rules).is_deleted || !may_return(news, state, rules) {
         return None;
     }
     let (dot, at) = pen.next(now);
@@ -82,14 +83,17 @@ pub(super) fn revived(
     Some(join(state, &whole))
 }
 
-/// Whether a record lives when a whole state of it meets its deletion. What it is counts, which the
-/// mark of a deletion does not say.
-fn comes_back(whole: &Entity, deleted: &Entity, rules: &Rules) -> bool {
+/// Whether a record lives when a whole state of it meets its deletion, or would by another rule for
+/// deletions: then it is whole in the trash. What it is counts, which the mark of a deletion does not
+/// say. Where the newer wins nothing is set anew unless it lives, for that would make it the newer.
+fn may_return(whole: &Entity, deleted: &Entity, rules: &Rules) -> bool {
     let mut joined = join(whole, deleted);
     for (field, siblings) in &whole.fields {
         joined.fields.entry(field.clone()).or_insert_with(|| siblings.clone());
     }
-    !is_deleted(&joined, rules, &view(whole, rules).type_name)
+    let type_name = view(whole, rules).type_name;
+    let rule = rules.delete(&type_name, whole.fields.contains_key(PATH));
+    rule == DeleteRule::DeleteWins || !is_deleted(&joined, rules, &type_name)
 }
 
 /// Sets all fields of a state by one edit. Each keeps the time at which it was set: nothing was said
@@ -103,9 +107,4 @@ fn set_anew(state: &mut Entity, dot: &Dot, at: Stamp, rules: &Rules) {
             sibling.at = set_at.unwrap_or(sibling.at);
         }
     }
-}
-
-/// Whether of a record only the mark of its deletion is left.
-fn is_marker(state: &Entity) -> bool {
-    state.fields.keys().eq([DELETED])
 }

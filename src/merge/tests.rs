@@ -271,10 +271,11 @@ proptest! {
             unseen.iter().map(|write| (&write.dot.device, *write)).collect();
         let last_edit = latest.values().map(|write| (write.at, &write.dot.device)).max();
         let last_deletion = deletions.iter().map(|write| (write.at, &write.dot.device)).max();
+        let is_marker = whole.fields.keys().eq([DELETED]);
         let (name, expected) = match rule {
-            0 => ("edit_wins", unseen.is_empty()),
+            0 => ("edit_wins", is_marker || unseen.is_empty()),
             1 => ("delete_wins", true),
-            _ => ("newest", last_deletion >= last_edit),
+            _ => ("newest", is_marker || last_deletion >= last_edit),
         };
         let rules = rules(name, "merge", "newest");
         prop_assert_eq!(is_deleted(&whole, &rules, "note"), expected && !deletions.is_empty());

@@ -58,8 +58,9 @@ pub(super) fn field_rule(
 #[must_use]
 pub fn is_deleted(entity: &Entity, rules: &Rules, type_name: &str) -> bool {
     let deletions = entity.siblings(DELETED);
-    if deletions.is_empty() {
-        return false;
+    if deletions.is_empty() || is_marker(entity) {
+        // Of a mark there is nothing to bring back, whatever was edited once.
+        return !deletions.is_empty();
     }
     let covered = entity.seen_by_deletions();
     let unseen = entity.clock.iter().filter(|(device, last)| covered.get(device) < last.counter);
@@ -72,6 +73,15 @@ pub fn is_deleted(entity: &Entity, rules: &Rules, type_name: &str) -> bool {
             deleted >= edited
         }
     }
+}
+
+/// Whether of a record only the mark of its deletion is left, with the type that it had.
+#[must_use]
+pub(super) fn is_marker(entity: &Entity) -> bool {
+    let covered = entity.seen_by_deletions();
+    let is_bare = entity.fields.keys().all(|field| field == DELETED || field == TYPE);
+    let is_seen = |sibling: &Sibling| covered.covers(&sibling.dot);
+    is_bare && entity.fields.contains_key(DELETED) && entity.siblings(TYPE).iter().all(is_seen)
 }
 
 /// The value that a rule shows for these concurrent values; nothing for none.

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use rusqlite::params;
 
 use super::{Result, Store, blobs, from_json, to_json};
-use crate::model::{Entity, EntityId, Record, VersionVector, entity::DELETED};
+use crate::model::{
+    Entity, EntityId, Record, VersionVector,
+    entity::{DELETED, TYPE},
+};
 
 /// Two states of the remote, the later not given where it is the present one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +73,9 @@ impl Store {
             let rows = old.query_map([now_ms - keep_ms], |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
             })?;
-            // The empty type says that there is nothing more to take away.
+            // The empty type says that there is nothing more to take away. The record's own word for
+            // it stays: rules for deletions and for what is kept here go by the type. Its path does
+            // not, though it may have made the type: the name of a file is a part of what it was.
             let mut strip = connection.prepare_cached(
                 "UPDATE entity SET state = ?2, type = '', path = NULL, path_key = NULL
                  WHERE id = ?1",
@@ -84,11 +89,12 @@ impl Store {
                 if !state.seen_by_deletions().includes(&state.seen()) {
                     continue;
                 }
-                state.fields.retain(|field, _| field == DELETED);
+                let before = state.fields.len();
+                state.fields.retain(|field, _| field == DELETED || field == TYPE);
                 strip.execute(params![id, to_json(&state)?])?;
                 forget.execute([&id])?;
                 blobs::forget(connection, &id)?;
-                count += 1;
+                count += usize::from(state.fields.len() < before);
             }
             Ok(count)
         })

@@ -8,7 +8,10 @@ use std::sync::{
 use super::*;
 use crate::{
     engine::{At, CompactOptions, HISTORY_MS},
-    model::{Stamp, entity::DELETED},
+    model::{
+        Stamp,
+        entity::{DELETED, TYPE},
+    },
 };
 
 const NOTE: &str = "---\ntitle: Milk\nstatus: open\n---\nHello\n";
@@ -44,9 +47,16 @@ impl Years {
 
 /// Two devices with a note that the first deleted so long ago that its trash is empty.
 async fn long_deleted() -> (Years, Device, Device) {
+    long_deleted_by(None, NOTE).await
+}
+
+async fn long_deleted_by(rules: Option<&str>, text: &str) -> (Years, Device, Device) {
     let years = Years::new();
     let (mut a, mut b) = (years.device("laptop").await, years.device("phone").await);
-    a.write("note.md", NOTE);
+    if let Some(rules) = rules {
+        a.write("larder.toml", rules);
+    }
+    a.write("note.md", text);
     a.sync().await;
     b.sync().await;
     fs::remove_file(a.path("note.md")).unwrap();
@@ -148,4 +158,43 @@ async fn an_edit_brings_all_back_though_the_remote_still_has_what_was_deleted() 
     assert_eq!(c.read("note.md"), edited);
     b.sync().await;
     assert_eq!(b.read("note.md"), edited);
+}
+
+#[tokio::test]
+async fn other_rules_bring_back_what_was_edited_whole_and_what_was_not_not_at_all() {
+    let rules = |wins: &str| format!("[[type]]\nname = \"note\"\ndelete = \"{wins}\"\n");
+    for edited in
+        [None, Some(NOTE.replace("open", "done")), Some(NOTE.replace("status: open\n", ""))]
+    {
+        let (years, mut a, mut b) = long_deleted_by(Some(&rules("delete_wins")), NOTE).await;
+        let options = CompactOptions { force: true, dry_run: false };
+        a.engine.compact(&a.storage.clone(), &Traffic::new(), options, &Silent).await.unwrap();
+        if let Some(edited) = &edited {
+            b.write("note.md", edited);
+        }
+        b.sync().await;
+        a.sync().await;
+        assert!(!a.path("note.md").exists() && !b.path("note.md").exists());
+        a.write("larder.toml", &rules("edit_wins"));
+        a.sync().await;
+        b.sync().await;
+        let mut c = years.device("tablet").await;
+        c.sync().await;
+        for device in [&a, &b, &c] {
+            assert_eq!(device.path("note.md").exists(), edited.is_some(), "{edited:?}");
+            assert!(edited.iter().all(|edited| device.read("note.md") == *edited), "{edited:?}");
+            let live = device.engine.store().live_count().unwrap();
+            assert_eq!(live, 3 + u64::from(edited.is_some()), "{edited:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_mark_of_a_deletion_says_of_which_type_the_record_was() {
+    let rules = "[[type]]\nname = \"task\"\ndelete = \"newest\"\n";
+    let text = NOTE.replace("status", "type: task\nstatus");
+    let (_years, a, _) = long_deleted_by(Some(rules), &text).await;
+    let marker = marker_of(&a);
+    assert!(marker.fields.keys().eq([DELETED, TYPE]), "{marker:?}");
+    assert_eq!(crate::merge::view(&marker, a.engine.rules()).type_name, "task");
 }
