@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt, Traffic};
 
 use super::{
-    Cost, Engine, EngineError, Progress, RACES_MAX, Result, TurnOptions,
+    Cost, Engine, EngineError, HISTORY_MS, Progress, RACES_MAX, Result, TurnOptions,
     cargo::{Cargo, Folding},
     cost::Meter,
     observe::join_news,
@@ -21,6 +21,9 @@ use crate::{
         survey,
     },
 };
+
+/// The most contents that one commit retires: the manifest names them.
+const BLOBS_RETIRED_MAX: usize = 128;
 
 /// What a compaction may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -119,7 +122,6 @@ impl Engine {
         let cargo = self.cargo(manifest, &[], &manifest.knows, folding)?;
         describe(report, manifest, &cargo);
         let named = self.store.named_blobs()?;
-        let unnamed = survey.unnamed_blobs(&named);
         if options.dry_run {
             report.files_deleted =
                 survey.expired.len() + survey.old_manifests.len() + survey.orphans.len();
@@ -128,6 +130,7 @@ impl Engine {
         if self.adopt(remote, &survey, adopted).await? {
             return Ok(Outcome::Raced);
         }
+        let unnamed = self.long_unnamed(&survey, &named)?;
         // One that is named after all leaves the list and stays.
         let (named, expired): (Vec<RemotePath>, _) =
             survey.expired.into_iter().partition(|file| named.contains(file.as_str()));
@@ -141,6 +144,28 @@ impl Engine {
         }
         let old = Old { left: gone.into_iter().chain(named).collect(), unnamed };
         self.commit_compaction(remote, &head, &cargo, old, progress, report).await
+    }
+
+    /// Contents that nothing names and has not for as long as a history is kept, as far as this device
+    /// has seen: it does not know what is in the histories of others, and a young one has none.
+    fn long_unnamed(
+        &mut self,
+        survey: &Survey,
+        named: &BTreeSet<String>,
+    ) -> Result<Vec<RemotePath>> {
+        let Some(now) = survey.server_time else { return Ok(Vec::new()) };
+        let mut unnamed = BTreeSet::new();
+        for file in survey.blobs.iter().map(|entry| entry.path.as_str()) {
+            if !self.store.names_blob(file)? {
+                unnamed.insert(file.to_owned());
+            }
+        }
+        let now_ms = now.timestamp_millis();
+        let old = self.store.note_unnamed_blobs(&unnamed, now_ms, now_ms - HISTORY_MS)?;
+        let files = survey.blobs.iter().map(|entry| &entry.path);
+        let gone =
+            files.filter(|file| old.contains(file.as_str()) && !named.contains(file.as_str()));
+        Ok(gone.take(BLOBS_RETIRED_MAX).cloned().collect())
     }
 
     async fn commit_compaction(

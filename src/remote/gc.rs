@@ -25,9 +25,6 @@ const MANIFESTS_KEPT: u64 = 16;
 /// Commit mode devices: how long a file that no head names is left to its writer, in days.
 const ORPHAN_DAYS: i64 = 90;
 
-/// The most contents that one commit retires: the manifest names them.
-const BLOBS_RETIRED_MAX: usize = 128;
-
 /// What lies on the remote beside what its manifest names.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
@@ -47,20 +44,6 @@ pub struct Survey {
     pub foreign: Vec<String>,
     /// The time by the server's clock, where it tells it.
     pub server_time: Option<DateTime<Utc>>,
-}
-
-impl Survey {
-    /// The contents that nothing names, by the names of those that something does, and that have
-    /// lain there too long to be on their way into a commit; at most so many that a manifest stays
-    /// short.
-    pub fn unnamed_blobs(&self, named: &BTreeSet<String>) -> Vec<RemotePath> {
-        let Some(now) = self.server_time else { return Vec::new() };
-        let is_old = |entry: &&Entry| {
-            entry.modified.is_none_or(|modified| now - modified >= TimeDelta::hours(GRACE_HOURS))
-        };
-        let unnamed = self.blobs.iter().filter(|entry| !named.contains(entry.path.as_str()));
-        unnamed.filter(is_old).map(|entry| entry.path.clone()).take(BLOBS_RETIRED_MAX).collect()
-    }
 }
 
 /// Lists the remote's folders and tells what of it is not, or no longer, part of the remote.

@@ -92,6 +92,35 @@ impl Store {
         Ok(named)
     }
 
+    /// Notes that no state names these files any more, and forgets it of all others. Gives those of
+    /// which it was noted until `until_ms`. Both times are in milliseconds since 1970 by the
+    /// storage's clock.
+    pub fn note_unnamed_blobs(
+        &mut self,
+        files: &BTreeSet<String>,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> Result<BTreeSet<String>> {
+        self.transact(|connection| {
+            let sql = "SELECT file, since_ms FROM unnamed_blob";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let noted: BTreeMap<String, i64> = rows.collect::<rusqlite::Result<_>>()?;
+            let mut forget =
+                connection.prepare_cached("DELETE FROM unnamed_blob WHERE file = ?1")?;
+            for file in noted.keys().filter(|file| !files.contains(*file)) {
+                forget.execute([file])?;
+            }
+            let sql = "INSERT OR IGNORE INTO unnamed_blob (file, since_ms) VALUES (?1, ?2)";
+            let mut note = connection.prepare_cached(sql)?;
+            for file in files {
+                note.execute(params![file, now_ms])?;
+            }
+            let is_old = |file: &&String| noted.get(*file).is_some_and(|since| *since <= until_ms);
+            Ok(files.iter().filter(is_old).cloned().collect())
+        })
+    }
+
     /// The files of the vault that held this content when they were last looked at.
     pub fn files_with(&self, sha256: &str) -> Result<Vec<(VaultPath, KnownFile)>> {
         let sql = "SELECT DISTINCT f.path, f.entity, f.size, f.mtime_ns, f.ctime_ns, f.inode,

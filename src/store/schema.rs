@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{Result, StoreError};
 
 /// Each step takes a database from its index to the next version.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
 CREATE TABLE replica (
@@ -109,6 +109,15 @@ CREATE INDEX blob_by_file ON blob (file);
 CREATE TABLE sent_blob (
     file TEXT PRIMARY KEY,
     sent_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+const VERSION_3: &str = "
+-- Contents on the remote that no state of a record names, and since when this device has seen them so
+-- by the storage's clock.
+CREATE TABLE unnamed_blob (
+    file TEXT PRIMARY KEY,
+    since_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
 

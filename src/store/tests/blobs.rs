@@ -76,3 +76,18 @@ fn a_content_is_found_where_it_lies_and_where_it_went() {
     assert!(store.sent_blobs_of(&content.sha256, 9).unwrap().is_empty());
     assert!(store.sent_blobs_of(&"0".repeat(63), 8).unwrap().is_empty());
 }
+
+#[test]
+fn what_nothing_names_is_counted_from_when_that_was_first_seen() {
+    let mut store = Store::in_memory().unwrap();
+    let some = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let mut note = |names: &[&str], now_ms: i64| {
+        store.note_unnamed_blobs(&some(names), now_ms, now_ms - 90).unwrap()
+    };
+    assert!(note(&["a", "b"], 1_000).is_empty());
+    assert!(note(&["a", "b", "c"], 1_050).is_empty());
+    assert_eq!(note(&["a", "b", "c"], 1_090), some(&["a", "b"]));
+    // Named again for a while.
+    assert_eq!(note(&["a", "c"], 1_140), some(&["a", "c"]));
+    assert_eq!(note(&["a", "b", "c"], 1_200), some(&["a", "c"]));
+}
