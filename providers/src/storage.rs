@@ -1,4 +1,5 @@
-//! The seam between larder and any storage: seven methods over checked names and bytes.
+//! The seam between larder and any storage: seven methods over checked names and bytes, and one that
+//! only has to be written where it can be done cheaper.
 
 use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 
@@ -29,6 +30,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// without folders answer with an empty listing.
     async fn list(&self, folder: &RemotePath) -> Result<Listing>;
 
+    /// [`list`](Self::list) for a caller who only looks at names, at what is a folder, and at the
+    /// clock: a storage that can answer that in fewer bytes leaves out the rest.
+    async fn list_names(&self, folder: &RemotePath) -> Result<Listing> {
+        self.list(folder).await
+    }
+
     /// Renames a file to a name nobody else uses. Of several rivals that move the same file away,
     /// exactly one is answered [`Move::Done`].
     async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move>;
@@ -57,6 +64,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     async fn list(&self, folder: &RemotePath) -> Result<Listing> {
         (**self).list(folder).await
+    }
+
+    async fn list_names(&self, folder: &RemotePath) -> Result<Listing> {
+        (**self).list_names(folder).await
     }
 
     async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {

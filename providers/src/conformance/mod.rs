@@ -190,6 +190,13 @@ async fn lists_a_folder(bench: &Bench) {
             assert!(entry.modified.is_some(), "no date");
         }
     }
+    let named = bench.storage.list_names(&bench.folder).await;
+    let named = named.unwrap_or_else(|error| panic!("{error}"));
+    let rows = |listing: &Listing| -> Vec<_> {
+        listing.entries.iter().map(|entry| (entry.path.clone(), entry.is_folder)).collect()
+    };
+    assert_eq!(rows(&named), rows(&listing), "the names alone are other names");
+    assert!(named.server_time.is_some(), "no clock with the names alone");
     let root = bench.storage.list(&RemotePath::root()).await;
     let root = root.unwrap_or_else(|error| panic!("{error}")).entries;
     assert!(root.iter().any(|entry| entry.path == bench.folder && entry.is_folder));

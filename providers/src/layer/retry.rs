@@ -123,6 +123,10 @@ impl<S: Storage + 'static> Storage for Retry<S> {
         self.patiently(ErrorKind::is_temporary, || self.inner.list(folder)).await
     }
 
+    async fn list_names(&self, folder: &RemotePath) -> Result<Listing> {
+        self.patiently(ErrorKind::is_temporary, || self.inner.list_names(folder)).await
+    }
+
     async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
         self.patiently(had_no_effect, || self.inner.move_exclusive(from, to)).await
     }

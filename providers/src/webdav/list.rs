@@ -16,22 +16,33 @@ use crate::{Body, Entry, ErrorKind, Listing, RemotePath, Result};
 /// The longest answer to a PROPFIND that is read.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Exactly what is needed: `allprop` would double the answer.
-const WANTED: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
+/// What is asked about files: exactly what is needed, for `allprop` would double the answer.
+const DETAILS: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
     <D:propfind xmlns:D=\"DAV:\"><D:prop><D:resourcetype/><D:getcontentlength/>\
     <D:getlastmodified/><D:getetag/></D:prop></D:propfind>";
 
+/// What is asked where names will do. A turn in which nothing happens is this and its answer.
+const NAMES: &str = "<?xml version=\"1.0\"?>\
+    <D:propfind xmlns:D=\"DAV:\"><D:prop><D:resourcetype/></D:prop></D:propfind>";
+
 impl Client {
     pub(super) async fn list(&self, folder: &RemotePath) -> Result<Listing> {
-        let call = propfind("list", folder, true, "1");
-        let response = self.send(&call).await?;
+        self.list_as_told(propfind("list", folder, "1", DETAILS)).await
+    }
+
+    pub(super) async fn list_names(&self, folder: &RemotePath) -> Result<Listing> {
+        self.list_as_told(propfind("list", folder, "1", NAMES)).await
+    }
+
+    async fn list_as_told(&self, mut call: Call<'_>) -> Result<Listing> {
+        let response = self.find(&mut call).await?;
         if response.status() != StatusCode::MULTI_STATUS {
             return Err(self.no_listing(&call, response).await);
         }
         let server_time = status::server_time(response.headers());
         let url = response.url().clone();
         let resources = self.resources(&call, response).await?;
-        let mut listing = listing(&url, folder, resources)
+        let mut listing = listing(&url, call.path, resources)
             .map_err(|detail| call.error(ErrorKind::Protocol, &detail))?;
         listing.server_time = server_time;
         Ok(listing)
@@ -39,8 +50,9 @@ impl Client {
 
     /// Whether there is something at `path`.
     pub(super) async fn exists(&self, operation: &'static str, path: &RemotePath) -> Result<bool> {
-        let call = propfind(operation, path, false, "0");
-        let response = self.send(&call).await?;
+        let mut call = propfind(operation, path, "0", NAMES);
+        call.folder = false;
+        let response = self.find(&mut call).await?;
         match response.status() {
             StatusCode::MULTI_STATUS => {
                 let resources = self.resources(&call, response).await?;
@@ -52,6 +64,17 @@ impl Client {
             }
             _ => Err(self.no_listing(&call, response).await),
         }
+    }
+
+    /// Asks, and once more in the usual words if the server does not understand so short a question.
+    async fn find(&self, call: &mut Call<'_>) -> Result<Response> {
+        let response = self.send(call).await?;
+        if response.status() != StatusCode::BAD_REQUEST {
+            return Ok(response);
+        }
+        self.finish(response).await;
+        call.body = Some(Body::from(DETAILS.as_bytes()));
+        self.send(call).await
     }
 
     async fn resources(&self, call: &Call<'_>, response: Response) -> Result<Vec<Resource>> {
@@ -77,20 +100,20 @@ impl Client {
 fn propfind<'a>(
     operation: &'static str,
     path: &'a RemotePath,
-    folder: bool,
     depth: &str,
+    wanted: &'static str,
 ) -> Call<'a> {
     let header = HeaderName::from_static;
     Call {
         operation,
         path,
         method: "PROPFIND",
-        folder,
+        folder: true,
         headers: vec![
             (header("depth"), depth.to_owned()),
             (header("content-type"), "application/xml; charset=utf-8".to_owned()),
         ],
-        body: Some(Body::from(WANTED.as_bytes())),
+        body: Some(Body::from(wanted.as_bytes())),
     }
 }
 

@@ -64,6 +64,10 @@ impl Storage for WebDav {
         self.client.list(folder).await
     }
 
+    async fn list_names(&self, folder: &RemotePath) -> Result<Listing> {
+        self.client.list_names(folder).await
+    }
+
     async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
         self.client.move_exclusive(from, to).await
     }

@@ -49,7 +49,7 @@ impl Rename {
         let folder = layout::path(layout::HEAD)?;
         let mut looks = 0;
         loop {
-            let listing = match self.storage.list(&folder).await {
+            let listing = match self.storage.list_names(&folder).await {
                 Ok(listing) => listing,
                 Err(error) if error.is_not_found() => return Ok(None),
                 Err(error) => return Err(error.into()),
@@ -234,7 +234,7 @@ impl Head for Rename {
             let detail = "a file that was just written could not be renamed".to_owned();
             return Err(RemoteError::NoCommit { detail });
         }
-        let listing = self.storage.list(&layout::path(layout::HEAD)?).await?;
+        let listing = self.storage.list_names(&layout::path(layout::HEAD)?).await?;
         if listing.entries.iter().any(|entry| entry.path == scratch) {
             let detail = "a file that was renamed is still there under its old name".to_owned();
             return Err(RemoteError::NoCommit { detail });

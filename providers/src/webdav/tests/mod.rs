@@ -87,6 +87,25 @@ async fn every_request_refuses_compression_and_every_listing_names_its_depth() {
 }
 
 #[tokio::test]
+async fn names_alone_are_asked_for_briefly_and_more_if_that_is_not_understood() {
+    let bad = answer("400 Bad Request", "", "");
+    let script = Script::of(&[&answer("207 Multi", "", STILL_THERE)]);
+    let storage = script.storage();
+    let names = storage.list_names(&RemotePath::root()).await.unwrap().entries;
+    assert_eq!(names.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["a"]);
+    let asked = |nth: usize| String::from_utf8(script.seen()[nth].body.clone()).unwrap();
+    assert!(asked(0).contains("resourcetype") && !asked(0).contains("getetag"), "{}", asked(0));
+    assert!(script.seen()[0].bytes < 350, "{} bytes", script.seen()[0].bytes);
+
+    let script = Script::of(&[&bad, &answer("207 Multi", "", STILL_THERE)]);
+    assert_eq!(script.storage().list_names(&RemotePath::root()).await.unwrap().entries.len(), 1);
+    assert!(String::from_utf8(script.seen()[1].body.clone()).unwrap().contains("getetag"));
+    let script = Script::of(&[&bad]);
+    assert!(script.storage().list_names(&RemotePath::root()).await.is_err());
+    assert_eq!(script.methods(), ["PROPFIND"; 2]);
+}
+
+#[tokio::test]
 async fn conditions_go_out_and_losing_is_no_error() {
     let lost = answer("412 Precondition Failed", "", "");
     let script = Script::of(&[&lost]);
