@@ -49,22 +49,24 @@ impl Engine {
         let mut flight = Flight::new(remote.storage.clone());
         let mut packer = match &batch.form {
             Form::Entity => None,
-            Form::Delta => Some(Packer::of_delta(generation, self.own_device(manifest))?),
-            Form::Loose | Form::Run(_) => Some(Packer::of_packs(generation)?),
+            Form::Delta => Some(Packer::of_delta(generation, self.own_device(manifest))),
+            Form::Loose | Form::Run(_) => Some(Packer::of_packs(generation)),
         };
         for id in &batch.ids {
             tally.step();
             let Some(outgoing) = self.outgoing(id)? else { continue };
             let full = match &mut packer {
                 None => Some(pack_one(&outgoing, generation)?),
-                Some(packer) => packer.add(&outgoing)?,
+                Some(packer) => packer.add(&outgoing).await?,
             };
             if let Some(parcel) = full {
                 self.dispatch(&mut flight, manifest, parcel).await?;
             }
         }
-        if let Some(parcel) = packer.map(|mut packer| packer.finish()).transpose()?.flatten() {
-            self.dispatch(&mut flight, manifest, parcel).await?;
+        if let Some(mut packer) = packer {
+            while let Some(parcel) = packer.finish().await? {
+                self.dispatch(&mut flight, manifest, parcel).await?;
+            }
         }
         let mut files = flight.land().await?;
         self.sent.extend(files.iter().map(|file| (file.sha256.clone(), file.clone())));

@@ -1,7 +1,10 @@
 //! Packing entities for the way: one alone as a file that anybody can read, more as lines in blocks.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use larder_providers::RemotePath;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{
     DataFile, RemoteError, Result,
@@ -25,6 +28,10 @@ const FILE_BYTES: usize = 16 << 20;
 
 /// The compression level: of the levels whose speed a person does not notice, the smallest result.
 const ZSTD_LEVEL: i32 = 9;
+
+/// How many blocks are compressed at once while the next is filled. Each takes some 15 MiB; with two,
+/// filling takes about as long.
+const BLOCKS_AT_ONCE: usize = 2;
 
 /// An entity ready to be written, with what is derived of it.
 #[derive(Debug, Clone)]
@@ -56,48 +63,67 @@ pub fn pack_one(outgoing: &Outgoing, generation: u64) -> Result<Parcel> {
     Ok(Parcel { file, bytes: bytes.into() })
 }
 
-/// Packs entities, one after the other, into as few files as may be.
+/// Packs entities, one after the other, into as few files as may be. Blocks are compressed on other
+/// threads; the files are the same whichever is faster.
 pub struct Packer {
     generation: u64,
     /// The maker of a delta; a pack does not name it.
     device: Option<DeviceId>,
-    compressor: zstd::bulk::Compressor<'static>,
     text: String,
     entities: u64,
     holds: VersionVector,
+    /// Blocks that are being compressed, in their order.
+    pending: VecDeque<JoinHandle<std::io::Result<Packed>>>,
+    /// Compressors that have nothing to do: each has tables that are costly to make.
+    idle: Vec<Compressor>,
+    /// The file that is being filled.
     blocks: Vec<Block>,
     bytes: Vec<u8>,
 }
 
+type Compressor = zstd::bulk::Compressor<'static>;
+
+/// A block that is finished.
+struct Packed {
+    block: Block,
+    bytes: Vec<u8>,
+    compressor: Compressor,
+}
+
 impl Packer {
     /// A packer of a delta that `device` builds on `generation`.
-    pub fn of_delta(generation: u64, device: DeviceId) -> Result<Self> {
+    pub fn of_delta(generation: u64, device: DeviceId) -> Self {
         Self::new(generation, Some(device))
     }
 
     /// A packer of packs that are built on `generation`.
-    pub fn of_packs(generation: u64) -> Result<Self> {
+    pub fn of_packs(generation: u64) -> Self {
         Self::new(generation, None)
     }
 
-    fn new(generation: u64, device: Option<DeviceId>) -> Result<Self> {
-        let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(unpackable)?;
-        let (text, blocks, bytes) = (String::new(), Vec::new(), Vec::new());
-        let holds = VersionVector::default();
-        Ok(Self { generation, device, compressor, text, entities: 0, holds, blocks, bytes })
+    fn new(generation: u64, device: Option<DeviceId>) -> Self {
+        Self {
+            generation,
+            device,
+            text: String::new(),
+            entities: 0,
+            holds: VersionVector::default(),
+            pending: VecDeque::new(),
+            idle: Vec::new(),
+            blocks: Vec::new(),
+            bytes: Vec::new(),
+        }
     }
 
-    /// Adds an entity; gives a file if one is full by that.
-    pub fn add(&mut self, outgoing: &Outgoing) -> Result<Option<Parcel>> {
+    /// Adds an entity; gives a file if one turned out to be full.
+    pub async fn add(&mut self, outgoing: &Outgoing) -> Result<Option<Parcel>> {
         let line = line(outgoing)?;
         let mut full = None;
         if !self.text.is_empty() && self.text.len() + line.len() > BLOCK_TEXT_BYTES {
-            self.end_block()?;
-            let text_bytes: u64 = self.blocks.iter().map(|block| block.text_bytes).sum();
-            let room = BLOCK_TEXT_BYTES.max(line.len()) as u64;
-            if self.bytes.len() >= FILE_BYTES || text_bytes + room > DATA_TEXT_BYTES_MAX {
-                full = self.finish()?;
+            if self.pending.len() >= BLOCKS_AT_ONCE {
+                full = self.take_block().await?;
             }
+            self.end_block();
         }
         self.text.push_str(&line);
         self.entities += 1;
@@ -105,9 +131,55 @@ impl Packer {
         Ok(full)
     }
 
-    /// Gives what is left as a file; nothing if nothing is.
-    pub fn finish(&mut self) -> Result<Option<Parcel>> {
-        self.end_block()?;
+    /// Gives what is left, one file at a time; nothing once nothing is left.
+    pub async fn finish(&mut self) -> Result<Option<Parcel>> {
+        if !self.text.is_empty() {
+            self.end_block();
+        }
+        while !self.pending.is_empty() {
+            if let Some(full) = self.take_block().await? {
+                return Ok(Some(full));
+            }
+        }
+        self.end_file()
+    }
+
+    /// Has the block that was filled compressed.
+    fn end_block(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        let (entities, holds) =
+            (std::mem::take(&mut self.entities), std::mem::take(&mut self.holds));
+        let compressor = self.idle.pop();
+        self.pending.push_back(spawn_blocking(move || {
+            let mut compressor = compressor.map_or_else(|| Compressor::new(ZSTD_LEVEL), Ok)?;
+            let bytes = compressor.compress(text.as_bytes())?;
+            let block = Block {
+                bytes: bytes.len() as u64,
+                sha256: sha256_hex(&bytes),
+                text_bytes: text.len() as u64,
+                entities,
+                holds,
+            };
+            Ok(Packed { block, bytes, compressor })
+        }));
+    }
+
+    /// Waits for the next block and puts it into the file; gives that file if it was full before,
+    /// and begins another with the block.
+    async fn take_block(&mut self) -> Result<Option<Parcel>> {
+        let Some(pending) = self.pending.pop_front() else { return Ok(None) };
+        let packed = pending.await.map_err(std::io::Error::other).flatten().map_err(unpackable)?;
+        let text_bytes: u64 = self.blocks.iter().map(|block| block.text_bytes).sum();
+        let room = packed.block.text_bytes.max(BLOCK_TEXT_BYTES as u64);
+        let is_full = self.bytes.len() >= FILE_BYTES || text_bytes + room > DATA_TEXT_BYTES_MAX;
+        let full = if is_full { self.end_file()? } else { None };
+        self.blocks.push(packed.block);
+        self.bytes.extend(packed.bytes);
+        self.idle.push(packed.compressor);
+        Ok(full)
+    }
+
+    fn end_file(&mut self) -> Result<Option<Parcel>> {
         let blocks = std::mem::take(&mut self.blocks);
         let mut bytes = std::mem::take(&mut self.bytes);
         if blocks.is_empty() {
@@ -130,23 +202,6 @@ impl Packer {
         file.entities = blocks.iter().map(|block| block.entities).sum();
         blocks.iter().for_each(|block| file.holds.join(&block.holds));
         Ok(Some(Parcel { file, bytes: bytes.into() }))
-    }
-
-    fn end_block(&mut self) -> Result<()> {
-        if self.text.is_empty() {
-            return Ok(());
-        }
-        let bytes = self.compressor.compress(self.text.as_bytes()).map_err(unpackable)?;
-        self.blocks.push(Block {
-            bytes: bytes.len() as u64,
-            sha256: sha256_hex(&bytes),
-            text_bytes: self.text.len() as u64,
-            entities: std::mem::take(&mut self.entities),
-            holds: std::mem::take(&mut self.holds),
-        });
-        self.bytes.extend(bytes);
-        self.text.clear();
-        Ok(())
     }
 }
 

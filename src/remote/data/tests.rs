@@ -22,12 +22,21 @@ fn outgoing(number: u64) -> Outgoing {
     Outgoing { state, type_name: "note".to_owned(), is_deleted: false }
 }
 
-fn pack() -> Parcel {
-    let mut packer = Packer::of_packs(3).unwrap();
-    for number in 1..=ENTITIES {
-        assert!(packer.add(&outgoing(number)).unwrap().is_none());
+async fn pack() -> Parcel {
+    let [parcel] = pack_all(ENTITIES).await.try_into().unwrap();
+    parcel
+}
+
+/// The files that so many entities become.
+async fn pack_all(entities: u64) -> Vec<Parcel> {
+    let (mut packer, mut parcels) = (Packer::of_packs(3), Vec::new());
+    for number in 1..=entities {
+        parcels.extend(packer.add(&outgoing(number)).await.unwrap());
     }
-    packer.finish().unwrap().unwrap()
+    while let Some(parcel) = packer.finish().await.unwrap() {
+        parcels.push(parcel);
+    }
+    parcels
 }
 
 fn knows(counter: u64) -> VersionVector {
@@ -48,7 +57,7 @@ fn ids(entities: &[Entity]) -> Vec<String> {
 
 #[tokio::test]
 async fn blocks_unpack_together_and_each_alone() {
-    let parcel = pack();
+    let parcel = pack().await;
     let blocks = block_rows(&parcel);
     assert!(blocks.len() > 3, "{}", blocks.len());
     let plain = zstd::stream::decode_all(&parcel.bytes[..]).unwrap();
@@ -59,8 +68,27 @@ async fn blocks_unpack_together_and_each_alone() {
 }
 
 #[tokio::test]
+async fn files_are_the_same_every_time_and_end_where_they_are_full() {
+    let parcels = pack_all(3 * ENTITIES).await;
+    let again = pack_all(3 * ENTITIES).await;
+    assert_eq!(parcels.len(), 2);
+    let mut number = 1;
+    for (parcel, again) in parcels.iter().zip(&again) {
+        assert_eq!((&parcel.file, &parcel.bytes), (&again.file, &again.bytes));
+        let read = take_whole(&parcel.file, parcel.bytes.clone()).unwrap().all().unwrap();
+        let expected: Vec<_> = (number..).take(read.len()).map(|n| format!("e{n}")).collect();
+        assert_eq!(ids(&read), expected, "in the order in which they came");
+        number += read.len() as u64;
+    }
+    assert_eq!(number, 3 * ENTITIES + 1);
+    // Full, and not by more than the block that filled it.
+    let (full, block) = (16 << 20, 2 << 20);
+    assert!((full..full + block).contains(&parcels[0].bytes.len()), "{}", parcels[0].bytes.len());
+}
+
+#[tokio::test]
 async fn who_is_a_little_behind_reads_a_little() {
-    let parcel = pack();
+    let parcel = pack().await;
     let (storage, _, traffic) = stored(&parcel).await;
     let before = traffic.snapshot();
     let fetched = fetch(&storage, &parcel.file, &knows(ENTITIES - 5)).await.unwrap();
@@ -85,7 +113,7 @@ fn block_rows(parcel: &Parcel) -> Vec<Block> {
 
 #[tokio::test]
 async fn a_damaged_block_is_found_whole_or_in_part_and_hurts_no_other() {
-    let parcel = pack();
+    let parcel = pack().await;
     let (storage, memory, _) = stored(&parcel).await;
     let mut bytes = parcel.bytes.to_vec();
     bytes[100] ^= 1;
@@ -118,9 +146,9 @@ fn with_index(parcel: &Parcel, rows: &[Block]) -> Parcel {
     Parcel { file, bytes }
 }
 
-#[test]
-fn an_index_that_lies_is_found_and_named() {
-    let parcel = pack();
+#[tokio::test]
+async fn an_index_that_lies_is_found_and_named() {
+    let parcel = pack().await;
     let refused = |change: fn(&mut Vec<Block>)| {
         let mut rows = block_rows(&parcel);
         change(&mut rows);
@@ -152,9 +180,9 @@ fn an_index_that_lies_is_found_and_named() {
     assert!(swapped.contains("block 1 is not what was written"), "{swapped}");
 }
 
-#[test]
-fn a_pack_that_was_cut_is_found() {
-    let parcel = pack();
+#[tokio::test]
+async fn a_pack_that_was_cut_is_found() {
+    let parcel = pack().await;
     let cut = parcel.bytes.slice(..parcel.bytes.len() / 2);
     let error = take_whole(&parcel.file, cut).unwrap_err();
     assert!(error.to_string().contains("bytes long instead of"), "{error}");
@@ -164,10 +192,10 @@ fn a_pack_that_was_cut_is_found() {
     assert!(error.to_string().contains("declares an index of"), "{error}");
 }
 
-#[test]
-fn entities_that_cannot_be_read_cannot_be_packed() {
+#[tokio::test]
+async fn entities_that_cannot_be_read_cannot_be_packed() {
     let mut bad = outgoing(1);
     bad.state.clock.clear();
-    let error = Packer::of_packs(1).unwrap().add(&bad).unwrap_err();
+    let error = Packer::of_packs(1).add(&bad).await.unwrap_err();
     assert!(matches!(error, RemoteError::Unsendable { .. }), "{error}");
 }
