@@ -11,8 +11,8 @@ use crate::{
     vault::{Expect, Removed, Vault, VaultError, WriteJob, Written},
 };
 
-/// The most files that are written together.
-const BATCH_FILES: usize = 1_000;
+/// The most files that are written together: the disk is waited for twice, however many there are.
+const BATCH_FILES: usize = 4_096;
 
 /// About how many bytes are written together.
 const BATCH_BYTES: usize = 8 << 20;

@@ -152,7 +152,11 @@ impl Vault {
     /// Looks at a job's place for the first time and makes the folders above it.
     fn prepare<'a>(&self, job: &WriteJob<'a>, folders: &mut Folders<'a>) -> Step<Place> {
         let target = job.path.under(self.root());
-        let before = lstat(&target)?;
+        // That nothing stands there is known, without asking, once it could be given its name.
+        let before = match job.expect {
+            Expect::Absent => None,
+            Expect::Is(_) => lstat(&target)?,
+        };
         if !holds(&target, before.as_ref(), job.expect)? {
             return Ok(None);
         }
@@ -179,12 +183,14 @@ impl Vault {
             self.check_parents(job.path)?;
             checked.insert(folder.clone());
         }
-        if !holds(&target, lstat(&target)?.as_ref(), job.expect)? {
+        let is_still = |expect| holds(&target, lstat(&target)?.as_ref(), expect);
+        if matches!(job.expect, Expect::Is(_)) && !is_still(job.expect)? {
             return Ok(None);
         }
         let is_named = put(&temp, &target, job.expect);
         if !is_named.map_err(|error| VaultError::write(&target, error))? {
-            return Ok(None);
+            // Something stands there; of a folder that is told.
+            return is_still(job.expect).map(|_| None);
         }
         temp.disable_cleanup(true);
         changed.insert(folder);
