@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -27,22 +26,22 @@ pub(crate) enum Device {
 #[derive(Debug)]
 pub(crate) struct Ground {
     proxy: Proxy,
-    dir: TempDir,
+    dir: PathBuf,
     _server: Running,
     /// Ends after everything that runs on it.
     _runtime: Runtime,
 }
 
 impl Ground {
-    /// A fresh place, each request held back by `delay`.
-    pub(crate) fn new(peer: &Peer, delay: Duration) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("larder-bench-").tempdir()?;
+    /// A fresh place in `yard`, each request held back by `delay`. It stays until the yard goes.
+    pub(crate) fn new(peer: &Peer, delay: Duration, yard: &Path) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("story-").tempdir_in(yard)?.keep();
         for folder in ["server", "laptop/home", "phone/home"] {
-            fs::create_dir_all(dir.path().join(folder))?;
+            fs::create_dir_all(dir.join(folder))?;
         }
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let server = peer.wire.serve(&dir.path().join("server"), &runtime)?;
+        let server = peer.wire.serve(&dir.join("server"), &runtime)?;
         let proxy = if peer.has_requests {
             runtime.block_on(Proxy::http(server.address, delay))?
         } else {
@@ -57,7 +56,7 @@ impl Ground {
     }
 
     fn device(&self, device: Device) -> PathBuf {
-        self.dir.path().join(match device {
+        self.dir.join(match device {
             Device::Laptop => "laptop",
             Device::Phone => "phone",
         })
@@ -70,7 +69,7 @@ impl Ground {
         let env = [
             ("LARDER", env!("CARGO_BIN_EXE_larder").to_owned()),
             ("ADDRESS", self.proxy.address().to_string()),
-            ("SERVER", text(&self.dir.path().join("server"))),
+            ("SERVER", text(&self.dir.join("server"))),
             ("XDG_STATE_HOME", text(&home.join("state"))),
             ("XDG_CACHE_HOME", text(&home.join("cache"))),
             ("HOME", text(&home)),
@@ -78,7 +77,7 @@ impl Ground {
         ];
         let dir = self.vault(device);
         let before = self.proxy.counted();
-        let run = Run { script, dir: &dir, notebook: self.dir.path(), env: &env };
+        let run = Run { script, dir: &dir, notebook: &self.dir, env: &env };
         let measured = run.measure()?;
         Ok((measured, self.proxy.counted().since(before)))
     }

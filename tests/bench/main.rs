@@ -24,7 +24,7 @@ mod servers;
 mod story;
 mod tables;
 
-use std::process::ExitCode;
+use std::{fs, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -75,14 +75,19 @@ fn bench(options: &Options) -> anyhow::Result<()> {
 fn run(options: &Options, results: &mut Results) -> anyhow::Result<()> {
     results.machine = tables::machine::describe();
     let peers = peers::chosen(&options.peers)?;
+    // Nothing is removed before the end: for minutes after thousands of files were, ext4 looks for a
+    // number for a new file among all of theirs, and whoever comes next seems ten times as slow.
+    let yard = tempfile::Builder::new().prefix("larder-bench-").tempdir()?;
     for &notes in &options.notes() {
-        let template = tempfile::Builder::new().prefix("larder-bench-").tempdir()?;
-        notes::fill(template.path(), notes, SEED)?;
-        story::age(template.path())?;
+        let template = yard.path().join(format!("notes-{notes}"));
+        fs::create_dir(&template)?;
+        notes::fill(&template, notes, SEED)?;
+        story::age(&template)?;
         for &delay_ms in &options.delay() {
             for run in 0..options.runs() {
                 for &peer in &peers {
-                    let story = Story { peer, notes, delay_ms, run, template: template.path() };
+                    let (template, yard) = (template.as_path(), yard.path());
+                    let story = Story { peer, notes, delay_ms, run, template, yard };
                     let played = play(&story, results);
                     // It takes hours: what is done is done, whatever comes.
                     results.save()?;

@@ -36,13 +36,15 @@ pub(crate) struct Story<'a> {
     pub(crate) run: usize,
     /// The notes to start from.
     pub(crate) template: &'a Path,
+    /// Where it takes place.
+    pub(crate) yard: &'a Path,
 }
 
 impl Story<'_> {
     /// Plays it and adds what it took.
     pub(crate) fn play(&self, results: &mut Results) -> anyhow::Result<()> {
         use Device::{Laptop, Phone};
-        let ground = Ground::new(self.peer, Duration::from_millis(self.delay_ms))?;
+        let ground = Ground::new(self.peer, Duration::from_millis(self.delay_ms), self.yard)?;
         copy(self.template, &ground.vault(Laptop))?;
         fs::create_dir(ground.vault(Phone))?;
         self.measure(&ground, Laptop, Work::Connect, results)?;
