@@ -43,18 +43,33 @@ impl Books {
     /// Enters a file; one that has the same path is replaced. It is quick in the order of paths and
     /// slow in any other.
     pub fn enter(&mut self, path: &VaultPath, entity: &EntityId, known: KnownFile) {
+        self.enter_text(path.as_str(), entity.as_str(), known);
+    }
+
+    /// As [`enter`](Self::enter), of what was read from where it is kept, without making a path and
+    /// an id first; false if it is none.
+    #[must_use]
+    pub fn enter_read(&mut self, path: &str, entity: &str, known: KnownFile) -> bool {
+        let is_fine = VaultPath::check(path).is_ok() && EntityId::is_one(entity);
+        if is_fine {
+            self.enter_text(path, entity, known);
+        }
+        is_fine
+    }
+
+    fn enter_text(&mut self, path: &str, entity: &str, known: KnownFile) {
         let changed_ns = known.stat.changed_ns();
         self.youngest_ns = self.youngest_ns.max(Some(changed_ns));
         let start = self.text.len();
-        self.text.push_str(path.as_str());
+        self.text.push_str(path);
         let end = self.text.len();
-        self.text.push_str(entity.as_str());
+        self.text.push_str(entity);
         let row = Row { path: start..end, id_end: self.text.len(), known };
-        if self.rows.last().is_none_or(|last| self.path(last) < path.as_str()) {
+        if self.rows.last().is_none_or(|last| self.path(last) < path) {
             self.rows.push(row);
             return;
         }
-        match self.search(path.as_str()) {
+        match self.search(path) {
             Ok(at) => {
                 if let Some(old) = self.rows.get_mut(at) {
                     *old = row;
@@ -186,7 +201,13 @@ mod tests {
             for (path, id, number) in files {
                 let Ok(path) = VaultPath::new(&path) else { continue };
                 let (id, known) = (EntityId::new(id).unwrap(), known(number));
-                books.enter(&path, &id, known);
+                if number % 2 == 0 {
+                    books.enter(&path, &id, known);
+                } else {
+                    prop_assert!(books.enter_read(path.as_str(), id.as_str(), known));
+                }
+                prop_assert!(!books.enter_read("../up", id.as_str(), known));
+                prop_assert!(!books.enter_read(path.as_str(), "no id", known));
                 map.insert(path, (id, known));
             }
             let listed: Vec<_> =

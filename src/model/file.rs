@@ -56,18 +56,19 @@ impl ContentHash {
     /// Reads the text form; nothing if it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digit = |byte: &u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            _ => None,
-        };
         let (pairs, rest) = text.as_bytes().as_chunks::<2>();
         let mut bytes = [0; 32];
         if pairs.len() != bytes.len() || !rest.is_empty() {
             return None;
         }
+        // No branches: the hash of every file is read whenever the books are.
+        let is_digit = |byte: u8| byte.is_ascii_digit() | matches!(byte, b'a'..=b'f');
+        let digit = |byte: u8| (byte & 0xf) + 9 * (byte >> 6);
+        if !text.bytes().fold(true, |all, byte| all & is_digit(byte)) {
+            return None;
+        }
         for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = digit(high)? << 4 | digit(low)?;
+            *byte = digit(*high) << 4 | digit(*low);
         }
         Some(Self(bytes))
     }

@@ -75,6 +75,15 @@ impl VaultPath {
     /// # Errors
     /// The first rule that it breaks.
     pub fn new(path: &str) -> Result<Self, BadPath> {
+        Self::check(path)?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Checks a path without taking it.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn check(path: &str) -> Result<(), BadPath> {
         if path.is_empty() {
             return Err(BadPath::Empty);
         }
@@ -86,8 +95,7 @@ impl VaultPath {
         if path.len() > MAX_PATH_BYTES {
             return Err(BadPath::TooLong);
         }
-        path.split('/').try_for_each(check_part)?;
-        Ok(Self(path.to_owned()))
+        path.split('/').try_for_each(check_part)
     }
 
     /// Takes a path that was checked before.
@@ -179,7 +187,13 @@ pub(super) fn check_part(part: &str) -> Result<(), BadPath> {
     if part == "." || part == ".." {
         return Err(BadPath::Dots);
     }
-    if part.chars().any(char::is_control) {
+    // Of what is no ASCII, U+0080 to U+009F are control characters too.
+    let is_control = if part.is_ascii() {
+        part.bytes().fold(false, |any, byte| any | byte.is_ascii_control())
+    } else {
+        part.chars().any(char::is_control)
+    };
+    if is_control {
         return Err(BadPath::Control);
     }
     if part.contains('\\') {

@@ -38,8 +38,13 @@ impl Store {
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let file = read_row(row)?;
-            books.enter(&file.path, &file.entity, file.known);
+            // Every turn reads all of them: nothing is copied before it is in its place.
+            let (path, entity) = (text(row, 0)?, text(row, 1)?);
+            if !books.enter_read(path, entity, known(row)?) {
+                // Says what is wrong with it.
+                let file = read_row(row)?;
+                books.enter(&file.path, &file.entity, file.known);
+            }
         }
         Ok(books)
     }
@@ -141,15 +146,26 @@ pub(super) fn vault_path(text: &str) -> Result<VaultPath> {
 }
 
 pub(super) fn read_row(row: &Row<'_>) -> Result<FileRow> {
+    let entity = entity_id(text(row, 1)?.to_owned())?;
+    Ok(FileRow { path: vault_path(text(row, 0)?)?, entity, known: known(row)? })
+}
+
+fn known(row: &Row<'_>) -> Result<KnownFile> {
     let stat = FileStat {
         size: unsigned(row.get(2)?),
         mtime_ns: row.get(3)?,
         ctime_ns: row.get(4)?,
         inode: unsigned(row.get(5)?),
     };
-    let path = vault_path(&row.get::<_, String>(0)?)?;
-    let sha256: String = row.get(6)?;
-    let sha256 = ContentHash::parse(&sha256)
-        .ok_or_else(|| corrupt(format!("the row of {path}"), format!("{sha256:?} is no digest")))?;
-    Ok(FileRow { path, entity: entity_id(row.get(1)?)?, known: KnownFile { stat, sha256 } })
+    let sha256 = text(row, 6)?;
+    let sha256 = ContentHash::parse(sha256).ok_or_else(|| {
+        let path = text(row, 0).unwrap_or_default();
+        corrupt(format!("the row of {path}"), format!("{sha256:?} is no digest"))
+    })?;
+    Ok(KnownFile { stat, sha256 })
+}
+
+/// A column as it lies in the page.
+fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
 }

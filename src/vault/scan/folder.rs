@@ -1,5 +1,6 @@
 //! Where a thread of the walk is.
 
+use std::ffi::OsStr;
 use std::ops::Range;
 
 use ignore::DirEntry;
@@ -37,7 +38,7 @@ impl Folder {
         if self.handle.is_none() {
             self.handle = std::fs::File::open(entry.path().parent()?).ok();
         }
-        let found = statat(self.handle.as_ref()?, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
+        let found = statat(self.handle.as_ref()?, name(entry), AtFlags::SYMLINK_NOFOLLOW);
         found.ok().map(|found| crate::vault::stat::raw_stat(&found))
     }
 
@@ -45,4 +46,18 @@ impl Folder {
     pub(super) fn stat(&mut self, entry: &DirEntry) -> Option<FileStat> {
         entry.metadata().ok().map(|metadata| crate::vault::stat::file_stat(&metadata))
     }
+}
+
+/// The name of what the walk met. By bytes: this runs for every file, and `file_name` takes the path
+/// apart by the rules.
+#[cfg(unix)]
+pub(super) fn name(entry: &DirEntry) -> &OsStr {
+    use std::os::unix::ffi::OsStrExt;
+    let path = entry.path().as_os_str().as_bytes();
+    OsStr::from_bytes(path.rsplit(|byte| *byte == b'/').next().unwrap_or(path))
+}
+
+#[cfg(not(unix))]
+pub(super) fn name(entry: &DirEntry) -> &OsStr {
+    entry.file_name()
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use ignore::{DirEntry, ParallelVisitor, ParallelVisitorBuilder, WalkBuilder, WalkState};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-use super::folder::Folder;
+use super::folder::{Folder, name};
 use super::litter::is_litter;
 use super::read::{Reading, read};
 use super::{IGNORE_FILE, SkipReason};
@@ -69,7 +69,7 @@ impl<'k> Walk<'k> {
         builder.standard_filters(false).follow_links(false).add_custom_ignore_filename(IGNORE_FILE);
         builder.filter_entry(|entry| {
             entry.depth() == 0
-                || entry.file_name().to_str().is_none_or(|name| {
+                || name(entry).to_str().is_none_or(|name| {
                     !is_litter(name) && !is_reserved(name) && !name.starts_with(TEMP_PREFIX)
                 })
         });
