@@ -81,6 +81,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: Option<DevicesAction>,
     },
+    /// Have devices edit, sync, die and compact at once on a storage, and count what is lost.
+    Torture(TortureArgs),
     /// Show what larder does, with two devices and a remote in a temporary folder.
     Demo(DemoArgs),
     /// Print a completion script for a shell.
@@ -116,6 +118,17 @@ pub(super) enum CommitArg {
     Rename,
     /// A head for each device: for folders that another program mirrors.
     Devices,
+}
+
+impl CommitArg {
+    /// As it is typed.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::IfMatch => "if-match",
+            Self::Rename => "rename",
+            Self::Devices => "devices",
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -250,6 +263,27 @@ pub(super) struct DaemonArgs {
     /// How long to wait between two turns, like 30s, 5m or 1h.
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     pub(super) interval: std::time::Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TortureArgs {
+    /// Where: a folder for it is made there and taken away again.
+    pub(super) url: String,
+    /// How many devices.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(super) devices: u8,
+    /// For how long, like 30s, 5m or 1h; then they settle.
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub(super) duration: std::time::Duration,
+    /// What edits and deaths are drawn from; by default a new number, which is told.
+    #[arg(long)]
+    pub(super) seed: Option<u64>,
+    /// How commits are made; by default what `init` chooses.
+    #[arg(long, value_name = "MODE")]
+    pub(super) commit: Option<CommitArg>,
+    /// Leave the remote and the devices where they are, to look into them.
+    #[arg(long)]
+    pub(super) keep: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -26,6 +26,7 @@ mod secrets;
 mod show;
 mod status;
 mod sync;
+mod torture;
 mod ui;
 mod workplace;
 
@@ -99,6 +100,7 @@ async fn dispatch(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         Command::Daemon(options) => daemon::run(args, ui, options).await,
         Command::Remote { action } => remote::run(args, ui, action).await,
         Command::Devices { action } => devices::run(args, ui, action.as_ref()).await,
+        Command::Torture(options) => torture::run(ui, options).await,
         Command::Demo(options) => demo::run(ui, options).await,
         Command::Completions { shell } => completions::completions(*shell),
         Command::Man => completions::man(),
