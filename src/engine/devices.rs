@@ -63,7 +63,8 @@ impl Engine {
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
         for race in 0..=RACES_MAX {
             let head = self.read_head(&remote).await?;
-            let mut next = self.successor(&head, false);
+            let has_all = self.replica()?.knows.includes(&head.manifest.knows);
+            let mut next = self.successor(&head, has_all);
             change(&mut next);
             // The next turn reads it as anybody's commit: what this one found is not looked at here.
             if let Advance::Committed(now) = remote.head.advance(&head, next).await? {

@@ -13,6 +13,9 @@ fn devices_are_listed_renamed_and_forgotten() {
     let line = a.run(&["devices", "list", "--json"]).exits(0).stdout;
     assert_eq!(line.lines().count(), 2, "{line}");
     a.run(&["devices", "rename", "desk"]).exits(0);
+    let list = a.run(&["devices"]).exits(0).stdout;
+    let own = list.lines().find(|line| line.starts_with("desk (")).unwrap_or_default();
+    assert!(own.ends_with("up to date"), "{list}");
     a.write("note.md", "more\n");
     a.sync().exits(0);
     let list = b.run(&["devices"]).exits(0).stdout;
