@@ -59,11 +59,12 @@ impl Engine {
         self.recover_files()?;
         // Records that new rules concern are looked at in this turn.
         self.observe_rules(&BTreeMap::new(), report)?;
-        if !options.dry_run {
-            self.renew_contents(remote, &head.manifest, report).await?;
-        }
         let knows = &head.manifest.knows;
-        let work = self.survey_work(feed, knows, options, scan, progress, report)?;
+        let mut unsettled = self.store.unsettled(knows)?;
+        if !options.dry_run && self.renew_contents(remote, &unsettled, report).await? {
+            unsettled = self.store.unsettled(knows)?;
+        }
+        let work = self.survey_work(feed, unsettled, options, scan, progress, report)?;
         Ok((head, work))
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     merge::{FileAction, Plan},
-    model::{Books, Entity, EntityId, VaultPath, VersionVector, limits::BRAKE_FILES_MIN},
+    model::{Books, Entity, EntityId, VaultPath, limits::BRAKE_FILES_MIN},
     remote::{HeadRead, HeadState, Last, Reader, Remote},
     vault::{FileKind, Renamed, Scan, ScannedFile},
 };
@@ -123,7 +123,7 @@ impl Engine {
     pub(super) fn survey_work(
         &mut self,
         feed: Feed,
-        remote_knows: &VersionVector,
+        unsettled: BTreeSet<EntityId>,
         options: TurnOptions,
         scan: Option<Scan>,
         progress: &dyn Progress,
@@ -139,7 +139,7 @@ impl Engine {
             feed,
             new: VecDeque::new(),
             taken: BTreeSet::new(),
-            unsettled: self.store.unsettled(remote_knows)?.into_iter().collect(),
+            unsettled: unsettled.into_iter().collect(),
             held: BTreeSet::new(),
             // What is not carried out in between has to be planned at once.
             batch_size: if options.dry_run { BatchSize::UNBOUNDED } else { self.batch_size },
