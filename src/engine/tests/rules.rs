@@ -169,3 +169,25 @@ async fn a_deletion_that_a_later_batch_lets_win_takes_the_file() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_new_device_shows_what_the_rules_choose_though_they_come_last() {
+    let (mut a, mut b) = pair().await;
+    let note = |title: &str| format!("---\ntitle: {title}\n---\nHello\n");
+    // The latest files come first.
+    a.write("larder.toml", "[[type]]\nname = \"note\"\n[type.fields]\ntitle = \"oldest\"\n");
+    a.sync().await;
+    a.write("note.md", &note("Milk"));
+    a.sync().await;
+    b.sync().await;
+    a.write("note.md", &note("Bread"));
+    b.write("note.md", &note("Oats"));
+    a.sync().await;
+    b.sync().await;
+    let mut c = Device::new("tablet", &a.storage);
+    c.connect().await;
+    c.engine.set_batch_size(crate::engine::BatchSize { bytes: u64::MAX, records: 1 });
+    let report = c.sync().await;
+    assert_eq!(c.read("note.md"), note("Bread"));
+    assert_eq!((report.pushed, report.pulled, report.notes), (0, 2, Vec::new()));
+}
