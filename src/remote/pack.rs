@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use larder_providers::RemotePath;
 use tokio::task::{JoinHandle, spawn_blocking};
+use zstd::zstd_safe::CParameter;
 
 use super::{
     DataFile, RemoteError, Result,
@@ -29,7 +30,11 @@ const FILE_BYTES: usize = 16 << 20;
 /// The compression level: of the levels whose speed a person does not notice, the smallest result.
 const ZSTD_LEVEL: i32 = 9;
 
-/// How many blocks are compressed at once while the next is filled. Each takes some 15 MiB; with two,
+/// How large the compressor's table is, as a power of two: half of what the level would take, which
+/// makes notes 0.1 % longer and a compressor 6 MiB smaller.
+const ZSTD_HASH_LOG: u32 = 20;
+
+/// How many blocks are compressed at once while the next is filled. Each takes some 10 MiB; with two,
 /// filling takes about as long.
 const BLOCKS_AT_ONCE: usize = 2;
 
@@ -149,9 +154,9 @@ impl Packer {
         let text = std::mem::take(&mut self.text);
         let (entities, holds) =
             (std::mem::take(&mut self.entities), std::mem::take(&mut self.holds));
-        let compressor = self.idle.pop();
+        let idle = self.idle.pop();
         self.pending.push_back(spawn_blocking(move || {
-            let mut compressor = compressor.map_or_else(|| Compressor::new(ZSTD_LEVEL), Ok)?;
+            let mut compressor = idle.map_or_else(compressor, Ok)?;
             let bytes = compressor.compress(text.as_bytes())?;
             let block = Block {
                 bytes: bytes.len() as u64,
@@ -203,6 +208,12 @@ impl Packer {
         blocks.iter().for_each(|block| file.holds.join(&block.holds));
         Ok(Some(Parcel { file, bytes: bytes.into() }))
     }
+}
+
+fn compressor() -> std::io::Result<Compressor> {
+    let mut compressor = Compressor::new(ZSTD_LEVEL)?;
+    compressor.set_parameter(CParameter::HashLog(ZSTD_HASH_LOG))?;
+    Ok(compressor)
 }
 
 fn unpackable(error: std::io::Error) -> RemoteError {
