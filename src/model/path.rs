@@ -40,6 +40,9 @@ pub enum BadPath {
     /// NUL, a line break and the like.
     #[error("it holds a control character")]
     Control,
+    /// A slash in what is to be one part.
+    #[error("a part of it holds a slash")]
+    Slash,
     /// A backslash separates folders on Windows.
     #[error("it holds a backslash")]
     Backslash,
@@ -146,6 +149,9 @@ impl VaultPath {
     /// # Errors
     /// A label that no path can have in it, or a folder that leaves no room.
     pub fn with_label(&self, label: &str) -> Result<Self, BadPath> {
+        if label.contains('/') {
+            return Err(BadPath::Slash);
+        }
         self.with_suffix(&format!(" ({label})"))
     }
 
@@ -221,8 +227,10 @@ pub(super) fn check_part(part: &str) -> Result<(), BadPath> {
 }
 
 /// Tells whether a file system may take a name for `.larder` or `.git`: whatever its case, with
-/// characters in it that HFS+ ignores, or in the short form of NTFS.
+/// characters in it that HFS+ ignores, in the short form of NTFS, or as a stream of NTFS: the folder
+/// `.git` is also called `.git::$INDEX_ALLOCATION`.
 pub(crate) fn is_reserved(part: &str) -> bool {
+    let part = name_of_stream(part);
     let ignored = |c: &char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
     let names = [CONTROL_DIR, ".git", "git~1", "larder~1"];
     if part.is_ascii() {
@@ -232,8 +240,14 @@ pub(crate) fn is_reserved(part: &str) -> bool {
     names.contains(&plain.as_str())
 }
 
+/// The name before a colon, behind which NTFS keeps the streams of a file; without what Windows drops
+/// at its end.
+fn name_of_stream(part: &str) -> &str {
+    part.split_once(':').map_or(part, |(name, _)| name.trim_end_matches(['.', ' ']))
+}
+
 fn is_device(part: &str) -> bool {
-    let stem = part.split('.').next().unwrap_or(part).trim_end_matches(' ');
+    let stem = name_of_stream(part).split('.').next().unwrap_or(part).trim_end_matches(' ');
     if stem.len() > "conout$".len() {
         return false;
     }
@@ -318,6 +332,9 @@ mod tests {
             ("a/.Git/hooks/post-checkout", BadPath::Reserved),
             (".g\u{200c}it/config", BadPath::Reserved),
             ("GIT~1/config", BadPath::Reserved),
+            (".git::$INDEX_ALLOCATION/config", BadPath::Reserved),
+            (".LARDER :x", BadPath::Reserved),
+            ("a/nul:x.md", BadPath::Device),
             ("a/.larder-tmp-x", BadPath::Temporary),
         ] {
             assert_eq!(VaultPath::new(path), Err(reason), "{path:?}");
@@ -366,6 +383,9 @@ mod tests {
             assert_eq!(without(path), None);
         }
         assert_eq!(without("a (x).md"), None);
+        let labelled = VaultPath::new("a/b.md").unwrap();
+        assert_eq!(labelled.with_label("laptop").unwrap().as_str(), "a/b (laptop).md");
+        assert_eq!(labelled.with_label("x/../../y"), Err(BadPath::Slash));
         let long = format!("{}.md", "é".repeat(126));
         assert_eq!(with(&long), format!("{} (2).md", "é".repeat(124)));
         let deep = format!("{}{}", "abcd/".repeat(204), "abcd");
