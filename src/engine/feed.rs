@@ -62,9 +62,9 @@ impl Feed {
         }
     }
 
-    /// The entities of the next block; nothing when all were given. A file that is missing or
+    /// The entities of the next block, or of a part of it; nothing when all were given. A file that is missing or
     /// damaged is reported, and the rest goes on.
-    pub(super) async fn next_block(
+    pub(super) async fn next_portion(
         &mut self,
         progress: &dyn Progress,
         report: &mut Report,
@@ -77,7 +77,7 @@ impl Feed {
                     Some(Err(error)) => self.give_up_file(&error, report),
                 }
             }
-            match self.open.as_mut().and_then(Fetched::next_block) {
+            match self.open.as_mut().and_then(Fetched::next_portion) {
                 Some(Ok(entities)) => {
                     self.done += entities.len() as u64;
                     progress.step(Stage::Fetch, self.done.min(self.of), self.of);

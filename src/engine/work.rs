@@ -6,13 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde_json::Value;
+
 use super::{
     Brake, Engine, NoteKind, Progress, Report, Result, Stage, TurnOptions, feed::Feed,
     observe::join_news,
 };
 use crate::{
     merge::{FileAction, Plan},
-    model::{Books, Entity, EntityId, VaultPath, limits::BRAKE_FILES_MIN},
+    model::{Books, Content, Entity, EntityId, Sibling, VaultPath, json, limits::BRAKE_FILES_MIN},
     remote::{HeadRead, HeadState, Last, Reader, Remote},
     vault::{FileKind, Renamed, Scan, ScannedFile},
 };
@@ -21,6 +23,9 @@ use crate::{
 const KEEP_BYTES: usize = 8 << 20;
 /// What a record weighs besides its text, in bytes.
 const RECORD_BYTES: u64 = 256;
+
+/// What a value weighs that is no text, in bytes.
+const VALUE_BYTES: usize = 32;
 
 /// How much a turn takes up at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +211,7 @@ impl Work {
         let mut entities = Vec::new();
         let mut is_fed = false;
         while room.is_left() && !is_fed {
-            match self.feed.next_block(progress, &mut noted).await? {
+            match self.feed.next_portion(progress, &mut noted).await? {
                 Some(block) => {
                     let bytes = block.iter().map(weight).sum();
                     room.take(block.len(), bytes);
@@ -271,13 +276,21 @@ fn text_bytes(file: &ScannedFile) -> u64 {
     if file.kind == FileKind::Blob { 0 } else { file.stat.size }
 }
 
-/// What an entity takes of a batch's room: about its length.
+/// What an entity takes of a batch's room: about its length, and more where many values are short.
 fn weight(entity: &Entity) -> u64 {
-    let texts = entity.fields.values().flatten().map(|sibling| {
-        let value = &sibling.content.value;
-        value.as_str().map_or_else(|| value.to_string().len(), str::len) as u64
-    });
-    texts.sum()
+    let of_content = |content: &Content| {
+        let source = content.source.as_ref().map_or(0, String::len);
+        let value = match &content.value {
+            Value::String(text) => text.len(),
+            value => json::count(value).saturating_mul(VALUE_BYTES),
+        };
+        (source + value) as u64
+    };
+    let of_sibling = |sibling: &Sibling| {
+        let beside = sibling.alternatives.iter().map(|other| of_content(&other.content));
+        of_content(&sibling.content).saturating_add(beside.sum())
+    };
+    entity.fields.values().flatten().map(of_sibling).sum()
 }
 
 async fn has_moved(remote: &Remote, head: &HeadState) -> Result<bool> {

@@ -9,7 +9,10 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
-use super::{Entity, limits::NESTING_MAX};
+use super::{
+    Entity,
+    limits::{NESTING_MAX, VALUES_MAX},
+};
 
 /// A text that is not JSON as larder takes it; says where and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +27,7 @@ pub fn parse(text: &str) -> Result<Value, InvalidJson> {
 
 /// [`parse`] with another bound on the nesting, for texts that hold values inside values.
 pub fn parse_nested(text: &str, nesting_max: usize) -> Result<Value, InvalidJson> {
-    check_integers(text)?;
+    check_text(text)?;
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Strict::at(0, nesting_max)
         .deserialize(&mut reader)
@@ -35,7 +38,7 @@ pub fn parse_nested(text: &str, nesting_max: usize) -> Result<Value, InvalidJson
 
 /// Reads a record, as strictly as [`parse`] in one pass over the text.
 pub fn read_record(text: &str) -> Result<Entity, InvalidJson> {
-    check_integers(text)?;
+    check_text(text)?;
     serde_json::from_str(text).map_err(|error| InvalidJson(error.to_string()))
 }
 
@@ -49,11 +52,12 @@ pub fn is_deeper(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// Refuses integers that change when they become a double. serde_json turns those over 64 bits into
-/// doubles without a word, so they are looked for in the text itself.
-fn check_integers(text: &str) -> Result<(), InvalidJson> {
+/// Refuses what has to be refused before anything is made of it: more values than fit into memory,
+/// and integers that change when they become a double, which serde_json does without a word to those
+/// over 64 bits.
+fn check_text(text: &str) -> Result<(), InvalidJson> {
     let bytes = text.as_bytes();
-    let mut at = 0;
+    let (mut at, mut values) = (0, 1);
     while let Some(&byte) = bytes.get(at) {
         match byte {
             b'"' => {
@@ -71,11 +75,32 @@ fn check_integers(text: &str) -> Result<(), InvalidJson> {
                 at += length;
                 continue;
             }
+            b',' | b'[' | b'{' => {
+                values += 1;
+                if values > VALUES_MAX {
+                    return Err(InvalidJson(format!("more than {VALUES_MAX} values")));
+                }
+            }
             _ => {}
         }
         at += 1;
     }
     Ok(())
+}
+
+/// Says whether a text has more values than readers take.
+pub fn check_values(text: &str) -> Result<(), InvalidJson> {
+    // Each takes a byte at least, so nearly all texts need no look.
+    if text.len() <= VALUES_MAX { Ok(()) } else { check_text(text) }
+}
+
+/// How many values there are in a value, itself included.
+pub fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Object(fields) => 1 + fields.values().map(count).sum::<usize>(),
+        _ => 1,
+    }
 }
 
 /// Where the string ends whose content starts at `at`.
@@ -217,6 +242,9 @@ mod tests {
         assert!(!is_deeper(&at_limit, 64) && is_deeper(&at_limit, 63));
         let fine = format!("{}1{}", "[".repeat(64), "]".repeat(64));
         assert!(parse(&fine).is_ok());
+        let many = |values| format!("[{}0]", "0,".repeat(values - 1));
+        assert_eq!(refused(&many(VALUES_MAX)), "more than 262144 values");
+        assert_eq!(count(&parse(&many(VALUES_MAX - 1)).unwrap()), VALUES_MAX);
     }
 
     #[test]

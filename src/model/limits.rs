@@ -11,6 +11,11 @@ pub const BLOB_BYTES_MAX: u64 = 1 << 40;
 pub const ENTITY_BYTES_MAX: usize = 16 << 20;
 /// The deepest nesting of a value.
 pub const NESTING_MAX: usize = 64;
+/// The most values in one text of JSON (a record, a manifest, an index). Lists, objects and what is in
+/// them count, and so does each comma: a value takes two bytes of text, and some hundred of memory.
+pub const VALUES_MAX: usize = 1 << 18;
+/// The most values in the fields of one file of a vault: room for a few versions of it in a record.
+pub const FILE_VALUES_MAX: usize = 1 << 16;
 /// The most fields an entity has.
 pub const FIELDS_MAX: usize = 1000;
 /// The longest field name, in bytes.
@@ -20,6 +25,13 @@ pub const ID_BYTES_MAX: usize = 64;
 /// The longest content of a data file after decompression, in bytes. A manifest declares the exact
 /// length of each; nothing is unpacked beyond what is declared, and nothing may declare more.
 pub const DATA_TEXT_BYTES_MAX: u64 = 64 << 20;
+/// The longest `larder.toml`, in bytes. It comes from the remote, and each of its globs becomes a
+/// program of many times its length.
+pub const RULES_BYTES_MAX: usize = 64 << 10;
+/// The most globs in it.
+pub const GLOBS_MAX: usize = 1000;
+/// The longest glob, in bytes: as long as a path.
+pub const GLOB_BYTES_MAX: usize = 1024;
 /// The longest data file (delta, pack or entity file) that is read whole, in bytes.
 pub const DATA_FILE_BYTES_MAX: u64 = 64 << 20;
 /// The longest list of the blocks of a data file, in bytes.

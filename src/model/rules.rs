@@ -6,7 +6,10 @@ use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::entity::{BLOB, BODY, LAYOUT, PATH, TYPE};
+use super::{
+    entity::{BLOB, BODY, LAYOUT, PATH, TYPE},
+    limits::{GLOB_BYTES_MAX, GLOBS_MAX, RULES_BYTES_MAX},
+};
 
 /// The type of a record that neither says its own nor matches a rule.
 pub const DEFAULT_TYPE: &str = "note";
@@ -134,6 +137,10 @@ struct RulesFile {
 impl Rules {
     /// Reads the text of a `larder.toml`.
     pub fn parse(text: &str) -> Result<Self, InvalidRules> {
+        if text.len() > RULES_BYTES_MAX {
+            let bytes = text.len();
+            return Err(InvalidRules(format!("{bytes} bytes, over {RULES_BYTES_MAX}")));
+        }
         let file: RulesFile =
             toml::from_str(text).map_err(|error| InvalidRules(error.to_string()))?;
         let mut globs = Vec::new();
@@ -145,9 +152,11 @@ impl Rules {
                 )));
             }
             for glob in &rules.files {
-                let matcher = Glob::new(glob)
-                    .map_err(|error| InvalidRules(format!("type {:?}: {error}", rules.name)))?
-                    .compile_matcher();
+                let matcher = matcher(glob)
+                    .map_err(|error| InvalidRules(format!("type {:?}: {error}", rules.name)))?;
+                if globs.len() == GLOBS_MAX {
+                    return Err(InvalidRules(format!("more than {GLOBS_MAX} globs")));
+                }
                 globs.push((matcher, index));
             }
         }
@@ -204,6 +213,14 @@ impl Rules {
     fn of(&self, type_name: &str) -> Option<&TypeRules> {
         self.types.iter().find(|rules| rules.name == type_name)
     }
+}
+
+/// Compiles a glob. One of a length without measure would panic there.
+fn matcher(glob: &str) -> Result<GlobMatcher, String> {
+    if glob.len() > GLOB_BYTES_MAX {
+        return Err(format!("a glob of {} bytes, over {GLOB_BYTES_MAX}", glob.len()));
+    }
+    Ok(Glob::new(glob).map_err(|error| error.to_string())?.compile_matcher())
 }
 
 /// Without a rule of their own lists are united and objects merged key by key, for that keeps what
@@ -278,5 +295,16 @@ mod tests {
         assert!(error("[[type]]\nname='a b'").contains("type name \"a b\""));
         assert!(error("[[type]]\nname='x'\nfiles=['a{']").starts_with("larder.toml: type \"x\""));
         assert!(error("[[typ]]\nname='x'").contains("typ"));
+    }
+
+    #[test]
+    fn rules_without_measure_are_refused() {
+        let error = |text: &str| Rules::parse(text).unwrap_err().to_string();
+        let files = |globs: &str| format!("[[type]]\nname='x'\nfiles=[{globs}]");
+        let long = error(&files(&format!("'{}'", "?".repeat(1025))));
+        assert_eq!(long, "larder.toml: type \"x\": a glob of 1025 bytes, over 1024");
+        assert!(Rules::parse(&files(&format!("'{}'", "?".repeat(1024)))).is_ok());
+        assert!(error(&files(&"'a',".repeat(1001))).ends_with("more than 1000 globs"));
+        assert!(error(&"#".repeat((64 << 10) + 1)).ends_with("65537 bytes, over 65536"));
     }
 }

@@ -27,55 +27,99 @@ const PARTS_FROM_BYTES: u64 = 256 << 10;
 /// Blocks that lie closer together than this many bytes are fetched by one request.
 const GAP_BYTES: u64 = 64 << 10;
 
+/// How much text is decoded at once, in bytes; one record may have more.
+const PORTION_BYTES: usize = 4 << 20;
+
+/// How many values are decoded at once; one record may have more. A list of zeros takes two bytes of
+/// text each, and two hundred times that in memory.
+const PORTION_VALUES: usize = 1 << 16;
+
 /// What was fetched of a data file: blocks whose bytes are verified and that are still packed.
 #[derive(Debug)]
 pub struct Fetched {
     data: DataFile,
     blocks: std::vec::IntoIter<(Block, Bytes)>,
+    open: Option<Open>,
     line: usize,
 }
 
+/// A block that is unpacked, and how far it was read.
+#[derive(Debug)]
+struct Open {
+    block: Block,
+    text: String,
+    at: usize,
+    entities: u64,
+}
+
 impl Fetched {
-    /// Unpacks the next block; nothing after the last.
-    pub fn next_block(&mut self) -> Option<Result<Vec<Entity>>> {
-        let (block, bytes) = self.blocks.next()?;
-        Some(self.unpack(&block, &bytes))
+    fn new(data: &DataFile, blocks: Vec<(Block, Bytes)>) -> Self {
+        Self { data: data.clone(), blocks: blocks.into_iter(), open: None, line: 0 }
+    }
+
+    /// Unpacks the next block, or a part of one that is large; nothing after the last.
+    pub fn next_portion(&mut self) -> Option<Result<Vec<Entity>>> {
+        let open = match self.open.take() {
+            Some(open) => Ok(open),
+            None => {
+                let (block, bytes) = self.blocks.next()?;
+                self.unpack(block, &bytes)
+            }
+        };
+        Some(open.and_then(|open| self.read(open)))
     }
 
     /// Unpacks all of it.
     pub fn all(mut self) -> Result<Vec<Entity>> {
         let mut entities = Vec::new();
-        while let Some(block) = self.next_block() {
-            entities.extend(block?);
+        while let Some(portion) = self.next_portion() {
+            entities.extend(portion?);
         }
         Ok(entities)
     }
 
-    fn unpack(&mut self, block: &Block, bytes: &[u8]) -> Result<Vec<Entity>> {
+    fn unpack(&self, block: Block, bytes: &[u8]) -> Result<Open> {
         let name = self.data.file.as_str();
         let text = match self.data.text_bytes {
             Some(_) => inflate(name, bytes, block.text_bytes)?,
             None => bytes.to_vec(),
         };
         let text = String::from_utf8(text).map_err(|error| RemoteError::damaged(name, error))?;
+        Ok(Open { block, text, at: 0, entities: 0 })
+    }
+
+    /// Decodes lines of a block, as many as fit into memory with what is made of them.
+    fn read(&mut self, mut open: Open) -> Result<Vec<Entity>> {
+        let name = self.data.file.as_str();
+        let (mut bytes, mut values) = (0, 0);
         let mut entities = Vec::new();
-        for line in text.lines() {
+        while bytes < PORTION_BYTES && values < PORTION_VALUES {
+            let rest = open.text.get(open.at..).unwrap_or_default();
+            let Some(line) = rest.split_inclusive('\n').next() else { break };
+            open.at += line.len();
             self.line += 1;
+            let line = line.strip_suffix('\n').unwrap_or(line);
+            let line = line.strip_suffix('\r').unwrap_or(line);
             if line.is_empty() {
                 continue;
             }
+            bytes += line.len();
+            values += line.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
             let at = self.line;
             let damaged =
                 |detail: String| RemoteError::damaged(name, format!("line {at}: {detail}"));
             let entity = codec::decode(line).map_err(damaged)?;
-            if !block.holds.includes(&entity.seen()) {
+            if !open.block.holds.includes(&entity.seen()) {
                 let detail = format!("edits of {} that the manifest does not name", entity.id);
                 return Err(damaged(detail));
             }
             entities.push(entity);
         }
-        if entities.len() as u64 != block.entities {
-            let detail = format!("{} entities instead of {}", entities.len(), block.entities);
+        open.entities += entities.len() as u64;
+        if open.at < open.text.len() {
+            self.open = Some(open);
+        } else if open.entities != open.block.entities {
+            let detail = format!("{} entities instead of {}", open.entities, open.block.entities);
             return Err(RemoteError::damaged(name, detail));
         }
         Ok(entities)
@@ -134,8 +178,7 @@ pub fn take_whole(data: &DataFile, bytes: Bytes) -> Result<Fetched> {
             entities: data.entities,
             holds: data.holds.clone(),
         };
-        let blocks = vec![(only, bytes)].into_iter();
-        return Ok(Fetched { data: data.clone(), blocks, line: 0 });
+        return Ok(Fetched::new(data, vec![(only, bytes)]));
     };
     let end = bytes.len() - usize::try_from(index.bytes).unwrap_or(bytes.len());
     let blocks = block::decode(data, index, bytes.get(end..).unwrap_or_default())?;
@@ -151,7 +194,7 @@ fn verified(data: &DataFile, blocks: Vec<(Block, Bytes)>) -> Result<Fetched> {
             return Err(RemoteError::damaged(data.file.as_str(), detail));
         }
     }
-    Ok(Fetched { data: data.clone(), blocks: blocks.into_iter(), line: 0 })
+    Ok(Fetched::new(data, blocks))
 }
 
 /// Fetches the index and then the blocks that hold news; nothing if the whole file is the shorter

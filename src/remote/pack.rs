@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     digest::sha256_hex,
-    model::{DeviceId, Entity, VersionVector, limits::DATA_TEXT_BYTES_MAX},
+    model::{DeviceId, Entity, VersionVector, json, limits::DATA_TEXT_BYTES_MAX},
 };
 
 /// The most entities that travel as one delta; more travel as a run of packs.
@@ -241,6 +241,7 @@ fn row(file: RemotePath, generation: u64, bytes: &[u8], sha256: String) -> DataF
 fn line(entity: &Outgoing) -> Result<String> {
     let mut text = codec::encode(&entity.state, &entity.type_name, entity.is_deleted);
     codec::check(&entity.state, text.len())
+        .and_then(|()| json::check_values(&text).map_err(|error| error.to_string()))
         .map_err(|why| RemoteError::Unsendable { id: entity.state.id.clone(), why })?;
     text.push('\n');
     Ok(text)

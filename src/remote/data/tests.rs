@@ -199,3 +199,34 @@ async fn entities_that_cannot_be_read_cannot_be_packed() {
     let error = Packer::of_packs(1).add(&bad).await.unwrap_err();
     assert!(matches!(error, RemoteError::Unsendable { .. }), "{error}");
 }
+
+#[test]
+fn a_block_of_many_values_comes_in_portions() {
+    let at = "2026-11-20T10:30:00.123Z";
+    let zeros = vec!["0"; 50_000].join(",");
+    let line = |id: u64| {
+        let sibling = format!(r#"{{"dot":"k3v9x2:{id}","at":"{at}","value":[{zeros}]}}"#);
+        format!(
+            r#"{{"id":"e{id}","clock":{{"k3v9x2":[{id},1,"{at}"]}},"fields":{{"x":[{sibling}]}}}}"#
+        )
+    };
+    let text: String = (1..=5).map(|id| line(id) + "\n").collect();
+    let packed = zstd::bulk::compress(text.as_bytes(), 1).unwrap();
+    let mut parcel = pack();
+    parcel.file.index = None;
+    parcel.file.bytes = packed.len() as u64;
+    parcel.file.sha256 = sha256_hex(&packed);
+    parcel.file.text_bytes = Some(text.len() as u64);
+    for (entities, is_fine) in [(5, true), (4, false)] {
+        parcel.file.entities = entities;
+        let mut fetched = take_whole(&parcel.file, packed.clone().into()).unwrap();
+        let mut portions = Vec::new();
+        while let Some(portion) = fetched.next_portion() {
+            portions
+                .push(portion.map(|entities| entities.len()).map_err(|error| error.to_string()));
+        }
+        let sizes: Vec<usize> = portions.iter().flatten().copied().collect();
+        assert_eq!(sizes, if is_fine { vec![2, 2, 1] } else { vec![2, 2] });
+        assert_eq!(portions.iter().all(Result::is_ok), is_fine, "{portions:?}");
+    }
+}

@@ -20,7 +20,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::model::Content;
+use crate::model::limits::FILE_VALUES_MAX;
+use crate::model::{Content, json as strict};
 use layout::{extract, is_fence};
 use names::field_of;
 pub use render::render;
@@ -31,6 +32,9 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_FIELDS: usize = 1000;
 /// How many bytes the name of a field may have.
 pub const MAX_FIELD_NAME_BYTES: usize = 256;
+
+/// How many values there may be in the fields of one file.
+pub const MAX_VALUES: usize = FILE_VALUES_MAX;
 
 const BOM: char = '\u{feff}';
 
@@ -247,6 +251,9 @@ fn contents(
 ) -> Result<BTreeMap<String, Content>, Problem> {
     if entries.len() > MAX_FIELDS {
         return Err(Problem::new(format!("more than {MAX_FIELDS} fields")));
+    }
+    if entries.iter().map(|entry| strict::count(&entry.value)).sum::<usize>() > MAX_VALUES {
+        return Err(Problem::new(format!("more than {MAX_VALUES} values")));
     }
     let mut fields = BTreeMap::new();
     for yaml::Entry { key, range, value } in entries {

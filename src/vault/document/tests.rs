@@ -136,7 +136,9 @@ fn front_matter_that_is_not_read_stays_text() {
                 )
             })
             .collect::<String>();
+    let values = format!("a: [{}0]\n", "0,".repeat(MAX_VALUES));
     for (inner, line) in [
+        (values.as_str(), None),
         ("a: 1\na: 2\n", Some(3)),
         ("a:\n  b: 1\n  b: 2\n", Some(4)),
         ("a:\n\tb: 1\n", None),
