@@ -200,8 +200,8 @@ async fn entities_that_cannot_be_read_cannot_be_packed() {
     assert!(matches!(error, RemoteError::Unsendable { .. }), "{error}");
 }
 
-#[test]
-fn a_block_of_many_values_comes_in_portions() {
+#[tokio::test]
+async fn a_block_of_many_values_comes_in_portions() {
     let at = "2026-11-20T10:30:00.123Z";
     let zeros = vec!["0"; 50_000].join(",");
     let line = |id: u64| {
@@ -212,7 +212,7 @@ fn a_block_of_many_values_comes_in_portions() {
     };
     let text: String = (1..=5).map(|id| line(id) + "\n").collect();
     let packed = zstd::bulk::compress(text.as_bytes(), 1).unwrap();
-    let mut parcel = pack();
+    let mut parcel = pack().await;
     parcel.file.index = None;
     parcel.file.bytes = packed.len() as u64;
     parcel.file.sha256 = sha256_hex(&packed);
