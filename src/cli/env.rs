@@ -27,10 +27,11 @@ pub(super) fn absolute(path: &Path) -> std::io::Result<PathBuf> {
 /// Where `path` really lies. What is not there yet lies where its nearest parent lies.
 pub(super) fn real(path: &Path) -> PathBuf {
     let there = path.ancestors().find_map(|up| Some((up, up.canonicalize().ok()?)));
-    there.map_or_else(
+    let real = there.map_or_else(
         || path.to_owned(),
         |(up, real)| path.strip_prefix(up).map_or(real.clone(), |rest| real.join(rest)),
-    )
+    );
+    real.components().collect()
 }
 
 /// The user's own folder.

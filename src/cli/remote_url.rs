@@ -48,6 +48,9 @@ impl RemoteUrl {
         if text.is_empty() {
             return Err(CliError::Usage("the remote's address is empty".to_owned()));
         }
+        if text.contains('\0') {
+            return Err(CliError::Usage("the remote's address has a NUL in it".to_owned()));
+        }
         let path = match (text.strip_prefix("~/"), env::home()) {
             (Some(below), Some(home)) => home.join(below),
             _ => PathBuf::from(text),
@@ -154,6 +157,10 @@ mod tests {
             let (url, _) = RemoteUrl::parse(text).unwrap();
             assert_eq!(url, RemoteUrl::Folder("/srv/notes".into()));
         }
+        let (url, _) = RemoteUrl::parse("../no such folder//notes/").unwrap();
+        let (again, _) = RemoteUrl::parse(&url.to_string()).unwrap();
+        assert_eq!(again.to_string(), url.to_string());
+        assert!(RemoteUrl::parse("/srv/\0").is_err());
     }
 
     #[test]
