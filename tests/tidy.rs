@@ -17,6 +17,7 @@ const CRATES: &[&str] = &[
     "tests/main.rs",
     "tests/bench/main.rs",
     "tests/bench/counts/main.rs",
+    "tests/fuzz/lib.rs",
 ];
 
 #[test]

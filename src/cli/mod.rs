@@ -17,6 +17,8 @@ mod demo;
 mod devices;
 mod env;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod init;
 mod list;
 mod log;

@@ -30,6 +30,16 @@ pub(super) struct Config {
     pub(super) remote: Option<String>,
 }
 
+impl Config {
+    pub(super) fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    pub(super) fn to_text(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
 /// A vault and everything a command needs to work on it.
 #[derive(Debug)]
 pub(super) struct Workplace {
@@ -204,12 +214,12 @@ fn take_lock(control: &Path, root: &Path) -> Result<File, CliError> {
 fn read_config(root: &Path) -> Result<Config, CliError> {
     let path = root.join(CONTROL_DIR).join(CONFIG);
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    Ok(toml::from_str(&text).with_context(|| path.display().to_string())?)
+    Ok(Config::parse(&text).with_context(|| path.display().to_string())?)
 }
 
 fn write_config(root: &Path, config: &Config) -> Result<(), CliError> {
     let control = root.join(CONTROL_DIR);
-    let text = toml::to_string(config).context("the settings")?;
+    let text = config.to_text().context("the settings")?;
     let mut temp = tempfile::NamedTempFile::new_in(&control)?;
     temp.write_all(text.as_bytes())?;
     temp.as_file().sync_all()?;

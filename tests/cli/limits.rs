@@ -291,3 +291,78 @@ fn files_at_the_limits() {
     assert_eq!(fs::read(b.root().join("binary.md")).unwrap(), [0xff, 0xfe, 0]);
     assert_eq!(a.run(&["check", "--read-data", "--json"]).exits(0).json()["ok"], true);
 }
+
+/// A record whose only field is a list of zeros: so many values in all.
+#[cfg(target_os = "linux")]
+fn zeros(id: u64, values: usize) -> String {
+    let list = format!("[{}0]", "0,".repeat(values - 2));
+    let sibling = format!(r#"{{"dot":"zzzzzz:{id}","at":"{STAMP}","value":{list}}}"#);
+    format!(
+        r#"{{"id":"z{id}","clock":{{"zzzzzz":[{id},1,"{STAMP}"]}},"fields":{{"x":[{sibling}]}}}}"#
+    ) + "\n"
+}
+
+/// A remote with a pack of these lines.
+#[cfg(target_os = "linux")]
+fn with_pack(lines: &str) -> Remote {
+    let remote = Remote::folder();
+    Device::joined("writer", &remote).sync();
+    let name = "packs/1-0123456789abcdef.jsonl.zst";
+    let bytes = zstd::bulk::compress(lines.as_bytes(), 1).unwrap();
+    fs::create_dir_all(remote.dir().join("packs")).unwrap();
+    fs::write(remote.dir().join(name), &bytes).unwrap();
+    let data = json!({
+        "file": name, "bytes": bytes.len(), "sha256": sha256_hex(&bytes),
+        "textBytes": lines.len(), "entities": lines.lines().count(),
+        "fromGeneration": 2, "toGeneration": 2, "holds": {"zzzzzz": 100},
+    });
+    doctor(&remote, |manifest| {
+        manifest["generation"] = 2.into();
+        manifest["knows"]["zzzzzz"] = 100.into();
+        manifest["packs"].as_array_mut().unwrap().push(data);
+    });
+    remote
+}
+
+/// What a sync says, and how much memory it took at most, in MiB.
+#[cfg(target_os = "linux")]
+fn measured(remote: &Remote) -> (String, u64) {
+    let device = Device::new("reader");
+    let mut command = device.command(&["sync", "--remote", remote.url()]);
+    let said = tempfile::tempfile().unwrap();
+    command.stdout(said.try_clone().unwrap()).stderr(said.try_clone().unwrap());
+    let mut child = command.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_kib = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok());
+        peak_kib = peak.unwrap_or(0).max(peak_kib);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let mut said = said;
+    std::io::Seek::rewind(&mut said).unwrap();
+    (std::io::read_to_string(said).unwrap(), peak_kib >> 10)
+}
+
+/// A few kilobytes that become a great deal: they are refused, or taken a little at a time.
+#[test]
+#[cfg(target_os = "linux")]
+fn bombs_fill_no_memory() {
+    let (said, peak) = measured(&with_pack(&zeros(1, 7 << 20)));
+    assert!(said.contains("line 1: more than 262144 values"), "{said}");
+    assert!(peak < 256, "{peak} MiB");
+
+    let many: String = (1..=16).map(|id| zeros(id, 60_000)).collect();
+    let (said, peak) = measured(&with_pack(&many));
+    assert!(said.contains("16 received"), "{said}");
+    assert!(peak < 256, "{peak} MiB");
+
+    let remote = Remote::folder();
+    Device::joined("writer", &remote).sync();
+    doctor(&remote, |manifest| manifest["new"] = vec![0; 3 << 20].into());
+    let (said, peak) = measured(&remote);
+    assert!(said.contains("meta.json on the remote is damaged: more than 262144 values"), "{said}");
+    assert!(peak < 256, "{peak} MiB");
+}

@@ -97,6 +97,13 @@ impl Client {
     }
 }
 
+/// Reads a listing of `folder`, which lies at `url`, as if a server had answered with it.
+#[cfg(feature = "fuzzing")]
+pub fn read_listing(url: &str, folder: &RemotePath, answer: &[u8]) -> Result<Listing, String> {
+    let url = Url::parse(url).map_err(|error| error.to_string())?;
+    listing(&url, folder, multistatus::parse(answer)?)
+}
+
 fn propfind<'a>(
     operation: &'static str,
     path: &'a RemotePath,

@@ -12,6 +12,8 @@ mod write;
 use async_trait::async_trait;
 
 pub use config::{Password, WebDavConfig};
+#[cfg(feature = "fuzzing")]
+pub use list::read_listing;
 
 use self::client::Client;
 use crate::{

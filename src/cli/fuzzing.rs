@@ -1,0 +1,21 @@
+//! Doors for the fuzz targets to what the command line reads.
+
+use super::{remote_url::RemoteUrl, workplace::Config};
+
+/// Reads the settings of a vault and writes them again.
+///
+/// # Errors
+/// In words, settings that are none.
+pub fn settings(text: &str) -> Result<String, String> {
+    let config = Config::parse(text).map_err(|error| error.to_string())?;
+    config.to_text().map_err(|error| error.to_string())
+}
+
+/// Reads the address of a remote: as it is kept, and the password that stood in it.
+///
+/// # Errors
+/// In words, an address that cannot be used.
+pub fn address(text: &str) -> Result<(String, Option<String>), String> {
+    let (url, password) = RemoteUrl::parse(text).map_err(|error| error.message())?;
+    Ok((url.to_string(), password.map(|password| password.expose().to_owned())))
+}
