@@ -82,6 +82,12 @@ pub(crate) fn written_by_others(data: &[u8]) {
     if fields.len() > MAX_FIELDS {
         return;
     }
+    if format == Format::Json && !body.is_empty() {
+        // No file looks like this. So that the text is not lost it becomes a field.
+        let document = Document { layout: None, fields, body: Some(body.to_owned()) };
+        assert_eq!(parse(format, &render(format, &document)).problem, None);
+        return;
+    }
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     reads_as_meant(format, &Document { layout: some(layout), fields, body: some(body) });
 }
