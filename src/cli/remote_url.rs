@@ -70,7 +70,9 @@ impl RemoteUrl {
         let config = WebDavConfig::new(url);
         let mut url = config.url;
         if let Some(user) = &config.user {
-            url.set_username(user).map_err(|()| wrong(&"it has no place for a user"))?;
+            // What else needs an escape gets one there.
+            let user = user.replace('%', "%25");
+            url.set_username(&user).map_err(|()| wrong(&"it has no place for a user"))?;
         }
         Ok((Self::WebDav(url), config.password))
     }
@@ -149,6 +151,14 @@ mod tests {
         let (again, none) = RemoteUrl::parse(&url.to_string()).unwrap();
         assert_eq!(again.to_string(), url.to_string());
         assert!(none.is_none());
+    }
+
+    #[test]
+    fn a_percent_sign_in_the_name_of_a_user_stays_one() {
+        let (url, _) = RemoteUrl::parse("https://a%2541%40b@example.org/x").unwrap();
+        assert_eq!(url.to_string(), "webdavs://a%2541%40b@example.org/x");
+        let (again, _) = RemoteUrl::parse(&url.to_string()).unwrap();
+        assert_eq!(again, url);
     }
 
     #[test]
