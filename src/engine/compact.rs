@@ -104,6 +104,7 @@ impl Engine {
         };
         let manifest = &head.manifest;
         let mut survey = survey(remote, &head).await?;
+        survey.leave_young_orphans(self.pace.orphan_hours);
         let is_behind = !self.replica()?.knows.includes(&manifest.knows);
         if is_behind && !options.dry_run {
             let last = self.store.remote_mark()?;

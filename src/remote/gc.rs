@@ -22,8 +22,8 @@ const SHORT_GRACE_MINUTES: i64 = 10;
 /// How many manifests before the current one are kept, for people who look for what went wrong.
 const MANIFESTS_KEPT: u64 = 16;
 
-/// Commit mode devices: how long a file that no head names is left to its writer, in days.
-const ORPHAN_DAYS: i64 = 90;
+/// Commit mode devices: how long a file that no head names is left to its writer, in hours.
+const ORPHAN_HOURS: i64 = 90 * 24;
 
 /// What lies on the remote beside what its manifest names.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +44,14 @@ pub struct Survey {
     pub foreign: Vec<String>,
     /// The time by the server's clock, where it tells it.
     pub server_time: Option<DateTime<Utc>>,
+}
+
+impl Survey {
+    /// Leaves only those orphans that have lain there for so many hours.
+    pub fn leave_young_orphans(&mut self, hours: i64) {
+        let now = self.server_time;
+        self.orphans.retain(|orphan| is_past(orphan, now, hours));
+    }
 }
 
 /// Lists the remote's folders and tells what of it is not, or no longer, part of the remote.
@@ -67,7 +75,7 @@ pub async fn survey(remote: &Remote, head: &HeadState) -> Result<Survey> {
                 let is_fenced = |built_on| match mode {
                     CommitMode::IfMatch | CommitMode::Rename => built_on < manifest.floor,
                     // No commit can be made to fail, so only time tells that none will come.
-                    CommitMode::Devices => is_past(&entry, survey.server_time, ORPHAN_DAYS),
+                    CommitMode::Devices => is_past(&entry, survey.server_time, ORPHAN_HOURS),
                 };
                 match layout::data_generation(entry.path.as_str()) {
                     _ if digest_of(entry.path.as_str()).is_some() => survey.blobs.push(entry),
@@ -84,10 +92,10 @@ pub async fn survey(remote: &Remote, head: &HeadState) -> Result<Survey> {
     Ok(survey)
 }
 
-/// Whether a file has lain there for so many days, by the storage's clock.
-fn is_past(entry: &Entry, now: Option<DateTime<Utc>>, days: i64) -> bool {
+/// Whether a file has lain there for so many hours, by the storage's clock.
+fn is_past(entry: &Entry, now: Option<DateTime<Utc>>, hours: i64) -> bool {
     let age = now.zip(entry.modified).map(|(now, modified)| now - modified);
-    age.is_some_and(|age| age >= TimeDelta::days(days))
+    age.is_some_and(|age| age >= TimeDelta::hours(hours))
 }
 
 /// The retired files that may be removed by now.

@@ -27,11 +27,14 @@ pub struct Pace {
     pub bound: u64,
     /// From so many runs on a merge has to be, however large.
     pub runs: usize,
+    /// For so many hours a file that nobody names is left to its writer, who may yet send what is in
+    /// it under its own edits: taken over, it would be the same edits twice.
+    pub orphan_hours: i64,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { deltas: 16, entities: 256, factor: 8, bound: 32_768, runs: 48 }
+        Self { deltas: 16, entities: 256, factor: 8, bound: 32_768, runs: 48, orphan_hours: 24 }
     }
 }
 

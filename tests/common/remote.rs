@@ -27,6 +27,8 @@ impl Place {
     pub(crate) const LIGHTTPD: Self = Self::Server(Kind::Lighttpd);
     pub(crate) const NGINX: Self = Self::Server(Kind::Nginx);
     pub(crate) const RCLONE: Self = Self::Server(Kind::Rclone);
+    pub(crate) const WSGIDAV: Self = Self::Server(Kind::WsgiDav);
+    pub(crate) const SABRE: Self = Self::Server(Kind::Sabre);
 }
 
 /// A place for a remote, gone when nobody uses it any more.

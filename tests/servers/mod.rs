@@ -12,6 +12,8 @@ macro_rules! on_every_remote {
         mod lighttpd { $crate::servers::on!(Place::LIGHTTPD, $($scenario),*); }
         mod nginx { $crate::servers::on!(Place::NGINX, $($scenario),*); }
         mod rclone { $crate::servers::on!(Place::RCLONE, $($scenario),*); }
+        mod wsgidav { $crate::servers::on!(Place::WSGIDAV, $($scenario),*); }
+        mod sabre { $crate::servers::on!(Place::SABRE, $($scenario),*); }
     };
 }
 

@@ -151,7 +151,14 @@ impl Replica {
         let name = format!("device {}", self.setup.number);
         let mut engine = Engine::new(store, vault, clock, random, name).unwrap();
         // So few records and commits have to be folded as often as many thousands are.
-        engine.set_pace(Pace { deltas: 3, entities: 4, factor: 2, bound: 12, runs: 6 });
+        engine.set_pace(Pace {
+            deltas: 3,
+            entities: 4,
+            factor: 2,
+            bound: 12,
+            runs: 6,
+            orphan_hours: 0,
+        });
         // And every other replica works in batches of a few records.
         if self.setup.number % 2 == 1 {
             engine.set_batch_size(BatchSize { bytes: 1 << 20, records: 2 });

@@ -53,6 +53,8 @@ const ROOMS: &[(&[&str], &[&str], &str)] = &[
             "providers/src/local/write.rs",
             // Waits for servers to come up.
             "providers/src/testing/",
+            // Kills processes at moments of real time.
+            "src/cli/torture/",
         ],
         "tests own the time",
     ),

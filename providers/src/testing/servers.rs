@@ -45,6 +45,10 @@ pub enum Kind {
     Nginx,
     /// `rclone serve webdav`.
     Rclone,
+    /// wsgidav on cheroot.
+    WsgiDav,
+    /// sabre/dav, the engine of Nextcloud, on four workers of PHP's own server.
+    Sabre,
 }
 
 /// The account that a server wants: name and password.
@@ -172,6 +176,9 @@ impl Kind {
             Self::Lighttpd => "lighttpd",
             Self::Nginx => "nginx",
             Self::Rclone => "rclone",
+            Self::WsgiDav => "wsgidav",
+            // What it needs besides is looked for in `command`.
+            Self::Sabre => "php",
         }
     }
 
@@ -181,6 +188,7 @@ impl Kind {
         let text = match self {
             Self::Lighttpd => lighttpd(dir, port),
             Self::Nginx => nginx(dir, port),
+            Self::Sabre => sabre(dir)?,
             _ => apache(self, dir, port),
         };
         save(&conf, &text)?;
@@ -194,6 +202,15 @@ impl Kind {
                 command.env("RCLONE_CONFIG", dir.join("none"));
                 command.args(["serve", "webdav", "--addr", &format!("127.0.0.1:{port}")]);
                 command.arg(dir.join("data"))
+            }
+            Self::WsgiDav => {
+                command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+                command.args(["--auth", "anonymous", "--quiet", "--no-config", "--root"]);
+                command.arg(dir.join("data"))
+            }
+            Self::Sabre => {
+                command.env("PHP_CLI_SERVER_WORKERS", "4");
+                command.arg("-S").arg(format!("127.0.0.1:{port}")).arg(conf)
             }
             _ => {
                 let digest = "ann:larder:829a1d865cd6c8803ec8a238a130f103\n";
@@ -257,6 +274,21 @@ fn nginx(dir: &Path, port: u16) -> String {
          location / {{\ndav_methods PUT DELETE MKCOL COPY MOVE;\n\
          dav_ext_methods PROPFIND OPTIONS;\ncreate_full_put_path off;\n}}\n}}\n}}\n"
     )
+}
+
+/// A script that serves the folder as it is. Deprecations of a newer PHP are not to stand in answers.
+fn sabre(dir: &Path) -> io::Result<String> {
+    let library = Path::new("/usr/share/php/Sabre/autoload.php");
+    if !library.exists() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(format!(
+        "<?php\nerror_reporting(0);\nrequire '{}';\n\
+         $server = new Sabre\\DAV\\Server(new Sabre\\DAV\\FS\\Directory('{}'));\n\
+         $server->setBaseUri('/');\n$server->exec();\n",
+        library.display(),
+        dir.join("data").display()
+    ))
 }
 
 fn find(program: &str) -> io::Result<PathBuf> {

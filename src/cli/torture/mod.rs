@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use larder_providers::{RemotePath, SharedStorage, Storage, Traffic};
 use serde::Serialize;
 
@@ -16,7 +17,9 @@ use super::{
     Ended,
     args::TortureArgs,
     error::CliError,
-    init, secrets,
+    init,
+    remote_url::RemoteUrl,
+    secrets,
     ui::{Ui, count, duration, grouped},
 };
 use device::{Device, Turns};
@@ -65,6 +68,8 @@ pub(super) async fn run(ui: &Ui, options: &TortureArgs) -> Result<Ended, CliErro
     let verdict = tokio::task::block_in_place(|| torture(ui, options, &remote, seed));
     if options.keep {
         ui.line(format!("The remote stays where it is: {remote}"));
+    } else if let RemoteUrl::Folder(folder) = &url {
+        std::fs::remove_dir_all(folder.join(&scratch)).context(remote.clone())?;
     } else {
         clear(&storage, RemotePath::new(scratch).map_err(anyhow::Error::from)?).await?;
     }

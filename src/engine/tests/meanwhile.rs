@@ -170,7 +170,7 @@ async fn what_was_made_under_an_old_identity_survives_merges_of_runs() {
     let storage: SharedStorage = Arc::new(Memory::new());
     let mut a = Device::new("laptop", &storage);
     a.connect().await;
-    a.engine.set_pace(Pace { deltas: 1, entities: 1, factor: 2, bound: 0, runs: 48 });
+    a.engine.set_pace(Pace { deltas: 1, entities: 1, factor: 2, bound: 0, ..Pace::default() });
     a.write("first.md", "first\n");
     a.sync().await;
     // Made here and not sent yet when the replica comes to lie elsewhere.

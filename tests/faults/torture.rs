@@ -1,0 +1,41 @@
+//! `larder torture` on every kind of remote: nothing that was acknowledged is lost.
+
+use crate::common::{Device, Place, Remote};
+
+macro_rules! on {
+    ($($name:ident => $place:expr, $args:expr;)*) => {
+        $(#[test] fn $name() { torture($place, &$args); })*
+    };
+}
+
+on! {
+    on_a_folder => Place::Folder, [];
+    on_a_folder_by_renaming => Place::Folder, ["--commit", "rename"];
+    on_a_mirrored_folder => Place::Mirrored, [];
+    on_dav_server => Place::DAV_SERVER, [];
+    on_apache => Place::APACHE, [];
+    on_lighttpd => Place::LIGHTTPD, [];
+    on_nginx => Place::NGINX, [];
+    on_rclone => Place::RCLONE, [];
+    on_wsgidav => Place::WSGIDAV, [];
+    on_sabre => Place::SABRE, [];
+    on_nginx_with_a_head_for_each_device => Place::NGINX, ["--commit", "devices"];
+}
+
+/// For how long the devices live, unless somebody who runs the tests wants more.
+const SECONDS: &str = "6";
+
+fn torture(place: Place, args: &[&str]) {
+    let Some(remote) = Remote::start(place) else { return };
+    let seconds = std::env::var("LARDER_TORTURE_SECONDS").unwrap_or_else(|_| SECONDS.to_owned());
+    let runner = Device::new("runner");
+    let mut all = vec!["torture", remote.url(), "--json", "--duration", &seconds];
+    all.extend(args);
+    let told = runner.run(&all).exits(0).json();
+    eprintln!("torture on {place:?} {args:?}: {told}");
+    assert_eq!((&told["lost"], &told["faults"]), (&serde_json::json!([]), &serde_json::json!([])));
+    assert!(told["acknowledged"].as_u64().unwrap() > 20, "{told}");
+    assert!(told["turns"]["killed"].as_u64().unwrap() > 0, "{told}");
+    let left: Vec<_> = std::fs::read_dir(remote.dir()).unwrap().collect();
+    assert!(left.len() <= 1, "what it made there is taken away: {left:?}");
+}
