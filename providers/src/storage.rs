@@ -23,7 +23,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Writes a file; folders above it are made as needed.
     async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> Result<Put>;
 
-    /// Removes a file. One that is not there is as good as removed.
+    /// Removes a file, or a folder in which nothing is left. One that is not there is as good as
+    /// removed.
     async fn delete(&self, path: &RemotePath) -> Result<()>;
 
     /// Lists what lies directly in a folder. A folder that is not there is `NotFound`; storages

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use crate::sync::lock;
@@ -39,6 +40,13 @@ impl Traffic {
         lock(&self.0).bytes_up += bytes;
     }
 
+    /// Counts an answer that asked for patience.
+    pub fn put_off(&self, retry_after: Option<Duration>) {
+        let mut figures = lock(&self.0);
+        figures.put_off += 1;
+        figures.longest_wait = figures.longest_wait.max(retry_after);
+    }
+
     /// Counts bytes received.
     pub fn received(&self, bytes: u64) {
         lock(&self.0).bytes_down += bytes;
@@ -57,6 +65,10 @@ pub struct TrafficSnapshot {
     pub bytes_up: u64,
     /// Bytes received.
     pub bytes_down: u64,
+    /// Answers that asked for patience: too many requests, or busy for now.
+    pub put_off: u64,
+    /// The longest that one of them asked to wait.
+    pub longest_wait: Option<Duration>,
     /// Requests by method: `GET` and the like over HTTP, the name of the call elsewhere.
     pub by_method: BTreeMap<&'static str, u64>,
 }
@@ -78,6 +90,8 @@ impl TrafficSnapshot {
             requests: self.requests.saturating_sub(earlier.requests),
             bytes_up: self.bytes_up.saturating_sub(earlier.bytes_up),
             bytes_down: self.bytes_down.saturating_sub(earlier.bytes_down),
+            put_off: self.put_off.saturating_sub(earlier.put_off),
+            longest_wait: self.longest_wait,
             by_method,
         }
     }
@@ -98,6 +112,10 @@ mod tests {
         clone.received(7);
         let spent = traffic.snapshot().since(&before);
         assert_eq!((spent.requests, spent.bytes_up, spent.bytes_down), (1, 15, 7));
+        clone.put_off(Some(Duration::from_secs(3)));
+        clone.put_off(None);
+        let asked = traffic.snapshot().since(&before);
+        assert_eq!((asked.put_off, asked.longest_wait), (2, Some(Duration::from_secs(3))));
         assert_eq!(spent.by_method, BTreeMap::from([("PUT", 1)]));
     }
 }

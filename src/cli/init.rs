@@ -98,7 +98,7 @@ async fn try_connect(
     let (mode, requests) = (connected.mode.name(), grouped(requests));
     ui.line(format!(
         "{made} {url}{held}. {}",
-        ui.dim(&format!("(commit mode {mode}{why}; {requests} requests)"))
+        ui.dim(&format!("(commit mode {mode}{why}, {requests} requests)"))
     ));
     Ok((storage, connected))
 }

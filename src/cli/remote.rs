@@ -1,6 +1,6 @@
 //! `larder remote`: show, move or probe the remote.
 
-use larder_providers::{Depth, ProbeReport, RemotePath, Traffic, probe};
+use larder_providers::{Depth, ProbeReport, RemotePath, Storage as _, Traffic, probe};
 use serde::Serialize;
 
 use super::{
@@ -38,6 +38,21 @@ struct ToldDevice<'a> {
     name: &'a str,
     last_seen: Stamp,
     read_generation: u64,
+}
+
+/// What a probe came to.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Probed<'a> {
+    #[serde(flatten)]
+    report: &'a ProbeReport,
+    /// The commit mode that follows.
+    commit_mode: Option<CommitMode>,
+    mirrored_by: Option<&'static str>,
+    requests: u64,
+    /// How often the server asked for patience, and for how long at most.
+    put_off: u64,
+    longest_wait_ms: Option<u128>,
 }
 
 /// Runs the command.
@@ -126,21 +141,64 @@ async fn run_probe(args: &Args, ui: &Ui, address: Option<&str>) -> Result<Ended,
     let scratch = RemotePath::new(PROBE).map_err(anyhow::Error::from)?;
     storage.make_folder(&RemotePath::root()).await?;
     let report = probe(&storage, &scratch, Depth::Full).await?;
-    ui.object(&report);
-    tell_probe(ui, &report, traffic.snapshot().requests);
+    let mirrored_by = storage.capabilities().mirrored_by;
+    let trusted = storage.capabilities().trusted;
+    let spent = traffic.snapshot();
+    let told = Probed {
+        report: &report,
+        commit_mode: probed_mode(&report, mirrored_by.is_some(), trusted),
+        mirrored_by,
+        requests: spent.requests,
+        put_off: spent.put_off,
+        longest_wait_ms: spent.longest_wait.map(|wait| wait.as_millis()),
+    };
+    ui.object(&told);
+    tell_probe(ui, &told);
     Ok(Ended::Done)
 }
 
-fn tell_probe(ui: &Ui, report: &ProbeReport, requests: u64) {
+/// The commit mode that `init` takes on a storage like this.
+fn probed_mode(report: &ProbeReport, is_mirrored: bool, trusted: bool) -> Option<CommitMode> {
+    if is_mirrored {
+        return Some(CommitMode::Devices);
+    }
+    let by_writes = report.if_match_ok.then_some(CommitMode::IfMatch);
+    let by_moves = report.rename_ok.then_some(CommitMode::Rename);
+    let alone = report.own_files_ok.then_some(CommitMode::Devices);
+    if trusted { by_writes.or(by_moves).or(alone) } else { by_moves.or(by_writes).or(alone) }
+}
+
+fn tell_probe(ui: &Ui, told: &Probed<'_>) {
+    let report = told.report;
     for check in &report.checks {
         ui.answer(format!("{:18} {:8} {}", check.name, check.verdict.to_string(), check.detail));
     }
-    let mode = match (report.rename_ok, report.if_match_ok) {
-        (true, true) => "rename or if-match",
-        (true, false) => "rename",
-        (false, true) => "if-match",
-        (false, false) => "neither rename nor if-match: it cannot be used as it is",
+    let limits = match (told.put_off, told.longest_wait_ms) {
+        (0, _) => "none met".to_owned(),
+        (times, None) => format!("asked to wait {}", count(times, "time", "times")),
+        (times, Some(wait)) => {
+            format!("asked to wait {}, at most {} s", count(times, "time", "times"), wait / 1000)
+        }
+    };
+    ui.answer(format!("rate limits        {limits}"));
+    let mode = match (told.commit_mode, told.mirrored_by) {
+        (Some(mode), Some(name)) => format!("{}, as {name} mirrors the folder", mode.name()),
+        (Some(mode), None) => mode.name().to_owned(),
+        (None, _) => "none: it does not even give back what was written to it".to_owned(),
     };
     ui.answer(format!("commit mode        {mode}"));
-    ui.line(ui.dim(&format!("({})", count(requests, "request", "requests"))));
+    let mut also = Vec::new();
+    for (mode, is_ok) in [
+        (CommitMode::IfMatch, report.if_match_ok),
+        (CommitMode::Rename, report.rename_ok),
+        (CommitMode::Devices, report.own_files_ok),
+    ] {
+        if is_ok && told.commit_mode != Some(mode) {
+            also.push(mode.name());
+        }
+    }
+    if !also.is_empty() {
+        ui.answer(format!("also possible      {}", also.join(", ")));
+    }
+    ui.line(ui.dim(&format!("({})", count(told.requests, "request", "requests"))));
 }

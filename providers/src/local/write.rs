@@ -160,7 +160,9 @@ impl Place {
     pub(super) fn delete(&self) -> Result<()> {
         let target = self.locate(&self.path)?;
         let _held = self.lock_if_there(&target)?;
-        match fs::remove_file(&target) {
+        let is_folder = fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_dir());
+        let removed = if is_folder { fs::remove_dir(&target) } else { fs::remove_file(&target) };
+        match removed {
             Ok(()) => Ok(()),
             Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(self.failed(error)),

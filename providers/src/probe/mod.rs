@@ -12,7 +12,7 @@ use crate::{Clock, Error, ErrorKind, RemotePath, Result, Storage};
 /// Tries a storage out below `scratch` and says which ways of committing it can carry.
 ///
 /// A storage that does not answer, or refuses the account, is an error; one that answers wrongly is
-/// a finding. What the checks write they remove again; the folder `scratch` itself stays.
+/// a finding. What the checks write they remove again, and at full depth the folder `scratch` too.
 pub async fn probe(
     storage: &dyn Storage,
     scratch: &RemotePath,
@@ -67,6 +67,8 @@ pub struct ProbeReport {
     pub if_match_ok: bool,
     /// Whether commits may rest on moving a file away.
     pub rename_ok: bool,
+    /// Whether each writer can at least keep a file of its own.
+    pub own_files_ok: bool,
     /// By how much the storage's clock is ahead of ours.
     pub clock_offset_ms: Option<i64>,
 }
@@ -121,6 +123,9 @@ const IF_MATCH_RESTS_ON: [&str; 8] = [
 const RENAME_RESTS_ON: [&str; 5] =
     ["moveAway", "moveRace", "moveOntoExisting", "readAfterWrite", "listAfterWrite"];
 
+/// What it rests on that each writer keeps a file of its own.
+const OWN_FILES_REST_ON: [&str; 2] = ["readAfterWrite", "listAfterWrite"];
+
 impl ProbeReport {
     /// The check of that name, if it was made.
     pub fn check(&self, name: &str) -> Option<&Check> {
@@ -137,8 +142,9 @@ impl ProbeReport {
         // What is not claimed has to be shown under races.
         let shown = claims_compare_and_swap || is_good("updateRace");
         let if_match_ok = shown && is_good("wrongVersion") && all_are_good(&IF_MATCH_RESTS_ON);
-        self.rename_ok = is_good("moveAway") && all_are_good(&RENAME_RESTS_ON);
-        self.if_match_ok = if_match_ok;
+        let rename_ok = is_good("moveAway") && all_are_good(&RENAME_RESTS_ON);
+        self.own_files_ok = all_are_good(&OWN_FILES_REST_ON);
+        (self.rename_ok, self.if_match_ok) = (rename_ok, if_match_ok);
     }
 }
 
@@ -227,10 +233,17 @@ impl Probe<'_> {
             }
             return Ok(());
         }
+        let mut has_others = false;
         for entry in self.storage.list(self.scratch).await?.entries {
             if !entry.is_folder && entry.path.name().starts_with(&self.nonce) {
                 self.storage.delete(&entry.path).await?;
+            } else {
+                has_others = true;
             }
+        }
+        if !has_others {
+            // A folder that is empty and stays does no harm.
+            let _ = self.storage.delete(self.scratch).await;
         }
         Ok(())
     }

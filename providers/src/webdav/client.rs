@@ -186,6 +186,9 @@ impl Client {
         let line = "HTTP/1.1 200 \r\n\r\n".len() + reason.len();
         let fields = status::header_bytes(response.headers());
         self.traffic.received(line as u64 + fields);
+        if let Some(retry_after) = status::patience(response.status(), response.headers()) {
+            self.traffic.put_off(retry_after);
+        }
         tracing::debug!(method = call.method, path = %call.path, status = %response.status(), "answer");
         Ok(response)
     }

@@ -13,6 +13,11 @@ use crate::{ErrorKind, Version};
 /// The longest wait that a server can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
+/// Whether the server asks for patience, and for how much of it.
+pub(super) fn patience(status: StatusCode, headers: &HeaderMap) -> Option<Option<Duration>> {
+    matches!(status.as_u16(), 429 | 503 | 509).then(|| retry_after(headers))
+}
+
 /// What a status other than success is to the caller, and in words.
 pub(super) fn meaning(status: StatusCode, headers: &HeaderMap) -> (ErrorKind, String) {
     let (kind, words) = match status.as_u16() {
@@ -23,8 +28,7 @@ pub(super) fn meaning(status: StatusCode, headers: &HeaderMap) -> (ErrorKind, St
         408 => (ErrorKind::Unreachable, "the server gave up waiting for the request"),
         409 | 423 | 425 => (ErrorKind::Busy, "the file is locked or in use"),
         413 => (ErrorKind::Unsupported, "the server takes no file of this size"),
-        429 | 503 | 509 => {
-            let retry_after = retry_after(headers);
+        _ if let Some(retry_after) = patience(status, headers) => {
             (ErrorKind::Throttled { retry_after }, "the server asks for patience")
         }
         507 => (ErrorKind::Full, "the storage is full"),
