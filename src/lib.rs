@@ -8,6 +8,8 @@ pub mod digest;
 pub mod engine;
 pub mod merge;
 pub mod model;
+#[doc(hidden)]
+pub mod mutant;
 pub mod remote;
 pub mod store;
 pub mod vault;

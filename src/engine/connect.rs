@@ -8,6 +8,7 @@ use larder_providers::{
 use super::{Brake, Engine, EngineError, Result, TurnOptions};
 use crate::{
     model::{RemoteId, Stamp, limits::MANIFEST_BYTES_MAX},
+    mutant::{self, Mutant},
     remote::{
         CommitMode, FORMAT, HeadRead, Manifest, Meta, Remote, RemoteError,
         layout::{BLOBS, FOLDERS, META, PACKS, PROBE, folders},
@@ -96,6 +97,9 @@ impl Engine {
         };
         let manifest = match manifest {
             Some(manifest) => manifest,
+            None if mutant::is(Mutant::ExpectsWhole) => {
+                return Err(self.why_missing(&remote).await);
+            }
             None => {
                 // Its maker was cut off between the last two steps of making it.
                 let first = self.first_manifest(&meta.remote_id, meta.commit_mode)?;

@@ -13,6 +13,7 @@ use crate::{
         Agreed, Conflict, DeviceId, Dot, Entity, LastEdit, Record, Stamp, Update, VersionVector,
         entity::DELETED,
     },
+    mutant::{self, Mutant},
     remote::Manifest,
     store::{Decided, Replica},
 };
@@ -33,7 +34,9 @@ impl Engine {
                 };
                 self.store.set_replica(&replica)?;
             }
-            Some(replica) if replica.body != body => self.renew(&replica, body)?,
+            Some(replica) if replica.body != body && !mutant::is(Mutant::KeepsIdentity) => {
+                self.renew(&replica, body)?;
+            }
             Some(_) => {}
         }
         Ok(())
@@ -61,7 +64,8 @@ impl Engine {
         report: &mut Report,
     ) -> Result<()> {
         let replica = self.replica()?;
-        if manifest.claims(&replica.device) > replica.attempted {
+        let is_taken = manifest.claims(&replica.device) > replica.attempted;
+        if is_taken && !mutant::is(Mutant::KeepsIdentity) {
             let body = replica.body.clone();
             self.renew(&replica, body)?;
             let text = format!(

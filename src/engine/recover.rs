@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Engine, Result};
 use crate::{
     model::{ContentHash, EntityId},
+    mutant::{self, Mutant},
     store::{FileRow, Intent},
     vault::Vault,
 };
@@ -15,7 +16,7 @@ impl Engine {
     pub(super) fn recover_files(&mut self) -> Result<()> {
         let Some(vault) = &self.vault else { return Ok(()) };
         let intents = self.store.intents()?;
-        if intents.is_empty() {
+        if intents.is_empty() || mutant::is(Mutant::NoRecovery) {
             return Ok(());
         }
         vault.clean_temps()?;

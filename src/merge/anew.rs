@@ -5,9 +5,12 @@ use super::{
     snapshot::Pen,
     view::{is_deleted, is_marker, view},
 };
-use crate::model::{
-    Alternative, Change, Changes, Content, DeleteRule, Dot, Entity, Rules, Stamp,
-    entity::{DELETED, PATH},
+use crate::{
+    model::{
+        Alternative, Change, Changes, Content, DeleteRule, Dot, Entity, Rules, Stamp,
+        entity::{DELETED, PATH},
+    },
+    mutant::{self, Mutant},
 };
 
 /// All fields of a state, to be set by one edit to what they show. What competes there or waits for
@@ -37,7 +40,8 @@ pub(super) fn all_anew(state: &Entity, rules: &Rules) -> Changes {
 /// Makes an edit that takes a deletion back set everything: other replicas may have emptied their
 /// trash, and what was set before the deletion is gone there.
 pub(super) fn revive(changes: &mut Changes, seen: &Entity, rules: &Rules) {
-    if changes.get(DELETED) != Some(&Change::Remove) {
+    let is_partly = mutant::is(Mutant::RevivesPartly);
+    if changes.get(DELETED) != Some(&Change::Remove) || is_partly {
         return;
     }
     for (field, change) in all_anew(seen, rules) {
@@ -56,6 +60,7 @@ pub(super) fn outlive(
     now: Stamp,
 ) {
     let is_gone = view(remote, rules).is_deleted && !view(state, rules).is_deleted;
+    let is_gone = is_gone && !mutant::is(Mutant::NotSetAnew);
     if is_gone && !remote.seen().includes(&state.seen()) && may_return(state, remote, rules) {
         let (dot, at) = pen.next(now);
         set_anew(state, &dot, at, rules);

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Clock, Entity, Sibling};
+use crate::{
+    model::{Clock, Entity, Sibling},
+    mutant::{self, Mutant},
+};
 
 /// Joins two states of one record: commutative, associative and idempotent.
 ///
@@ -36,11 +39,14 @@ fn join_field(a: &Entity, b: &Entity, field: &str) -> Vec<Sibling> {
     }
     for sibling in theirs {
         let is_ours = ours.iter().any(|other| other.dot == sibling.dot);
-        if !is_ours && !a.covers(&sibling.dot) {
+        if !is_ours && (!a.covers(&sibling.dot) || mutant::is(Mutant::JoinRevives)) {
             joined.push(sibling.clone());
         }
     }
     joined.sort_by(|x, y| x.dot.cmp(&y.dot));
+    if joined.len() > 1 && mutant::is(Mutant::JoinDropsSibling) {
+        joined.remove(0);
+    }
     joined
 }
 

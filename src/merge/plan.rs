@@ -17,11 +17,14 @@ use super::{
     snapshot::{LocalEdit, Pen, Snapshot},
     view::view,
 };
-use crate::model::{
-    Agreed, Blob, Change, Changes, Conflict, Content, ContentHash, Entity, EntityId, Record,
-    Update, VaultPath, VersionVector, View,
-    entity::{BLOB, DELETED, LAYOUT},
-    limits::{BRAKE_FILES_MIN, STAMP_AHEAD_MS_MAX},
+use crate::{
+    model::{
+        Agreed, Blob, Change, Changes, Conflict, Content, ContentHash, Entity, EntityId, Record,
+        Update, VaultPath, VersionVector, View,
+        entity::{BLOB, DELETED, LAYOUT},
+        limits::{BRAKE_FILES_MIN, STAMP_AHEAD_MS_MAX},
+    },
+    mutant::{self, Mutant},
 };
 
 /// What is to be done, in order.
@@ -359,7 +362,8 @@ impl<'a> Planner<'a> {
         let new_view = view(&state, rules);
         let is_covered = self.remote_has(&state);
         let syncs = rules.syncs(&new_view.type_name);
-        if !is_covered && syncs {
+        let is_foreign = || !state.clock.contains_key(&self.pen.device);
+        if !is_covered && syncs && !(mutant::is(Mutant::SendsOwnOnly) && is_foreign()) {
             self.plan.send.push(state.id.clone());
         }
         let old = record.map(|record| &record.state);
@@ -404,7 +408,7 @@ impl<'a> Planner<'a> {
         self.place_files();
         let mut plan = self.plan;
         plan.knows = self.snapshot.knows.clone();
-        if self.snapshot.remote.complete {
+        if self.snapshot.remote.complete || mutant::is(Mutant::KnowsUnread) {
             plan.knows.join(&self.snapshot.remote.knows);
         }
         plan.knows.raise(&self.pen.device, self.pen.counter);

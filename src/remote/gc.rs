@@ -6,7 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use larder_providers::{Entry, RemotePath, Storage};
 
 use super::{CommitMode, HeadState, Manifest, Remote, Result, Retired, layout};
-use crate::model::{Stamp, blob::digest_of};
+use crate::{
+    model::{Stamp, blob::digest_of},
+    mutant::{self, Mutant},
+};
 
 /// How long a file that no longer counts is left to slow readers, in hours of the server's clock.
 /// This only spares them a second read: a reader that meets a missing file reads the head again.
@@ -79,7 +82,9 @@ pub async fn survey(remote: &Remote, head: &HeadState) -> Result<Survey> {
                 };
                 match layout::data_generation(entry.path.as_str()) {
                     _ if digest_of(entry.path.as_str()).is_some() => survey.blobs.push(entry),
-                    Some(built_on) if is_fenced(built_on) => survey.orphans.push(entry),
+                    Some(built_on) if is_fenced(built_on) || mutant::is(Mutant::NoFloor) => {
+                        survey.orphans.push(entry);
+                    }
                     Some(_) => survey.has_loose = mode != CommitMode::Devices,
                     None => survey.foreign.push(entry.path.to_string()),
                 }
@@ -108,7 +113,8 @@ pub fn expired(head: &HeadState, now: Stamp) -> Vec<RemotePath> {
     let is_past = |(newer, old): &(usize, &Retired)| {
         let age = age_of(old.since);
         let is_many = *newer >= RETIRED_KEPT && age >= TimeDelta::minutes(SHORT_GRACE_MINUTES);
-        *newer >= RETIRED_MAX || is_many || age >= TimeDelta::hours(GRACE_HOURS)
+        let is_over = *newer >= RETIRED_MAX || mutant::is(Mutant::NoGrace);
+        is_over || is_many || age >= TimeDelta::hours(GRACE_HOURS)
     };
     retired.into_iter().enumerate().filter(is_past).map(|(_, old)| old.file.clone()).collect()
 }

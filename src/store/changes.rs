@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use rusqlite::params;
 
 use super::{Result, Store, blobs, from_json, to_json};
-use crate::model::{
-    Entity, EntityId, Record, VersionVector,
-    entity::{DELETED, TYPE},
+use crate::{
+    model::{
+        Entity, EntityId, Record, VersionVector,
+        entity::{DELETED, TYPE},
+    },
+    mutant::{self, Mutant},
 };
 
 /// Two states of the remote, the later not given where it is the present one.
@@ -70,6 +73,7 @@ impl Store {
             let sql = "SELECT id, state FROM entity
                        WHERE deleted = 1 AND type <> '' AND deleted_ms < ?1 AND agreed = 1";
             let mut old = connection.prepare_cached(sql)?;
+            let keep_ms = if mutant::is(Mutant::NoTrash) { -1 } else { keep_ms };
             let rows = old.query_map([now_ms - keep_ms], |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
             })?;
@@ -86,11 +90,13 @@ impl Store {
                 let mut state: Entity = from_json(&format!("record {id}"), &state)?;
                 // A rule may let a deletion win over an edit that it had not seen, but that edit
                 // must not be let go of.
-                if !state.seen_by_deletions().includes(&state.seen()) {
+                let is_unseen = !state.seen_by_deletions().includes(&state.seen());
+                if is_unseen && !mutant::is(Mutant::StripsUnseen) {
                     continue;
                 }
                 let before = state.fields.len();
-                state.fields.retain(|field, _| field == DELETED || field == TYPE);
+                let leaves_mark = !mutant::is(Mutant::DropsMarkers);
+                state.fields.retain(|field, _| leaves_mark && (field == DELETED || field == TYPE));
                 strip.execute(params![id, to_json(&state)?])?;
                 forget.execute([&id])?;
                 blobs::forget(connection, &id)?;

@@ -3,7 +3,10 @@
 use rusqlite::{Connection, params};
 
 use super::{Result, Store, from_json, records::entity_id, to_json};
-use crate::model::{Conflict, ConflictState, EntityId, Update};
+use crate::{
+    model::{Conflict, ConflictState, EntityId, Update},
+    mutant::{self, Mutant},
+};
 
 /// A conflict of the journal.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +50,9 @@ impl Store {
 }
 
 pub(super) fn keep(connection: &Connection, update: &Update, now_ms: i64) -> Result<()> {
+    if mutant::is(Mutant::NoJournal) {
+        return Ok(());
+    }
     for id in &update.settled {
         let sql = "UPDATE conflict SET state = 'resolved' WHERE id = ?1";
         connection.prepare_cached(sql)?.execute([id])?;

@@ -6,6 +6,7 @@
 mod contents;
 pub mod document;
 mod error;
+mod gate;
 mod scan;
 mod stat;
 mod write;
@@ -15,6 +16,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use error::VaultError;
+#[cfg(feature = "sim")]
+pub use gate::Asked;
 pub use scan::{
     Brake, FileKind, IGNORE_FILE, MAX_TEXT_BYTES, Renamed, Scan, ScannedFile, SkipReason, Skipped,
 };
@@ -24,6 +27,7 @@ pub use write::{Expect, Removed, WriteJob, Written};
 #[derive(Debug, Clone)]
 pub struct Vault {
     root: PathBuf,
+    gate: gate::Gate,
 }
 
 impl Vault {
@@ -36,7 +40,15 @@ impl Vault {
         if !found.is_dir() {
             return Err(VaultError::NoFolder { path: root.to_owned() });
         }
-        Ok(Self { root: found })
+        Ok(Self { root: found, gate: gate::Gate::default() })
+    }
+
+    /// Has somebody asked before each change of a file.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn with_gate(mut self, asked: Asked) -> Self {
+        self.gate.asked = Some(asked);
+        self
     }
 
     /// Finds the vault that a folder lies in: the nearest one, upwards, that has a control folder.

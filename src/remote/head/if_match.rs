@@ -13,6 +13,7 @@ use super::{
 use crate::{
     digest::sha256_hex,
     model::{DeviceId, limits::MANIFEST_BYTES_MAX},
+    mutant::{self, Mutant},
     remote::{RemoteError, layout},
 };
 
@@ -126,6 +127,7 @@ impl Head for IfMatch {
                     others: Others::default(),
                 })))
             }
+            Ok(Put::Lost) if mutant::is(Mutant::LostMeansLost) => Ok(Advance::Raced),
             Ok(_) => self.look_again(seen, &next).await,
             Err(error) if error.is_temporary() => self.look_again(seen, &next).await,
             Err(error) => Err(error.into()),

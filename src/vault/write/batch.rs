@@ -166,6 +166,7 @@ impl Vault {
             None => self.make_parents(job.path, &mut folders.changed)?,
         };
         folders.ready.entry(above).or_insert_with(|| folder.clone());
+        self.gate.pass(&target).map_err(|error| VaultError::write(&target, error))?;
         Ok(Some(Place { folder, target, mode: before.as_ref().map(Metadata::permissions) }))
     }
 
@@ -183,6 +184,7 @@ impl Vault {
             self.check_parents(job.path)?;
             checked.insert(folder.clone());
         }
+        self.gate.pass(&target).map_err(|error| VaultError::write(&target, error))?;
         let is_still = |expect| holds(&target, lstat(&target)?.as_ref(), expect);
         if matches!(job.expect, Expect::Is(_)) && !is_still(job.expect)? {
             return Ok(None);

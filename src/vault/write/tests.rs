@@ -361,7 +361,7 @@ fn errors_say_what_to_do() {
     let busy = VaultError::write(Path::new("/v/a.md"), ErrorKind::ResourceBusy.into());
     assert!(busy.is_temporary());
     // A folder that takes no file: not even root may write there.
-    let proc = Vault { root: "/proc/self".into() };
+    let proc = Vault { root: "/proc/self".into(), gate: Default::default() };
     let result = proc.write(&path("larder.md"), b"x", Expect::Absent);
     assert!(result.is_err(), "{result:?}");
 }
