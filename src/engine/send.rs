@@ -14,9 +14,10 @@ use super::{
 use crate::{
     merge::view,
     model::{EntityId, Stamp},
+    mutant::{self, Mutant},
     remote::{
-        Advance, Commit, DataFile, HeadState, Manifest, Participant, Remote, Retired, expired,
-        old_manifests,
+        Advance, Commit, DataFile, HeadRead, HeadState, Manifest, Participant, Remote, Retired,
+        expired, old_manifests,
     },
     store::RemoteMark,
 };
@@ -43,9 +44,24 @@ impl Engine {
             self.contents.looks += 1;
             return Ok(Outcome::Moved);
         }
-        let may_fold = sum.complete && sum.knows.includes(&head.manifest.knows);
+        let has_all = sum.complete && sum.knows.includes(&head.manifest.knows);
+        let may_fold = has_all || mutant::is(Mutant::FoldsUnread);
         let folding = if may_fold { Folding::InPassing } else { Folding::None };
         let cargo = self.cargo(&head.manifest, &ids, &sum.knows, folding)?;
+        let dated;
+        let is_dated = head.server_time.is_some() || mutant::is(Mutant::OwnClock);
+        let head = if cargo.folds && !is_dated {
+            // What is retired is kept for a day by the server's clock: this one may be off by years.
+            match remote.head.read(None).await? {
+                HeadRead::Current(now) if now.sha256 == head.sha256 => {
+                    dated = *now;
+                    &dated
+                }
+                _ => return Ok(Outcome::Raced),
+            }
+        } else {
+            head
+        };
         let mut next = self.successor(head, sum.complete);
         next.knows.join(&sum.knows);
         self.load(remote, head, &cargo, &mut next, progress).await?;
@@ -54,8 +70,19 @@ impl Engine {
             let gone = self.sweep_in_passing(remote, head).await?;
             next.retired.retain(|old| !gone.contains(&old.file));
         }
+        let sent: Vec<RemotePath> = next.data().map(|data| data.file.clone()).collect();
         match remote.head.advance(head, next).await? {
-            Advance::Raced => Ok(Outcome::Raced),
+            Advance::Raced => {
+                if mutant::is(Mutant::LostMeansLost) {
+                    let is_old =
+                        |file: &&RemotePath| head.manifest.data().any(|d| d.file == **file);
+                    for file in sent.iter().filter(|file| !is_old(file)) {
+                        remote.storage.delete(file).await?;
+                    }
+                    self.sent.clear();
+                }
+                Ok(Outcome::Raced)
+            }
             Advance::Committed(now) => {
                 report.generation = now.manifest.generation;
                 self.agree(remote, &now, &ids)?;
@@ -127,9 +154,11 @@ impl Engine {
         remote: &Remote,
         head: &HeadState,
     ) -> Result<BTreeSet<RemotePath>> {
-        let now = self.server_now(head.server_time);
+        let told = head.server_time.map(|time| Stamp::from_millis(time.timestamp_millis()));
+        let told = told.or_else(|| mutant::is(Mutant::OwnClock).then(|| self.clock.now()));
+        let expired = told.map_or_else(Vec::new, |now| expired(head, now));
         let mut gone = BTreeSet::new();
-        for file in expired(head, now) {
+        for file in expired {
             // A content that somebody names after all is left to a compaction.
             if !self.store.names_blob(file.as_str())? {
                 gone.insert(file);
@@ -146,6 +175,10 @@ impl Engine {
     pub(super) fn successor(&mut self, head: &HeadState, complete: bool) -> Manifest {
         let mut next = head.manifest.clone();
         let now = self.clock.now();
+        if mutant::is(Mutant::Unsteady) {
+            let chance = std::hash::RandomState::new();
+            self.random = fastrand::Rng::with_seed(std::hash::BuildHasher::hash_one(&chance, 0));
+        }
         let id: String = (0..10).map(|_| self.random.char('a'..='z')).collect();
         let device = self.replica().map_or(next.commit.device.clone(), |replica| replica.device);
         next.generation += 1;
