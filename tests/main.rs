@@ -1,4 +1,5 @@
-//! All integration tests, in one binary: linking it once is most of what a test run costs.
+//! All integration tests but the simulation, in one binary: linking it once is most of what a test
+//! run costs.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,5 +15,4 @@ mod common;
 mod faults;
 mod golden;
 mod servers;
-mod sim;
 mod tidy;

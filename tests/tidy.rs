@@ -15,6 +15,7 @@ const CRATES: &[&str] = &[
     "src/lib.rs",
     "providers/src/lib.rs",
     "tests/main.rs",
+    "tests/sim/main.rs",
     "tests/bench/main.rs",
     "tests/bench/counts/main.rs",
     "tests/fuzz/lib.rs",

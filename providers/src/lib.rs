@@ -24,7 +24,7 @@ pub mod webdav;
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use local::Local;
-pub use memory::{Memory, MemorySnapshot};
+pub use memory::{Memory, MemorySnapshot, Tags};
 pub use path::{InvalidPath, NAME_BYTES_MAX, RemotePath};
 pub use probe::{Check, Depth, ProbeReport, Verdict, probe, probe_at};
 pub use storage::{

@@ -7,12 +7,15 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     Body, Capabilities, Clock, Entry, Error, ErrorKind, Get, GetOptions, Listing, Move, Object,
     Put, PutMode, RemotePath, Result, Storage, Traffic, Version, body, sync::lock,
 };
+
+/// How weak versions begin.
+const WEAK: &str = "W/";
 
 /// A storage that keeps everything in memory and does all of the contract to the letter.
 ///
@@ -24,6 +27,19 @@ pub struct Memory {
     state: Arc<Mutex<State>>,
     clock: Clock,
     traffic: Traffic,
+    tags: Tags,
+}
+
+/// What a server makes the versions of its files of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tags {
+    /// Each state has a version of its own.
+    #[default]
+    Exact,
+    /// Length and time in whole seconds: two states may have the same one.
+    Seconds,
+    /// A file that is less than a second old has a weak one, which meets no condition.
+    WeakWhenFresh,
 }
 
 impl Memory {
@@ -42,6 +58,47 @@ impl Memory {
     pub fn with_traffic(mut self, traffic: Traffic) -> Self {
         self.traffic = traffic;
         self
+    }
+
+    /// The same files with versions of another kind.
+    #[must_use]
+    pub fn with_tags(mut self, tags: Tags) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    fn entry(&self, path: RemotePath, is_folder: bool, file: &File) -> Entry {
+        Entry {
+            path,
+            is_folder,
+            bytes: (!is_folder).then_some(file.bytes.len() as u64),
+            version: (!is_folder).then(|| self.version(file)),
+            modified: (!is_folder).then_some(file.modified),
+        }
+    }
+
+    fn version(&self, file: &File) -> Version {
+        let Version(exact) = &file.version;
+        let age = self.clock.now() - file.modified;
+        match self.tags {
+            Tags::Seconds => {
+                Version(format!("{:x}-{:x}", file.modified.timestamp(), file.bytes.len()))
+            }
+            Tags::WeakWhenFresh if age < TimeDelta::seconds(1) => Version(format!("{WEAK}{exact}")),
+            _ => file.version.clone(),
+        }
+    }
+
+    fn holds(&self, state: &State, path: &RemotePath, mode: &PutMode) -> bool {
+        let present = state.files.get(path);
+        match mode {
+            PutMode::Overwrite => true,
+            PutMode::Create => present.is_none(),
+            PutMode::Update(Version(wanted)) => {
+                let is_same = |file: &File| self.version(file).0 == *wanted;
+                present.is_some_and(is_same) && !wanted.starts_with(WEAK)
+            }
+        }
     }
 
     /// All files and their bytes.
@@ -90,21 +147,12 @@ struct File {
 }
 
 impl State {
-    fn insert(&mut self, path: &RemotePath, bytes: Bytes, modified: DateTime<Utc>) -> Version {
+    fn insert(&mut self, path: &RemotePath, bytes: Bytes, modified: DateTime<Utc>) -> File {
         self.writes += 1;
         let version = Version(format!("v{}", self.writes));
-        let file = File { bytes, version: version.clone(), modified };
-        self.files.insert(path.clone(), file);
-        version
-    }
-
-    fn holds(&self, path: &RemotePath, mode: &PutMode) -> bool {
-        let present = self.files.get(path);
-        match mode {
-            PutMode::Overwrite => true,
-            PutMode::Create => present.is_none(),
-            PutMode::Update(version) => present.is_some_and(|file| file.version == *version),
-        }
+        let file = File { bytes, version, modified };
+        self.files.insert(path.clone(), file.clone());
+        file
     }
 }
 
@@ -115,7 +163,8 @@ impl Storage for Memory {
         let Some(file) = lock(&self.state).files.get(path).cloned() else {
             return Err(missing("get", path));
         };
-        if options.if_none_match.as_ref() == Some(&file.version) {
+        let version = self.version(&file);
+        if options.if_none_match.as_ref() == Some(&version) {
             return Ok(Get::NotModified);
         }
         let range = options.range.map(|range| body::clip(&range, file.bytes.len() as u64));
@@ -125,7 +174,7 @@ impl Storage for Memory {
         };
         self.traffic.received(bytes.len() as u64);
         Ok(Get::Object(Object {
-            version: Some(file.version),
+            version: Some(version),
             bytes: Some(bytes.len() as u64),
             range,
             server_time: Some(self.clock.now()),
@@ -137,10 +186,11 @@ impl Storage for Memory {
         let bytes = body::load(path, body).await?;
         self.traffic.request("put", path.as_str(), bytes.len() as u64);
         let mut state = lock(&self.state);
-        if !state.holds(path, &mode) {
+        if !self.holds(&state, path, &mode) {
             return Ok(Put::Lost);
         }
-        Ok(Put::Done(Some(state.insert(path, bytes, self.clock.now()))))
+        let file = state.insert(path, bytes, self.clock.now());
+        Ok(Put::Done(Some(self.version(&file))))
     }
 
     async fn delete(&self, path: &RemotePath) -> Result<()> {
@@ -158,7 +208,7 @@ impl Storage for Memory {
                     foreign.push(path.name().to_owned());
                 }
                 Some((path, is_folder)) => {
-                    entries.insert(path.clone(), entry(path, is_folder, file));
+                    entries.insert(path.clone(), self.entry(path, is_folder, file));
                 }
                 None => {}
             }
@@ -229,16 +279,6 @@ fn child_of(folder: &RemotePath, path: &RemotePath) -> Option<(RemotePath, bool)
     Some((folder.join(name).or_else(|_| RemotePath::found(folder, name)).ok()?, is_folder))
 }
 
-fn entry(path: RemotePath, is_folder: bool, file: &File) -> Entry {
-    Entry {
-        path,
-        is_folder,
-        bytes: (!is_folder).then_some(file.bytes.len() as u64),
-        version: (!is_folder).then(|| file.version.clone()),
-        modified: (!is_folder).then_some(file.modified),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::TimeZone;
@@ -271,6 +311,31 @@ mod tests {
         let first = memory.write(&path("a"), "1".into()).await.unwrap();
         memory.delete(&path("a")).await.unwrap();
         assert_ne!(memory.write(&path("a"), "1".into()).await.unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn versions_are_as_good_as_the_server() {
+        let now = Arc::new(Mutex::new(Utc.with_ymd_and_hms(2026, 11, 20, 12, 0, 0).unwrap()));
+        let told = now.clone();
+        let memory = |tags| {
+            let told = told.clone();
+            Memory::with_clock(Clock::new(move || *lock(&told))).with_tags(tags)
+        };
+        let write = async |memory: &Memory, text: &'static str| {
+            memory.write(&path("a"), text.into()).await.unwrap().unwrap()
+        };
+        let seconds = memory(Tags::Seconds);
+        let first = write(&seconds, "one").await;
+        assert_eq!(write(&seconds, "two").await, first);
+        assert_ne!(write(&seconds, "three").await, first);
+        let weak = memory(Tags::WeakWhenFresh);
+        let fresh = write(&weak, "one").await;
+        let update = PutMode::Update(fresh);
+        assert_eq!(weak.put(&path("a"), "two".into(), update).await.unwrap(), Put::Lost);
+        *lock(&now) += TimeDelta::seconds(1);
+        let (_, old) = weak.read(&path("a"), 9).await.unwrap();
+        let update = PutMode::Update(old.unwrap());
+        assert_ne!(weak.put(&path("a"), "two".into(), update).await.unwrap(), Put::Lost);
     }
 
     #[tokio::test]

@@ -1,44 +1,45 @@
-//! What people do to records by command, to databases by copying, and what saboteurs do.
+//! What people do to records by command and to databases by copying.
 
 use std::fs;
 
 use larder::{
     engine::{At, Keep},
-    merge::{conflicts, view},
-    model::{EntityId, Update, View},
+    merge::view,
+    model::{EntityId, View},
 };
 use serde_json::{Map, Value, json};
 
 use super::{
-    replica::Home,
-    world::{Sabotage, TYPES, Verdict, World, short},
+    deeds::short,
+    promise::{Promise, Verdict},
+    replica::{Death, Home},
+    world::{TYPES, World},
 };
 
 impl World {
     /// One command of one person.
-    pub(crate) fn edit(&mut self, index: usize) -> Verdict {
-        let before = self.before(index);
+    pub(crate) fn edit(&mut self, index: usize, dies: bool) -> Verdict {
+        let before = self.replicas[index].states();
         let number = self.random.usize(..self.shape.entities);
-        let id = EntityId::new(format!("e{number}")).map_err(|error| error.to_string())?;
-        let dies = self.shape.crashes && self.random.u8(0..20) == 0;
+        let id = EntityId::new(format!("e{number}")).unwrap();
         if dies {
-            self.replicas[index].arm(super::replica::Death::AtCommit(0));
+            self.replicas[index].arm(Death::Commit(0));
         }
-        let exists = before.states.contains_key(&id);
+        let exists = before.contains_key(&id);
         let (what, result) = match self.random.u8(0..20) {
-            0 | 1 if exists => ("remove", self.replicas[index].engine().remove(&id).map(|()| id)),
-            2 if exists => {
+            0..3 if exists => ("remove", self.replicas[index].engine().remove(&id).map(|()| id)),
+            3 if exists => {
                 let at = match self.random.u8(0..3) {
                     0 => At::Before,
                     _ => At::Version(self.random.u64(1..6)),
                 };
                 ("restore", self.replicas[index].engine().restore(&id, at).map(|_| id))
             }
-            3..6 => ("resolve", self.resolve(index, id)),
+            4..7 => ("resolve", self.resolve(index, id)),
             _ => {
                 let type_name = TYPES[number % TYPES.len()];
                 let rules = self.replicas[index].peek().rules();
-                let old = before.states.get(&id).map(|state| view(state, rules));
+                let old = before.get(&id).map(|state| view(state, rules));
                 let fields = self.fields(old.as_ref());
                 let engine = self.replicas[index].engine();
                 ("put", engine.put(type_name, Some(id.as_str()), fields))
@@ -49,9 +50,10 @@ impl World {
         let named = named.unwrap_or_else(|error| error.to_string());
         self.tell(format!("{index} ({device}) {what}s {named}"));
         if result.is_ok() {
-            self.log.note((index, self.step), &device, (&before.states, &states), false);
-        } else if before.states != states {
-            return Err(format!("{what} failed and changed something: {}", short(&result)));
+            self.log.note((index, self.step), &device, (&before, &states), false);
+        } else if before != states {
+            let text = format!("{what} failed and changed something: {}", short(&result));
+            return Err(Promise::NoHelp.broken(text));
         }
         if self.replicas[index].disarm() {
             self.reopen(index);
@@ -150,7 +152,6 @@ impl World {
                     fs::copy(&copy, file).unwrap();
                 });
                 self.log.went_back(index, since);
-                self.sabotage_identity(index);
                 self.reopen(index);
                 self.tell(format!("{index} goes back to step {since}, in place: {in_place}"));
             }
@@ -171,71 +172,6 @@ impl World {
                 self.tell(format!("a backup of {index} is made"));
                 self.reopen(index);
             }
-        }
-    }
-
-    fn sabotage_identity(&mut self, index: usize) {
-        if self.sabotage == Some(Sabotage::TrustEveryDot) {
-            let store = self.replicas[index].engine().store_mut();
-            let mut replica = store.replica().unwrap().unwrap();
-            replica.attempted = u64::MAX;
-            store.set_replica(&replica).unwrap();
-        }
-    }
-
-    /// Does what the simulation has to notice.
-    pub(crate) fn sabotage(&mut self, index: usize) {
-        match self.sabotage {
-            Some(Sabotage::DropSibling) => self.drop_sibling(index),
-            Some(Sabotage::ClaimUnread) => {
-                let mut knows = larder::model::VersionVector::default();
-                for replica in &self.replicas {
-                    knows.join(&replica.peek().store().replica().unwrap().unwrap().knows);
-                }
-                let store = self.replicas[index].engine().store_mut();
-                let mut replica = store.replica().unwrap().unwrap();
-                replica.knows.join(&knows);
-                store.set_replica(&replica).unwrap();
-                self.tell(format!("{index} claims to know everything"));
-            }
-            Some(Sabotage::LoseFile) => {
-                let data = |path: &&larder_providers::RemotePath| {
-                    larder::remote::layout::data_generation(path.as_str()).is_some()
-                };
-                let files = self.memory.files();
-                if let Some(path) = files.keys().find(data) {
-                    self.memory.remove_raw(path);
-                    self.tell(format!("{path} is lost"));
-                }
-            }
-            Some(Sabotage::TrustEveryDot) => self.copy_about(index),
-            None => {}
-        }
-    }
-
-    fn drop_sibling(&mut self, index: usize) {
-        let rules = self.replicas[index].peek().rules().clone();
-        for (id, mut state) in self.replicas[index].states() {
-            let mut lists = state.fields.values_mut();
-            let Some(list) = lists.find(|siblings| siblings.len() > 1) else { continue };
-            list.remove(0);
-            let store = self.replicas[index].engine().store_mut();
-            let record = store.record(&id).unwrap().unwrap();
-            let update = Update {
-                view: view(&state, &rules),
-                conflicts: conflicts(&state, &rules),
-                settled: Vec::new(),
-                replaced: None,
-                agreed: record.agreed,
-                shown: record.shown,
-                file: record.file,
-                kept: record.kept,
-                state,
-            };
-            let stored = store.rules().unwrap().unwrap();
-            store.rejudge(&[update], &Default::default(), &stored).unwrap();
-            self.tell(format!("{index} forgets a value of {id}"));
-            return;
         }
     }
 }

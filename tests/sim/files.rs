@@ -8,6 +8,8 @@ use std::{
 
 use super::{
     oracle::{States, Word, words_in, words_of},
+    promise::{Promise, Verdict},
+    replica::Typing,
     world::World,
 };
 
@@ -27,7 +29,8 @@ impl World {
 
     fn edit_file(&mut self, index: usize) {
         let vault = self.vault(index);
-        let files: Vec<String> = tree(&vault).into_keys().collect();
+        let is_own = |name: &String| !name.contains(".larder-tmp");
+        let files: Vec<String> = tree(&vault).into_keys().filter(is_own).collect();
         let name = self.random.choice(NAMES).unwrap_or("a.md").to_owned();
         let some = self.random.choice(files.clone()).unwrap_or_else(|| name.clone());
         let path = vault.join(&some);
@@ -63,6 +66,27 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// A turn during which a person writes into a file, who knows nothing of it.
+    pub(crate) async fn sync_while_typing(&mut self, index: usize, after: u64) -> Verdict {
+        let texts = tree(&self.vault(index))
+            .into_keys()
+            .filter(|name| name.ends_with(".md") || name.ends_with(".txt"));
+        if let Some(name) = self.random.choice(texts.collect::<Vec<_>>()) {
+            let word = self.word();
+            let file = self.vault(index).join(&name);
+            let text = format!("{word}\n");
+            let typing = Typing { after, file, text, is_done: false };
+            self.replicas[index].set_typing(Some(typing));
+            self.tell(format!("{index} adds {word} to {name} before step {after}"));
+        }
+        let result = self.sync(index).await;
+        if let Some(typing) = self.replicas[index].set_typing(None).filter(|t| t.is_done) {
+            self.log.typed.extend(words_in(&typing.text));
+            self.tell("and did so");
+        }
+        result
     }
 
     fn change_file(&mut self, index: usize, name: &str) {
@@ -102,13 +126,13 @@ impl World {
 
     /// Everything that was typed and not removed by hand is in sight, waits in a conflict, or can
     /// be brought back; and all vaults hold the same files.
-    pub(crate) fn judge_files(&self, states: &States) -> Vec<String> {
-        let mut wrong = Vec::new();
+    pub(crate) fn judge_files(&self, states: &States) -> Verdict {
         let first = tree(&self.vault(0));
         for index in 1..self.replicas.len() {
             let other = tree(&self.vault(index));
             if first != other {
-                wrong.push(format!("0 has the files\n{first:?}\nand {index} has\n{other:?}"));
+                let text = format!("0 has the files\n{first:?}\nand {index} has\n{other:?}");
+                return Err(Promise::Convergence.broken(text));
             }
         }
         let mut there: BTreeSet<Word> = BTreeSet::new();
@@ -116,13 +140,11 @@ impl World {
             there.extend(state.fields.keys().flat_map(|field| words_of(state, field)));
         }
         let past = self.past_words();
-        for word in self.log.typed.difference(&self.log.untyped) {
-            // A value that lost, and was then edited over in the file, is in the history.
-            if !there.contains(word) && !past.contains(word) {
-                wrong.push(format!("{word} was typed, and nobody has it any more"));
-            }
-        }
-        wrong
+        // A value that lost, and was then edited over in the file, is in the history.
+        let is_lost = |word: &&Word| !there.contains(*word) && !past.contains(*word);
+        let lost = self.log.typed.difference(&self.log.untyped).filter(is_lost);
+        let told = lost.map(|word| format!("{word} was typed, and nobody has it any more"));
+        Promise::EditsStay.holds_unless(told.collect())
     }
 }
 

@@ -1,50 +1,153 @@
 //! What the storage holds, looked at past all faults.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
+};
 
 use larder::{
     merge::join,
     model::Entity,
-    remote::{Fetched, Manifest, layout, take_whole},
+    remote::{DataFile, Fetched, Manifest, layout, take_whole},
 };
 use larder_providers::{Memory, RemotePath};
 
-use super::oracle::{Log, States};
+use super::{
+    oracle::States,
+    promise::{Promise, Verdict},
+};
 
 /// The remote as it really is.
 #[derive(Debug)]
 pub(crate) struct Ground {
     pub(crate) manifest: Manifest,
-    pub(crate) states: States,
+    pub(crate) states: Rc<States>,
 }
 
-/// Reads the remote; nothing before it was made. The head has to name only files that are there and
-/// whole, and to know only edits that they hold.
-pub(crate) fn look(memory: &Memory) -> Result<Option<Ground>, String> {
-    let files = memory.files();
-    let Some(manifest) = manifest(&files)? else { return Ok(None) };
-    let mut states = States::new();
-    let mut folded = Vec::new();
-    for data in manifest.data() {
+/// Looks at the storage after each step, and at each of its files once.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    calls: Option<u64>,
+    ground: Option<Ground>,
+    /// By the digests that the manifests give.
+    read: HashMap<String, Rc<Vec<Entity>>>,
+    /// The files that are there, and when a head was last seen to name them, if one ever was.
+    there: BTreeMap<RemotePath, Option<i64>>,
+    /// How many files wait to be deleted.
+    retired: usize,
+}
+
+/// How long a file stays after no head names it any more.
+const GRACE_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// So many retired files are kept that long.
+const RETIRED_KEPT: usize = 64;
+
+impl Watch {
+    /// The storage changed behind everybody's back.
+    pub(crate) fn forget(&mut self) {
+        self.calls = None;
+        self.there.clear();
+    }
+
+    /// Reads the remote after so many calls to it; nothing before it was made. The head has to name
+    /// only files that are there and whole, and no run may lack what it claims.
+    pub(crate) fn look(
+        &mut self,
+        memory: &Memory,
+        calls: u64,
+        now_ms: i64,
+    ) -> Verdict<Option<&Ground>> {
+        if self.calls != Some(calls) {
+            self.calls = Some(calls);
+            let files = memory.files();
+            self.ground = self.read(&files).map_err(|why| Promise::WholeHead.broken(why))?;
+            self.note_deletions(&files, now_ms)?;
+        }
+        Ok(self.ground.as_ref())
+    }
+
+    /// Nobody deletes a file that a head named until a moment ago, or that may be named yet.
+    fn note_deletions(
+        &mut self,
+        files: &BTreeMap<RemotePath, bytes::Bytes>,
+        now_ms: i64,
+    ) -> Verdict {
+        let Some(Ground { manifest, .. }) = &self.ground else { return Ok(()) };
+        let is_new = self.there.is_empty();
+        for (path, named) in self.there.iter().filter(|(path, _)| !files.contains_key(path)) {
+            let built_on = layout::data_generation(path.as_str()).unwrap_or(0);
+            match named {
+                Some(last) if now_ms - last < GRACE_MS && self.retired <= RETIRED_KEPT => {
+                    let age = (now_ms - last) / 1000;
+                    let text = format!("{path} is deleted {age} s after a head named it");
+                    return Err(Promise::NamedFilesStay.broken(text));
+                }
+                None if built_on >= manifest.floor => {
+                    let text = format!("{path} is deleted, which a commit may yet name");
+                    return Err(Promise::NamedFilesStay.broken(text));
+                }
+                _ => {}
+            }
+        }
+        let named: BTreeSet<&RemotePath> = manifest.data().map(|data| &data.file).collect();
+        let retired: BTreeSet<&RemotePath> = manifest.retired.iter().map(|old| &old.file).collect();
+        // What is retired was named, if only between two looks, or before a backup came back.
+        let missed = if is_new { i64::MIN / 2 } else { now_ms };
+        let is_data = |path: &&RemotePath| layout::data_generation(path.as_str()).is_some();
+        let there = files.keys().filter(is_data).map(|path| {
+            let last = self.there.get(path).copied().flatten();
+            let last = last.or_else(|| retired.contains(path).then_some(missed));
+            (path.clone(), if named.contains(path) { Some(now_ms) } else { last })
+        });
+        let there = there.collect();
+        self.retired = manifest.retired.len();
+        self.there = there;
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        files: &BTreeMap<RemotePath, bytes::Bytes>,
+    ) -> Result<Option<Ground>, String> {
+        let Some(manifest) = manifest(files)? else { return Ok(None) };
+        let mut states = States::new();
+        let mut folded = Vec::new();
+        for data in manifest.data() {
+            for entity in self.entities(data, files)?.iter() {
+                let joined = states.get(&entity.id).map(|known| join(known, entity));
+                states.insert(entity.id.clone(), joined.unwrap_or_else(|| entity.clone()));
+            }
+            folded.extend(data.up_to.as_ref().map(|up_to| (up_to, states.clone())));
+        }
+        for (up_to, before) in folded {
+            let is_lacking = |state: &&Entity| {
+                up_to.includes(&state.seen()) && before.get(&state.id).is_none_or(|b| b != *state)
+            };
+            if let Some(state) = states.values().find(is_lacking) {
+                return Err(format!("a run claims all up to {up_to:?} and lacks {}", state.id));
+            }
+        }
+        Ok(Some(Ground { manifest, states: Rc::new(states) }))
+    }
+
+    fn entities(
+        &mut self,
+        data: &DataFile,
+        files: &BTreeMap<RemotePath, bytes::Bytes>,
+    ) -> Result<Rc<Vec<Entity>>, String> {
         let name = data.file.as_str();
         let bytes = files.get(&data.file).ok_or(format!("the head names {name}: it is gone"))?;
+        let key = format!("{name} {} {}", data.sha256, bytes.len());
+        if let Some(known) = self.read.get(&key) {
+            return Ok(known.clone());
+        }
         let entities = take_whole(data, bytes.clone()).and_then(Fetched::all);
         let entities = entities.map_err(|why| format!("the head names {name}: {why}"))?;
-        for entity in entities {
-            let joined = states.get(&entity.id).map(|known| join(known, &entity));
-            states.insert(entity.id.clone(), joined.unwrap_or(entity));
-        }
-        folded.extend(data.up_to.as_ref().map(|up_to| (up_to, states.clone())));
+        let entities = Rc::new(entities);
+        self.read.insert(key, entities.clone());
+        Ok(entities)
     }
-    for (up_to, before) in folded {
-        let is_lacking = |state: &&Entity| {
-            up_to.includes(&state.seen()) && before.get(&state.id).is_none_or(|b| b != *state)
-        };
-        if let Some(state) = states.values().find(is_lacking) {
-            return Err(format!("a run claims all up to {up_to:?} and lacks {}", state.id));
-        }
-    }
-    Ok(Some(Ground { manifest, states }))
 }
 
 fn manifest(files: &BTreeMap<RemotePath, bytes::Bytes>) -> Result<Option<Manifest>, String> {
@@ -78,22 +181,4 @@ fn manifest(files: &BTreeMap<RemotePath, bytes::Bytes>) -> Result<Option<Manifes
 
 fn generation(token: &str) -> u64 {
     token.split('-').next().and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
-/// Edits that somebody claims to know and has not.
-pub(crate) fn unfounded_claims(
-    who: &str,
-    knows: &larder::model::VersionVector,
-    states: &States,
-    log: &Log,
-) -> Option<String> {
-    if log.dots_are_doubtful {
-        return None;
-    }
-    let is_hollow = |edit: &&super::oracle::Edit| {
-        let dot = &edit.dots[0];
-        knows.covers(dot) && !states.get(&edit.entity).is_some_and(|state| state.covers(dot))
-    };
-    let edit = log.edits.iter().find(is_hollow)?;
-    Some(format!("{who} claims to know {:?} of {} and has it not", edit.dots, edit.entity))
 }

@@ -13,8 +13,11 @@ use larder::{
         DeleteRule, DeviceId, Dot, Entity, EntityId, Rules, Stamp, VersionVector,
         entity::{BODY, DELETED},
     },
+    store::Store,
 };
 use serde_json::Value;
+
+use super::promise::{Promise, Verdict};
 
 /// A word that is typed once in the whole simulation.
 pub(crate) type Word = String;
@@ -55,6 +58,8 @@ pub(crate) struct Log {
     pub(crate) typed: BTreeSet<Word>,
     /// Words that somebody removed from a file they saw.
     pub(crate) untyped: BTreeSet<Word>,
+    /// So much time has passed that what was deleted is gone for good.
+    pub(crate) trash_is_emptied: bool,
 }
 
 pub(crate) type States = BTreeMap<EntityId, Entity>;
@@ -133,18 +138,37 @@ impl Log {
         }
     }
 
-    /// What is wrong with the state in which everybody agrees in the end.
-    pub(crate) fn judge(&self, states: &States, rules: &Rules) -> Vec<String> {
-        let mut wrong = self.lost_words(states);
-        if !self.dots_are_doubtful {
-            wrong.extend(self.zombies(states));
-            wrong.extend(self.deletions(states, rules));
+    /// Whether the state in which everybody agrees in the end is right.
+    pub(crate) fn judge(&self, states: &States, rules: &Rules) -> Verdict {
+        Promise::EditsStay.holds_unless(self.lost_words(states, rules))?;
+        if self.dots_are_doubtful {
+            return Ok(());
         }
-        wrong
+        Promise::NoResurrection.holds_unless(self.zombies(states))?;
+        Promise::NoResurrection.holds_unless(self.deletions(states, rules))
+    }
+
+    /// Whether somebody has all edits that they claim to know.
+    pub(crate) fn check_claims(
+        &self,
+        who: &str,
+        knows: &VersionVector,
+        states: &States,
+    ) -> Verdict {
+        if self.dots_are_doubtful {
+            return Ok(());
+        }
+        let is_hollow = |edit: &&Edit| {
+            let dot = &edit.dots[0];
+            knows.covers(dot) && !states.get(&edit.entity).is_some_and(|state| state.covers(dot))
+        };
+        let Some(edit) = self.edits.iter().find(is_hollow) else { return Ok(()) };
+        let text = format!("{who} claims to know {:?} of {}", edit.dots, edit.entity);
+        Err(Promise::HonestClaims.broken(text + " and has it not"))
     }
 
     /// Words that nobody took out and that are gone.
-    fn lost_words(&self, states: &States) -> Vec<String> {
+    fn lost_words(&self, states: &States, rules: &Rules) -> Vec<String> {
         let mut lost = Vec::new();
         for edit in self.edits.iter().filter(|edit| !edit.excused) {
             let there = states.get(&edit.entity).map(|state| words_of(state, &edit.field));
@@ -157,12 +181,61 @@ impl Log {
                         && other.drops.contains(word)
                         && is_standing(other, states)
                 };
-                if !self.edits.iter().any(|other| is_taken(&other)) {
+                let is_trash = self.trash_is_emptied && self.was_let_go(edit, states, rules);
+                if !is_trash && !self.edits.iter().any(|other| is_taken(&other)) {
                     lost.push(format!("{word} is lost, typed in {}", told(edit)));
                 }
             }
         }
         lost
+    }
+
+    /// Whether somebody deleted the record who had seen this edit, and nobody brought it back but
+    /// people who may have had the mark of the deletion only.
+    fn was_let_go(&self, edit: &Edit, states: &States, rules: &Rules) -> bool {
+        let own = || self.edits.iter().filter(|other| other.entity == edit.entity);
+        let saw = |other: &Edit, edit: &Edit| edit.dots.iter().any(|dot| other.seen.covers(dot));
+        let mut deletions =
+            own().filter(|other| other.field == DELETED && other.sets && saw(other, edit));
+        let is_gone = states
+            .get(&edit.entity)
+            .is_none_or(|state| is_deleted(state, rules, &view(state, rules).type_name));
+        // Who had this edit and made another without knowing of the deletion brings it along.
+        let outlives = |deletion: &Edit| {
+            own()
+                .filter(|o| !o.is_merge && o.field != DELETED)
+                .any(|o| saw(o, edit) && !saw(o, deletion) && !saw(deletion, o))
+        };
+        let knows = |deletion: &Edit| own().any(|o| !o.is_merge && saw(o, deletion));
+        deletions.any(|deletion| is_gone || knows(deletion) || !outlives(deletion))
+    }
+
+    /// Whether the remote has every edit of a replica whose turn was acknowledged.
+    pub(crate) fn check_sent(&self, replica: usize, states: &States) -> Verdict {
+        let own = self.edits.iter().filter(|edit| edit.replica == replica && edit.sent);
+        let missing = own.filter(|edit| !edit.excused && !is_standing(edit, states));
+        let told = missing.map(|edit| format!("acknowledged and not there: {}", told(edit)));
+        Promise::EditsStay.holds_unless(told.take(3).collect())
+    }
+
+    /// Whether every word that a replica's user replaced can be looked up there.
+    pub(crate) fn check_history(&self, replica: usize, store: &Store) -> Verdict {
+        let own = self.edits.iter().filter(|edit| edit.replica == replica && !edit.excused);
+        for edit in own.filter(|edit| !edit.drops.is_empty()) {
+            let mut past = BTreeSet::new();
+            for state in store.history(&edit.entity).unwrap().into_iter().map(|past| past.state) {
+                past.extend(words_of(&state, &edit.field));
+            }
+            for settled in store.conflicts(true).unwrap() {
+                let values = settled.conflict.values.iter().filter_map(|v| v.content.as_ref());
+                values.for_each(|content| collect(&content.value, &mut past));
+            }
+            if let Some(word) = edit.drops.difference(&past).next() {
+                let text = format!("{word} is in no history, taken out in {}", told(edit));
+                return Err(Promise::Restorable.broken(text));
+            }
+        }
+        Ok(())
     }
 
     /// Values that somebody replaced, who had seen them, and that stand there nevertheless.

@@ -1,31 +1,37 @@
 //! One device of the simulation: an engine that can die at any call and come back.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cell::RefCell,
+    collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use larder::{
-    clock::Clock,
     engine::{
         BatchSize, CompactOptions, CompactReport, Engine, EngineError, Report, Silent, TurnOptions,
     },
-    model::{DeviceId, Entity, EntityId, Stamp},
+    model::{DeviceId, Entity},
     remote::tiers::Pace,
     store::{Store, StoredRules},
-    vault::Vault,
+    vault::{Asked, Vault},
 };
 use larder_providers::{
     Memory, SharedStorage, Traffic,
     layer::{Fault, FaultPlan, Moment, Retry, RetryPolicy},
 };
 
-use super::seat::{Manners, Seat};
+use super::{
+    oracle::States,
+    seat::{Manners, Seat},
+    time::Time,
+};
 
 /// The storage that all replicas share, with its faults.
 pub(crate) type Server = Arc<Fault<Memory>>;
@@ -54,10 +60,12 @@ pub(crate) struct Replica {
     pub(crate) setup: Setup,
     pub(crate) skew_ms: Arc<AtomicI64>,
     engine: Option<Engine>,
-    now_ms: Arc<AtomicI64>,
+    time: Time,
     switch: Arc<Switch>,
     storage: SharedStorage,
     lives: u64,
+    /// The records, as of the so-manieth change.
+    seen: RefCell<(u64, Rc<States>)>,
 }
 
 /// Ends the process: at a call to the storage, or before a commit of the store.
@@ -66,11 +74,22 @@ struct Switch {
     wire: Arc<Fault<Server>>,
     dies_at_call: AtomicU64,
     commits_left: AtomicU64,
+    files_left: AtomicU64,
+    /// How many writes still find the disk full.
+    full: AtomicU64,
+    /// Somebody writes into a file of the vault.
+    typing: Mutex<Option<Typing>>,
     is_dead: AtomicBool,
+    /// How often the database changed.
+    changes: AtomicU64,
 }
 
 impl Switch {
     fn may_commit(&self) -> bool {
+        self.changes.fetch_add(1, SeqCst);
+        if self.is_full() {
+            return false;
+        }
         let left = self.commits_left.load(SeqCst);
         if self.wire.calls() >= self.dies_at_call.load(SeqCst) || left == 0 {
             self.is_dead.store(true, SeqCst);
@@ -80,25 +99,73 @@ impl Switch {
         !self.is_dead.load(SeqCst)
     }
 
+    fn is_full(&self) -> bool {
+        let full = self.full.load(SeqCst);
+        self.full.store(full.saturating_sub(1), SeqCst);
+        full > 0
+    }
+
+    /// Before a step of writing a file.
+    fn may_write(&self, file: &Path) -> io::Result<()> {
+        self.type_now();
+        let left = self.files_left.load(SeqCst);
+        self.files_left.store(left.saturating_sub(1), SeqCst);
+        if left == 0 && !self.is_dead.swap(true, SeqCst) {
+            // What a process leaves behind that has no time to tidy up.
+            let litter = file.with_file_name(".larder-tmp-dead");
+            let _ = std::fs::write(litter, "half a fi");
+        }
+        if self.is_dead.load(SeqCst) || self.is_full() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    fn type_now(&self) {
+        let mut typing = self.typing.lock().unwrap();
+        let Some(some) = typing.as_mut() else { return };
+        if some.after > 0 {
+            some.after -= 1;
+        } else if !some.is_done
+            && let Ok(old) = std::fs::read_to_string(&some.file)
+        {
+            std::fs::write(&some.file, old + &some.text).unwrap();
+            some.is_done = true;
+        }
+    }
+
     fn disarm(&self) {
         self.wire.revive();
         self.dies_at_call.store(u64::MAX, SeqCst);
         self.commits_left.store(u64::MAX, SeqCst);
+        self.files_left.store(u64::MAX, SeqCst);
         self.is_dead.store(false, SeqCst);
     }
+}
+
+/// Something that a person adds to a file while larder is at work.
+#[derive(Debug, Clone)]
+pub(crate) struct Typing {
+    /// After so many steps of larder's.
+    pub(crate) after: u64,
+    pub(crate) file: PathBuf,
+    pub(crate) text: String,
+    pub(crate) is_done: bool,
 }
 
 /// How a process is to die.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Death {
     /// In its so-manieth call to the storage from now, counted from 1.
-    AtCall(u64, Moment),
+    Call(u64, Moment),
     /// Before its so-manieth commit from now, counted from 0.
-    AtCommit(u64),
+    Commit(u64),
+    /// Before its so-manieth step of writing a file from now, counted from 0.
+    File(u64),
 }
 
 impl Replica {
-    pub(crate) fn new(setup: Setup, server: &Server, now_ms: &Arc<AtomicI64>) -> Self {
+    pub(crate) fn new(setup: Setup, server: &Server, time: &Time, skew_ms: i64) -> Self {
         let wire = Arc::new(Fault::new(server.clone(), FaultPlan::default()));
         let seat = Seat::new(wire.clone(), setup.seed ^ 0x5ea7, setup.manners);
         let storage: SharedStorage = if setup.patient {
@@ -115,16 +182,21 @@ impl Replica {
             wire,
             dies_at_call: AtomicU64::new(u64::MAX),
             commits_left: AtomicU64::new(u64::MAX),
+            files_left: AtomicU64::new(u64::MAX),
+            full: AtomicU64::new(0),
+            typing: Mutex::default(),
             is_dead: AtomicBool::new(false),
+            changes: AtomicU64::new(1),
         };
         let mut replica = Self {
             setup,
-            skew_ms: Arc::default(),
+            skew_ms: Arc::new(AtomicI64::new(skew_ms)),
             engine: None,
-            now_ms: now_ms.clone(),
+            time: time.clone(),
             switch: Arc::new(switch),
             storage,
             lives: 0,
+            seen: RefCell::default(),
         };
         let store = match &replica.setup.home {
             Home::Memory => Store::in_memory().unwrap(),
@@ -143,9 +215,12 @@ impl Replica {
             let rules = StoredRules { digest: String::new(), text: self.setup.rules.to_owned() };
             store.rejudge(&[], &BTreeSet::new(), &rules).unwrap();
         }
-        let (now, skew) = (self.now_ms.clone(), self.skew_ms.clone());
-        let clock = Clock::custom(move || Stamp::from_millis(now.load(SeqCst) + skew.load(SeqCst)));
+        self.switch.changes.fetch_add(1, SeqCst);
+        let clock = self.time.device_clock(&self.skew_ms);
+        let switch = self.switch.clone();
+        let gate: Asked = Arc::new(move |file: &Path| switch.may_write(file));
         let vault = self.setup.vault.as_ref().map(|folder| Vault::open(folder).unwrap());
+        let vault = vault.map(|vault| vault.with_gate(gate));
         self.lives += 1;
         let random = fastrand::Rng::with_seed(self.setup.seed.wrapping_add(self.lives << 32));
         let name = format!("device {}", self.setup.number);
@@ -204,26 +279,43 @@ impl Replica {
         self.peek().store().replica().unwrap().unwrap().device
     }
 
-    pub(crate) fn states(&self) -> BTreeMap<EntityId, Entity> {
-        let mut states = BTreeMap::new();
-        let each = |state: Entity| {
-            states.insert(state.id.clone(), state);
-            Ok(())
-        };
-        self.peek().store().each_state(each).unwrap();
-        states
+    /// The records, read once after each change.
+    pub(crate) fn states(&self) -> Rc<States> {
+        let changes = self.switch.changes.load(SeqCst);
+        let mut seen = self.seen.borrow_mut();
+        if seen.0 != changes {
+            let mut states = States::new();
+            let each = |state: Entity| {
+                states.insert(state.id.clone(), state);
+                Ok(())
+            };
+            self.peek().store().each_state(each).unwrap();
+            *seen = (changes, Rc::new(states));
+        }
+        seen.1.clone()
     }
 
     /// Has the process die as said; it is dead for good until [`Replica::reopen`].
     pub(crate) fn arm(&self, death: Death) {
         match death {
-            Death::AtCall(nth, moment) => {
+            Death::Call(nth, moment) => {
                 let call = self.switch.wire.calls() + nth;
                 self.switch.wire.crash_at(call, moment);
                 self.switch.dies_at_call.store(call, SeqCst);
             }
-            Death::AtCommit(nth) => self.switch.commits_left.store(nth, SeqCst),
+            Death::Commit(nth) => self.switch.commits_left.store(nth, SeqCst),
+            Death::File(nth) => self.switch.files_left.store(nth, SeqCst),
         }
+    }
+
+    /// Has the next so many writes to the disk find it full.
+    pub(crate) fn fill_disk(&self, writes: u64) {
+        self.switch.full.store(writes, SeqCst);
+    }
+
+    /// Has somebody type during the next turn, or nobody; tells what became of it the last time.
+    pub(crate) fn set_typing(&self, typing: Option<Typing>) -> Option<Typing> {
+        std::mem::replace(&mut *self.switch.typing.lock().unwrap(), typing)
     }
 
     /// Takes the order to die back; says whether it was carried out.

@@ -18,7 +18,7 @@ pub(crate) struct Seat {
 }
 
 /// What the server is like.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Manners {
     /// Its claims are not taken at their word.
     pub(crate) untrusted: bool,

@@ -4,16 +4,15 @@
 use std::time::Duration;
 
 use larder::remote::CommitMode;
-use larder_providers::layer::FaultPlan;
+use larder_providers::{Tags, layer::FaultPlan};
 
 use super::seat::Manners;
 
 const YEAR_MS: i64 = 365 * 24 * 60 * 60 * 1000;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Shape {
     pub(crate) replicas: usize,
-    pub(crate) steps: usize,
     pub(crate) entities: usize,
     pub(crate) mode: CommitMode,
     /// Records lie in files of real folders.
@@ -24,12 +23,19 @@ pub(crate) struct Shape {
     pub(crate) rollbacks: bool,
     /// Processes die.
     pub(crate) crashes: bool,
+    /// Disks are full for a while.
+    pub(crate) full_disks: bool,
     /// The remote is compacted.
     pub(crate) compacts: bool,
     /// Turns run side by side.
     pub(crate) races: bool,
+    /// Years pass.
+    pub(crate) ages: bool,
+    /// One replica does nothing for most of the story.
+    pub(crate) hermit: bool,
     pub(crate) patient: bool,
     pub(crate) manners: Manners,
+    pub(crate) tags: Tags,
     pub(crate) skews_ms: Vec<i64>,
     pub(crate) faults: FaultPlan,
 }
@@ -47,40 +53,86 @@ impl Shape {
             1 | 2 => Manners { ignores_conditions: false, untrusted: true },
             _ => Manners::default(),
         };
-        let often = |random: &mut fastrand::Rng| match random.u8(0..4) {
-            0 => 0.3,
-            1 => 0.05,
-            _ => 0.0,
+        let tags = match random.u8(0..10) {
+            0 => Tags::Seconds,
+            1 => Tags::WeakWhenFresh,
+            _ => Tags::Exact,
         };
-        let faults = FaultPlan {
-            seed: random.u64(..),
-            fail_before: often(random),
-            fail_after: often(random),
-            slow: often(random),
-            slow_for: Duration::from_millis(random.u64(10..2000)),
-            stale: often(random),
-            // With lies about conditions, meta.json itself could be torn: no commit mode bears that.
-            torn: if manners.ignores_conditions { 0.0 } else { often(random) },
-        };
-        // A commit that a lying server lost is made again by its author, if that one lives.
-        let copies = copies && !manners.ignores_conditions;
-        Self {
+        let mut shape = Self {
             replicas,
-            steps: random.usize(10..70),
             entities: random.usize(1..6),
             mode,
             vaults,
             copies,
             rollbacks: !copies && random.u8(0..5) == 0,
             crashes: random.bool(),
+            full_disks: random.u8(0..4) == 0,
             races: random.bool(),
-            // Fences hold only where a commit does.
-            compacts: !manners.ignores_conditions && random.bool(),
+            compacts: random.bool(),
+            // In vaults the history is what the files are held against, and it ends.
+            ages: !vaults && random.u8(0..4) == 0,
+            hermit: random.u8(0..4) == 0,
             patient: random.bool(),
             manners,
+            tags,
             skews_ms,
-            faults,
+            faults: draw_faults(random),
+        };
+        // Who is away long enough meets deletions whose trash is emptied.
+        shape.hermit |= shape.ages && random.bool();
+        if !shape.keeps_commits() {
+            // A commit that a server lost is made again by its author, if that one lives; and fences
+            // hold only where a commit does.
+            shape.copies = false;
+            shape.compacts = false;
         }
+        if manners.ignores_conditions {
+            // meta.json itself could be torn: no commit mode bears that.
+            shape.faults.torn = 0.0;
+        }
+        if mode == CommitMode::IfMatch && !manners.untrusted {
+            // Who is trusted is believed.
+            shape.faults.lying = 0.0;
+        }
+        shape
+    }
+
+    /// Whether the server never loses a commit that it took.
+    pub(crate) fn keeps_commits(&self) -> bool {
+        let is_blind = self.mode == CommitMode::IfMatch && self.tags == Tags::Seconds;
+        !(self.manners.ignores_conditions || is_blind)
+    }
+}
+
+fn draw_faults(random: &mut fastrand::Rng) -> FaultPlan {
+    let mut often = || match random.u8(0..4) {
+        0 => 0.3,
+        1 => 0.05,
+        _ => 0.0,
+    };
+    let (fail_before, fail_after, slow) = (often(), often(), often());
+    let (stale, torn) = (often(), often());
+    let mut seldom = || match random.u8(0..12) {
+        0 => 0.2,
+        1 => 0.03,
+        _ => 0.0,
+    };
+    FaultPlan {
+        fail_before,
+        fail_after,
+        slow,
+        stale,
+        torn,
+        refused: seldom(),
+        busy: seldom(),
+        throttled: seldom(),
+        full: seldom(),
+        denied_after: seldom(),
+        lying: seldom(),
+        in_place: seldom(),
+        both_names: seldom(),
+        slow_for: Duration::from_millis(random.u64(10..2000)),
+        seed: random.u64(..),
     }
 }
 
@@ -91,3 +143,38 @@ pub(crate) fn skew(random: &mut fastrand::Rng) -> i64 {
         _ => random.i64(-YEAR_MS..YEAR_MS),
     }
 }
+
+/// What makes a story simpler, one trouble at a time.
+pub(crate) const CURES: &[fn(&mut Shape)] = &[
+    |shape| shape.vaults = false,
+    |shape| shape.copies = false,
+    |shape| shape.rollbacks = false,
+    |shape| shape.crashes = false,
+    |shape| shape.full_disks = false,
+    |shape| shape.compacts = false,
+    |shape| shape.races = false,
+    |shape| shape.ages = false,
+    |shape| shape.hermit = false,
+    |shape| shape.patient = false,
+    |shape| shape.manners = Manners::default(),
+    |shape| shape.tags = Tags::Exact,
+    |shape| shape.skews_ms.fill(0),
+    |shape| shape.replicas = shape.replicas.min(2),
+    |shape| shape.replicas = shape.replicas.min(3),
+    |shape| shape.entities = 1,
+    |shape| shape.entities = shape.entities.min(2),
+    |shape| shape.mode = CommitMode::IfMatch,
+    |shape| shape.faults.fail_before = 0.0,
+    |shape| shape.faults.fail_after = 0.0,
+    |shape| shape.faults.slow = 0.0,
+    |shape| shape.faults.stale = 0.0,
+    |shape| shape.faults.torn = 0.0,
+    |shape| shape.faults.refused = 0.0,
+    |shape| shape.faults.busy = 0.0,
+    |shape| shape.faults.throttled = 0.0,
+    |shape| shape.faults.full = 0.0,
+    |shape| shape.faults.denied_after = 0.0,
+    |shape| shape.faults.lying = 0.0,
+    |shape| shape.faults.in_place = 0.0,
+    |shape| shape.faults.both_names = 0.0,
+];

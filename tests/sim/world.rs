@@ -1,31 +1,19 @@
-//! Some replicas, a storage with faults, and a driver that does one random thing after another.
+//! Some replicas, a storage with faults, and what must be true of them.
 
-use std::{
-    collections::BTreeSet,
-    fmt::Debug,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::SeqCst},
-    },
-};
+use std::{collections::BTreeSet, path::PathBuf, rc::Rc, sync::Arc};
 
-use chrono::{DateTime, Utc};
-use larder::{
-    digest::sha256_hex,
-    engine::{EngineError, Report},
-    model::Rules,
-};
-use larder_providers::{
-    Clock, Memory, MemorySnapshot,
-    layer::{Fault, Moment},
-};
+use larder::{digest::sha256_hex, engine::At, merge::view, model::Rules};
+use larder_providers::{Memory, MemorySnapshot, layer::Fault};
 
 use super::{
-    ground,
+    deeds::DAY_MS,
+    ground::Watch,
     oracle::{Log, States, alike, conflict_ids},
+    promise::{Promise, Verdict},
     replica::{Death, Home, Replica, Server, Setup},
-    shape::{Shape, skew},
+    script::{Deed, Script, moment},
+    shape::Shape,
+    time::Time,
 };
 
 /// How the records of each type are merged; types by index of the record.
@@ -68,26 +56,10 @@ conflict = "remote_wins"
 /// So many rounds of turns without faults bring everybody to rest, or something is wrong.
 const ROUNDS_MAX: usize = 14;
 
-/// 2020-01-01: long before any file of a real folder was made, so that the scan takes every file
-/// for one that was touched just now, and does not depend on the speed of this machine.
-const START_MS: i64 = 1_577_836_800_000;
-
-/// Something done to the world that must not go unnoticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sabotage {
-    /// A replica forgets one value of a field.
-    DropSibling,
-    /// A replica claims to know edits that it never got.
-    ClaimUnread,
-    /// A replica takes every edit under its own name for its own.
-    TrustEveryDot,
-    /// A file that the head names goes.
-    LoseFile,
-}
-
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) shape: Shape,
+    /// Of the step that is being told.
     pub(crate) random: fastrand::Rng,
     pub(crate) replicas: Vec<Replica>,
     pub(crate) memory: Memory,
@@ -96,31 +68,21 @@ pub(crate) struct World {
     pub(crate) story: Vec<String>,
     pub(crate) step: usize,
     pub(crate) words: usize,
-    pub(crate) sabotage: Option<Sabotage>,
     pub(crate) folder: Option<tempfile::TempDir>,
     pub(crate) backups: Vec<(usize, usize, PathBuf)>,
-    snapshot: Option<MemorySnapshot>,
-    now_ms: Arc<AtomicI64>,
+    pub(crate) snapshot: Option<MemorySnapshot>,
+    pub(crate) watch: Watch,
+    pub(crate) time: Time,
+    script_sets_clocks: bool,
 }
 
-/// What went wrong, in words.
-pub(crate) type Verdict = Result<(), String>;
-
 impl World {
-    pub(crate) fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut shape = Shape::draw(&mut random);
-        if let Some(sabotage) = sabotage {
-            shape.vaults = false;
-            shape.rollbacks = false;
-            shape.copies = sabotage == Sabotage::TrustEveryDot;
-        }
-        let now_ms = Arc::new(AtomicI64::new(START_MS));
-        let server_ms = now_ms.clone();
-        let clock = Clock::new(move || {
-            DateTime::<Utc>::from_timestamp_millis(server_ms.load(SeqCst)).unwrap_or_default()
-        });
-        let memory = Memory::with_clock(clock);
+    /// Called where the story's time passes, or its clocks would be those of this machine.
+    pub(crate) fn new(script: &Script) -> Self {
+        let random = fastrand::Rng::with_seed(script.seed ^ 0x0570_4135);
+        let shape = script.shape.clone();
+        let time = Time::start();
+        let memory = Memory::with_clock(time.server_clock()).with_tags(shape.tags);
         let server = Arc::new(Fault::new(memory.clone(), shape.faults.clone()));
         let folder = (shape.vaults || shape.copies).then(folder);
         let mut world = Self {
@@ -132,11 +94,12 @@ impl World {
             story: vec![format!("{shape:?}")],
             step: 0,
             words: 0,
-            sabotage,
             folder,
             backups: Vec::new(),
             snapshot: None,
-            now_ms,
+            watch: Watch::default(),
+            time,
+            script_sets_clocks: script.steps.iter().any(|s| matches!(s.deed, Deed::SetClock(_))),
             shape,
         };
         for number in 0..world.shape.replicas {
@@ -169,10 +132,8 @@ impl World {
             patient: self.shape.patient,
             manners: self.shape.manners,
         };
-        let replica = Replica::new(setup, &self.server, &self.now_ms);
         let skew_ms = self.shape.skews_ms.get(number).copied().unwrap_or(0);
-        replica.skew_ms.store(skew_ms, SeqCst);
-        self.replicas.push(replica);
+        self.replicas.push(Replica::new(setup, &self.server, &self.time, skew_ms));
     }
 
     pub(crate) fn tell(&mut self, what: impl Into<String>) {
@@ -180,24 +141,30 @@ impl World {
     }
 
     /// The whole story: everybody connects, things happen, the faults end, and all come to rest.
-    pub(crate) async fn live(&mut self) -> Verdict {
+    pub(crate) async fn live(&mut self, script: &Script) -> Verdict {
         self.connect().await?;
-        for step in 1..=self.shape.steps {
-            self.step = step;
-            self.one_step().await?;
+        for step in &script.steps {
+            self.step = step.number;
+            self.random = fastrand::Rng::with_seed(step.seed);
+            self.do_step(step).await?;
             self.check_ground()?;
         }
+        self.random = fastrand::Rng::with_seed(script.seed);
         self.server.set_calm(true);
         self.come_to_rest().await?;
         self.check_end()?;
         if self.shape.compacts {
             for _ in 0..2 {
-                let index = self.any_replica();
-                self.compact(index).await?;
+                let index = self.random.usize(..self.replicas.len());
+                self.compact(index, self.step.is_multiple_of(2), None).await?;
                 self.check_ground()?;
             }
             self.come_to_rest().await?;
             self.check_end()?;
+        }
+        self.check_history()?;
+        if !self.shape.vaults {
+            self.bring_back().await?;
         }
         Ok(())
     }
@@ -210,13 +177,12 @@ impl World {
             // The first is cut off a few times while it makes the remote.
             for try_number in 1..30 {
                 if self.shape.crashes && try_number < 4 {
-                    let moment = self.moment();
-                    let nth = self.random.u64(1..9);
-                    self.replicas[index].arm(Death::AtCall(nth, moment));
+                    let death = Death::Call(self.random.u64(1..9), moment(&mut self.random));
+                    self.replicas[index].arm(death);
                 }
                 let connected = self.replicas[index].engine().connect(&storage, mode).await;
                 let died = self.replicas[index].disarm();
-                self.tell(format!("{index} connects: {}", short(&connected)));
+                self.tell(format!("{index} connects: {}", super::deeds::short(&connected)));
                 if died {
                     self.replicas[index].reopen();
                 }
@@ -224,7 +190,8 @@ impl World {
                     break;
                 }
                 if try_number > 10 {
-                    return Err(format!("{index} cannot connect: {}", short(&connected)));
+                    let why = super::deeds::short(&connected);
+                    return Err(Promise::NoHelp.broken(format!("{index} cannot connect: {why}")));
                 }
             }
         }
@@ -232,167 +199,33 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn moment(&mut self) -> Moment {
-        if self.random.bool() { Moment::Before } else { Moment::After }
-    }
-
-    pub(crate) fn any_replica(&mut self) -> usize {
-        self.random.usize(..self.replicas.len())
-    }
-
-    async fn one_step(&mut self) -> Verdict {
-        self.now_ms.fetch_add(self.random.i64(1..4_000_000), SeqCst);
-        let index = self.any_replica();
-        match self.random.u32(0..100) {
-            0..45 if self.shape.vaults => self.edit_files(index),
-            0..45 => self.edit(index)?,
-            45..66 => self.sync(index).await?,
-            70..80 if self.sabotage.is_some() => self.sabotage(index),
-            66..70 if self.shape.compacts => self.compact(index).await?,
-            70..82 if self.shape.crashes => self.sync_and_die(index).await?,
-            70..88 if self.shape.races => self.sync_together().await?,
-            88..98 if self.shape.copies => self.copy_about(index),
-            88..90 => {
-                let skew_ms = skew(&mut self.random);
-                self.replicas[index].skew_ms.store(skew_ms, SeqCst);
-                self.tell(format!("the clock of {index} is set to {skew_ms} ms"));
-            }
-            90..93 if self.shape.compacts => self.compact(index).await?,
-            93..94 => self.reopen(index),
-            94..100 if self.shape.rollbacks => self.roll_back(),
-            _ => self.sync(index).await?,
-        }
-        Ok(())
-    }
-
-    /// One compaction, which may fail and die as a turn may.
-    async fn compact(&mut self, index: usize) -> Verdict {
-        if self.random.bool() {
-            // What was retired may go after a day by the server's clock.
-            self.now_ms.fetch_add(self.random.i64(1..200_000_000), SeqCst);
-        }
-        if self.shape.crashes && self.random.u8(0..3) == 0 {
-            let death = Death::AtCall(self.random.u64(1..25), self.moment());
-            self.tell(format!("{index} is to die {death:?}"));
-            self.replicas[index].arm(death);
-        }
-        let force = self.random.bool();
-        let before = self.before(index);
-        let result = self.replicas[index].compact(force).await;
-        let died = self.replicas[index].disarm();
-        let as_turn = if died || result.is_err() {
-            Err(EngineError::NotConnected)
-        } else {
-            Ok(Report::default())
-        };
-        self.tell(format!("{index} compacts: {}", short(&result)));
-        self.after(index, &before, &as_turn)?;
-        if died {
-            self.reopen(index);
-        }
-        Ok(())
-    }
-
-    /// One turn, which may fail as long as there are faults.
-    pub(crate) async fn sync(&mut self, index: usize) -> Verdict {
-        let before = self.before(index);
-        let result = self.replicas[index].turn().await;
-        self.after(index, &before, &result)
-    }
-
-    async fn sync_and_die(&mut self, index: usize) -> Verdict {
-        let death = if self.random.bool() {
-            Death::AtCall(self.random.u64(1..9), self.moment())
-        } else {
-            Death::AtCommit(self.random.u64(0..4))
-        };
-        self.tell(format!("{index} is to die {death:?}"));
-        let before = self.before(index);
-        self.replicas[index].arm(death);
-        let result = self.replicas[index].turn().await;
-        if self.replicas[index].disarm() {
-            self.after(index, &before, &Err(EngineError::NotConnected))?;
-            self.reopen(index);
-            return Ok(());
-        }
-        self.after(index, &before, &result)
-    }
-
-    /// Some replicas have their turns side by side.
-    async fn sync_together(&mut self) -> Verdict {
-        let all: Vec<usize> = (0..self.replicas.len()).collect();
-        let befores: Vec<Before> = all.iter().map(|index| self.before(*index)).collect();
-        let mut chosen: BTreeSet<usize> = all.iter().copied().collect();
-        chosen.retain(|_| self.random.u8(0..4) > 0);
-        self.tell(format!("together: {chosen:?}"));
-        let some = self.replicas.iter_mut().enumerate();
-        let turns = some.filter(|(index, _)| chosen.contains(index)).map(|(_, r)| r.turn());
-        let results = futures::future::join_all(turns).await;
-        for (index, result) in chosen.iter().zip(results) {
-            self.after(*index, &befores[*index], &result)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn before(&self, index: usize) -> Before {
-        Before { states: self.replicas[index].states() }
-    }
-
-    /// Takes down what a turn did.
-    pub(crate) fn after(
-        &mut self,
-        index: usize,
-        before: &Before,
-        result: &Result<Report, EngineError>,
-    ) -> Verdict {
-        let (device, states) = (self.replicas[index].device(), self.replicas[index].states());
-        self.log.renamed(index, &device, &states);
-        self.log.note((index, self.step), &device, (&before.states, &states), true);
-        let told = match result {
-            Ok(r) => format!("+{} -{} merged {} raced {}", r.pulled, r.pushed, r.merged, r.raced),
-            Err(error) => format!("{error:?}"),
-        };
-        self.tell(format!("{index} ({device}) syncs: {told}"));
-        if result.is_ok() {
-            self.log.sent(index);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn reopen(&mut self, index: usize) {
-        self.replicas[index].reopen();
-        let (device, states) = (self.replicas[index].device(), self.replicas[index].states());
-        self.log.renamed(index, &device, &states);
-        self.tell(format!("{index} starts again as {device}"));
-    }
-
-    fn roll_back(&mut self) {
-        match self.snapshot.take() {
-            Some(snapshot) if self.random.bool() => {
-                self.memory.restore(&snapshot);
-                self.tell("the remote goes back to its backup");
-            }
-            _ => {
-                self.snapshot = Some(self.memory.snapshot());
-                self.tell("a backup of the remote is made");
-            }
-        }
-    }
-
     /// What must be true at every moment.
-    pub(crate) fn check_ground(&self) -> Verdict {
-        let Some(ground) = ground::look(&self.memory)? else { return Ok(()) };
-        let remote = ("the remote".to_owned(), ground.manifest.knows, ground.states);
+    pub(crate) fn check_ground(&mut self) -> Verdict {
+        let ground = self.watch.look(&self.memory, self.server.calls(), self.time.now_ms())?;
         let replicas = self.replicas.iter().enumerate().map(|(index, replica)| {
             let knows = replica.peek().store().replica().unwrap().unwrap().knows;
             (format!("replica {index}"), knows, replica.states())
         });
-        for (who, knows, states) in [remote].into_iter().chain(replicas) {
-            if let Some(wrong) = ground::unfounded_claims(&who, &knows, &states, &self.log) {
-                return Err(wrong);
-            }
+        let remote = ground.map(|ground| {
+            ("the remote".to_owned(), ground.manifest.knows.clone(), ground.states.clone())
+        });
+        for (who, knows, states) in remote.into_iter().chain(replicas) {
+            self.log.check_claims(&who, &knows, &states)?;
         }
         Ok(())
+    }
+
+    /// What must be true when a turn says that it is done.
+    pub(crate) fn check_acknowledged(&mut self, index: usize) -> Verdict {
+        // A server that loses commits, or a stale answer from before it was rolled back, may have
+        // told the turn what is not so; the next one makes up for it.
+        let is_fooled = self.shape.rollbacks && self.shape.faults.stale > 0.0;
+        if !self.shape.keeps_commits() || is_fooled || self.log.dots_are_doubtful {
+            return Ok(());
+        }
+        let ground = self.watch.look(&self.memory, self.server.calls(), self.time.now_ms())?;
+        let Some(ground) = ground else { return Ok(()) };
+        self.log.check_sent(index, &ground.states)
     }
 
     async fn come_to_rest(&mut self) -> Verdict {
@@ -400,13 +233,15 @@ impl World {
             self.step += 1;
             let mut is_quiet = true;
             for index in 0..self.replicas.len() {
-                self.now_ms.fetch_add(self.random.i64(1..4_000_000), SeqCst);
-                let before = self.before(index);
+                self.time.pass(self.random.i64(1..4_000_000));
+                let before = self.replicas[index].states();
                 let result = self.replicas[index].turn().await;
                 self.after(index, &before, &result)?;
-                let report = result.map_err(|error| format!("{index} fails in peace: {error}"))?;
+                let report = result.map_err(|error| {
+                    Promise::NoHelp.broken(format!("{index} fails in peace: {error}"))
+                })?;
                 is_quiet &= report.pulled + report.pushed + report.raced as usize == 0;
-                is_quiet &= before.states == self.replicas[index].states();
+                is_quiet &= before == self.replicas[index].states();
                 is_quiet &= report.plan.is_empty() || !self.shape.vaults;
                 self.check_ground()?;
             }
@@ -414,64 +249,118 @@ impl World {
                 return Ok(());
             }
         }
-        Err(format!("no rest after {ROUNDS_MAX} rounds"))
+        Err(Promise::Convergence.broken(format!("no rest after {ROUNDS_MAX} rounds")))
     }
 
     /// What must be true in the end.
     fn check_end(&self) -> Verdict {
         let states = self.replicas[0].states();
         let rules = if self.shape.vaults { Rules::default() } else { Rules::parse(RULES).unwrap() };
-        let mut wrong = Vec::new();
         for (index, replica) in self.replicas.iter().enumerate() {
-            let theirs = replica.states();
-            for id in states.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
-                let (a, b) = alike(states.get(id), theirs.get(id), &rules);
-                let (a, b) = (bytes(a.as_ref()), bytes(b.as_ref()));
-                if a != b {
-                    wrong.push(format!("{id}: 0 has\n{a}\nand {index} has\n{b}"));
-                }
-            }
+            Promise::Convergence.holds_unless(differences(&states, index, replica, &rules))?;
             let store = replica.peek().store();
-            let listed = store.conflicts(false).unwrap();
-            let listed: BTreeSet<String> = listed.into_iter().map(|c| c.conflict.id).collect();
-            let standing = conflict_ids(&theirs, &rules);
-            if listed != standing {
-                wrong.push(format!("{index} lists conflicts {listed:?}, there are {standing:?}"));
-            }
             let unsent = store.unsent().unwrap();
             if !unsent.is_empty() {
-                wrong.push(format!("{index} has unsent edits of {unsent:?}"));
+                let text = format!("{index} has unsent edits of {unsent:?}");
+                return Err(Promise::Convergence.broken(text));
+            }
+            let listed = store.conflicts(false).unwrap();
+            let listed: BTreeSet<String> = listed.into_iter().map(|c| c.conflict.id).collect();
+            let standing = conflict_ids(&states, &rules);
+            if listed != standing {
+                let text = format!("{index} lists conflicts {listed:?}, there are {standing:?}");
+                return Err(Promise::Restorable.broken(text));
             }
         }
-        wrong.extend(if self.shape.vaults {
-            self.judge_files(&states)
-        } else {
-            self.log.judge(&states, &rules)
-        });
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+        if self.shape.vaults { self.judge_files(&states) } else { self.log.judge(&states, &rules) }
+    }
+
+    /// What people replaced is in the history of their device, or among the conflicts they settled.
+    fn check_history(&self) -> Verdict {
+        let clocks_lie = self.script_sets_clocks || self.shape.ages;
+        if self.shape.vaults || clocks_lie || self.log.dots_are_doubtful {
+            return Ok(());
+        }
+        for (index, replica) in self.replicas.iter().enumerate() {
+            self.log.check_history(index, replica.peek().store())?;
+        }
+        Ok(())
+    }
+
+    /// Everything that is deleted and not emptied from the trash comes back as it was, for all.
+    async fn bring_back(&mut self) -> Verdict {
+        let rules = Rules::parse(RULES).unwrap();
+        if self.shape.ages && self.shape.compacts {
+            self.empty_other_trash().await?;
+        }
+        let states = self.replicas[0].states();
+        let mut back = Vec::new();
+        for state in states.values() {
+            let before = view(state, &rules);
+            if before.is_deleted && !before.fields.is_empty() {
+                self.tell(format!("{} is brought back", state.id));
+                let restored = self.replicas[0].engine().restore(&state.id, At::Before);
+                let what = format!("{} cannot be brought back", state.id);
+                restored.map_err(|why| Promise::Restorable.broken(format!("{what}: {why}")))?;
+                back.push((state.id.clone(), before));
+            }
+        }
+        if back.is_empty() {
+            return Ok(());
+        }
+        self.come_to_rest().await?;
+        for (index, replica) in self.replicas.iter().enumerate() {
+            let states = replica.states();
+            for (id, before) in &back {
+                let now = view(&states[id], &rules);
+                if now.is_deleted || now.fields != before.fields {
+                    let text = format!("{id} came back to {index} as {now:?} after {before:?}");
+                    return Err(Promise::Restorable.broken(text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has everybody but the first empty their trash: that one then brings everything back alone.
+    async fn empty_other_trash(&mut self) -> Verdict {
+        for _ in 0..2 {
+            for index in 1..self.replicas.len() {
+                self.compact(index, false, None).await?;
+                self.check_ground()?;
+            }
+            self.time.pass(100 * DAY_MS);
+        }
+        Ok(())
     }
 
     /// What the whole story can be known by.
     pub(crate) fn digest(&self) -> String {
-        let states: Vec<States> = self.replicas.iter().map(Replica::states).collect();
+        let states: Vec<Rc<States>> = self.replicas.iter().map(Replica::states).collect();
         sha256_hex(format!("{:?}{states:?}", self.story).as_bytes())
     }
 }
 
-/// A replica before something happened to it.
-#[derive(Debug)]
-pub(crate) struct Before {
-    pub(crate) states: States,
+/// In what the first replica's records differ from those of another.
+fn differences(states: &States, index: usize, replica: &Replica, rules: &Rules) -> Vec<String> {
+    let theirs = replica.states();
+    let mut wrong = Vec::new();
+    for id in states.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
+        let (ours, theirs) = (states.get(id), theirs.get(id));
+        if ours == theirs {
+            continue;
+        }
+        let (a, b) = alike(ours, theirs, rules);
+        let (a, b) = (bytes(a.as_ref()), bytes(b.as_ref()));
+        if a != b {
+            wrong.push(format!("{id}: 0 has\n{a}\nand {index} has\n{b}"));
+        }
+    }
+    wrong
 }
 
 fn bytes<T: serde::Serialize>(state: Option<&T>) -> String {
     state.map_or("nothing".to_owned(), |state| serde_json::to_string(state).unwrap())
-}
-
-pub(crate) fn short<T: Debug, E: Debug>(result: &Result<T, E>) -> String {
-    let mut text = format!("{result:?}");
-    text.truncate(text.char_indices().nth(300).map_or(text.len(), |(at, _)| at));
-    text
 }
 
 /// A folder in memory if the system has such a thing.

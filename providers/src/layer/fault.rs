@@ -1,5 +1,11 @@
 //! Faults on order: the storage that tests should fear.
 
+mod dice;
+mod plan;
+
+use dice::{Dice, head, tear};
+pub use plan::FaultPlan;
+
 use std::{
     collections::HashMap,
     error::Error as StdError,
@@ -14,11 +20,11 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{self, StreamExt};
+use chrono::{DateTime, Utc};
 
 use crate::{
-    Body, Capabilities, Error, ErrorKind, Get, GetOptions, Listing, Move, Object, Put, PutMode,
-    RemotePath, Result, Storage, StorageExt, Version, body, sync::lock,
+    Body, Capabilities, Entry, Error, ErrorKind, Get, GetOptions, Listing, Move, Object, Put,
+    PutMode, RemotePath, Result, Storage, StorageExt, Version, body, sync::lock,
 };
 
 /// A storage that fails as real ones do, the same way for the same seed.
@@ -35,25 +41,21 @@ pub struct Fault<S> {
     seen: Mutex<HashMap<(&'static str, RemotePath), u64>>,
     past_files: Mutex<HashMap<RemotePath, (Bytes, Option<Version>)>>,
     past_lists: Mutex<HashMap<RemotePath, Listing>>,
+    /// How many writes still find the storage full.
+    full: AtomicU64,
+    /// Moves that the next lists show wrongly, by the folder.
+    moving: Mutex<HashMap<RemotePath, Moving>>,
 }
 
-/// How likely each fault is, from 0 to 1.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct FaultPlan {
-    /// Where the randomness starts.
-    pub seed: u64,
-    /// A call fails without any effect.
-    pub fail_before: f64,
-    /// A call takes effect, and its answer is lost.
-    pub fail_after: f64,
-    /// A call takes its time.
-    pub slow: f64,
-    /// How much.
-    pub slow_for: Duration,
-    /// A read or a list answers with what was there before the last change.
-    pub stale: f64,
-    /// A read is cut, told or not; an unconditional write leaves half the file and fails.
-    pub torn: f64,
+/// A move as the lists have it for a while.
+#[derive(Debug, Clone)]
+struct Moving {
+    from: RemotePath,
+    to: RemotePath,
+    /// Under both names, or under neither.
+    both: bool,
+    /// For how many lists.
+    lists: u8,
 }
 
 /// When in a call the process dies.
@@ -95,6 +97,8 @@ impl<S: Storage> Fault<S> {
             seen: Mutex::default(),
             past_files: Mutex::default(),
             past_lists: Mutex::default(),
+            full: AtomicU64::new(0),
+            moving: Mutex::default(),
         }
     }
 
@@ -145,6 +149,9 @@ impl<S: Storage> Fault<S> {
         if dice.falls(self.plan.fail_before) {
             return Err(dice.error(operation, path, "before"));
         }
+        if let Some(kind) = dice.denial(&self.plan).or_else(|| self.no_room(operation, dice)) {
+            return Err(Error::new(kind, operation, path, "turned away on order"));
+        }
         let done = work().await;
         if crash.is_some_and(|(at, _)| call == at) {
             return Err(crashed(operation, path));
@@ -186,6 +193,72 @@ impl<S: Storage> Fault<S> {
         }
     }
 
+    /// What is out of date comes with the right time.
+    async fn server_time(&self) -> Option<DateTime<Utc>> {
+        self.inner.list(&RemotePath::root()).await.ok()?.server_time
+    }
+
+    /// Whether there is room for a write.
+    fn no_room(&self, operation: &'static str, dice: &mut Dice) -> Option<ErrorKind> {
+        let (fills, writes) = (dice.falls(self.plan.full), dice.rng.u64(1..15));
+        if operation != "put" || dice.calm {
+            return None;
+        }
+        if fills {
+            self.full.fetch_max(writes, Ordering::SeqCst);
+        }
+        let left = self.full.load(Ordering::SeqCst);
+        self.full.store(left.saturating_sub(1), Ordering::SeqCst);
+        (left > 0).then_some(ErrorKind::Full)
+    }
+
+    /// Writes as a server does that checks the condition, empties the file, and then fills it.
+    async fn put_in_place(
+        &self,
+        path: &RemotePath,
+        body: Body,
+        mode: PutMode,
+        part: f64,
+    ) -> Result<Put> {
+        let found = match self.inner.read(path, u64::MAX).await {
+            Ok((_, version)) => Some(version),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
+        };
+        let holds = match (&mode, found) {
+            (PutMode::Overwrite, _) | (PutMode::Create, None) => true,
+            (PutMode::Update(wanted), Some(version)) => version.as_ref() == Some(wanted),
+            _ => false,
+        };
+        if !holds {
+            return Ok(Put::Lost);
+        }
+        let whole = body::load(path, body).await?;
+        let half = if part < 0.3 { Bytes::new() } else { head(&whole, part) };
+        self.inner.write(path, half).await?;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        self.inner.put(path, Body::Bytes(whole), PutMode::Overwrite).await
+    }
+
+    /// What a list shows of a folder in which a move is under way.
+    fn amid_moves(&self, folder: &RemotePath, mut listing: Listing) -> Listing {
+        let mut moving = lock(&self.moving);
+        let calm = self.calm.load(Ordering::SeqCst);
+        let Some(amid) = moving.get_mut(folder).filter(|amid| amid.lists > 0 && !calm) else {
+            return listing;
+        };
+        amid.lists -= 1;
+        let new = listing.entries.iter().find(|entry| entry.path == amid.to).cloned();
+        match new {
+            Some(new) if amid.both => {
+                listing.entries.push(Entry { path: amid.from.clone(), ..new });
+                listing.entries.sort_by(|a, b| a.path.cmp(&b.path));
+            }
+            _ => listing.entries.retain(|entry| entry.path != amid.to),
+        }
+        listing
+    }
+
     fn stale_file(&self, path: &RemotePath, options: &GetOptions) -> Option<Get> {
         let (bytes, version) = lock(&self.past_files).get(path).cloned()?;
         if options.range.is_some() {
@@ -212,7 +285,12 @@ impl<S: Storage> Storage for Fault<S> {
         let past = if stale { self.stale_file(path, &options) } else { None };
         let got = self
             .run("get", path, &mut dice, async || match past {
-                Some(past) => Ok(past),
+                Some(mut past) => {
+                    if let Get::Object(object) = &mut past {
+                        object.server_time = self.server_time().await;
+                    }
+                    Ok(past)
+                }
                 None => self.inner.get(path, options).await,
             })
             .await?;
@@ -224,16 +302,28 @@ impl<S: Storage> Storage for Fault<S> {
 
     async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> Result<Put> {
         let mut dice = self.dice("put", path);
-        let torn = dice.falls(self.plan.torn) && mode == PutMode::Overwrite;
+        let is_conditional = mode != PutMode::Overwrite;
+        let torn = dice.falls(self.plan.torn) && !is_conditional;
+        let denied = dice.falls(self.plan.denied_after) && is_conditional;
+        let lying = dice.falls(self.plan.lying) && is_conditional;
+        let in_place = dice.falls(self.plan.in_place);
         self.remember(path).await;
         let part = dice.part();
         self.run("put", path, &mut dice, async || {
-            if !torn {
-                return self.inner.put(path, body, mode).await;
+            if lying {
+                return Ok(Put::Done(None));
             }
-            let whole = body::load(path, body).await?;
-            self.inner.write(path, head(&whole, part)).await?;
-            Err(unreachable("put", path, "the upload was cut"))
+            if torn {
+                let whole = body::load(path, body).await?;
+                self.inner.write(path, head(&whole, part)).await?;
+                return Err(unreachable("put", path, "the upload was cut"));
+            }
+            let put = if in_place {
+                self.put_in_place(path, body, mode, part).await?
+            } else {
+                self.inner.put(path, body, mode).await?
+            };
+            Ok(if denied { Put::Lost } else { put })
         })
         .await
     }
@@ -249,17 +339,31 @@ impl<S: Storage> Storage for Fault<S> {
         let stale = dice.falls(self.plan.stale);
         let past = lock(&self.past_lists).get(folder).filter(|_| stale).cloned();
         self.run("list", folder, &mut dice, async || match past {
-            Some(past) => Ok(past),
-            None => self.inner.list(folder).await,
+            Some(past) => Ok(Listing { server_time: self.server_time().await, ..past }),
+            None => Ok(self.amid_moves(folder, self.inner.list(folder).await?)),
         })
         .await
     }
 
     async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
         let mut dice = self.dice("move", from);
+        let denied = dice.falls(self.plan.denied_after);
+        let lying = dice.falls(self.plan.lying);
+        let amid = dice.falls(self.plan.both_names);
+        let (both, lists) = (dice.rng.bool(), dice.rng.u8(1..5));
         self.remember(from).await;
-        let work = || self.inner.move_exclusive(from, to);
-        self.run("move", from, &mut dice, work).await
+        self.run("move", from, &mut dice, async || {
+            if lying {
+                return Ok(Move::Done);
+            }
+            let moved = self.inner.move_exclusive(from, to).await?;
+            if let (true, Move::Done, Some(folder)) = (amid, moved, to.parent()) {
+                let moving = Moving { from: from.clone(), to: to.clone(), both, lists };
+                lock(&self.moving).insert(folder, moving);
+            }
+            Ok(if denied { Move::Lost } else { moved })
+        })
+        .await
     }
 
     async fn make_folder(&self, folder: &RemotePath) -> Result<()> {
@@ -269,67 +373,10 @@ impl<S: Storage> Storage for Fault<S> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let torn = self.plan.torn > 0.0;
+        let torn = self.plan.torn > 0.0 || self.plan.in_place > 0.0;
         let capabilities = self.inner.capabilities();
         Capabilities { atomic_put: capabilities.atomic_put && !torn, ..capabilities }
     }
-}
-
-/// The fate of one call.
-struct Dice {
-    rng: fastrand::Rng,
-    calm: bool,
-}
-
-impl Dice {
-    fn falls(&mut self, likelihood: f64) -> bool {
-        // Always thrown, so that one likelihood does not change the fate of the others.
-        let thrown = self.rng.f64();
-        !self.calm && thrown < likelihood
-    }
-
-    fn part(&mut self) -> f64 {
-        self.rng.f64()
-    }
-
-    fn error(&mut self, operation: &'static str, path: &RemotePath, when: &str) -> Error {
-        let kinds = [ErrorKind::Unreachable, ErrorKind::Server, ErrorKind::Unreachable];
-        let kind = self.rng.choice(kinds).unwrap_or(ErrorKind::Unreachable);
-        Error::new(kind, operation, path, format!("failed on order, {when} it took effect"))
-    }
-}
-
-/// Cuts a body: with an error, with a length that lies, or with nothing to tell it by.
-async fn tear(path: &RemotePath, object: Object, dice: &mut Dice) -> Result<Object> {
-    let (version, range, server_time) =
-        (object.version.clone(), object.range.clone(), object.server_time);
-    let whole = crate::collect(path, object, u64::MAX).await?;
-    let part = head(&whole, dice.part());
-    let told = match dice.rng.u8(0..3) {
-        0 => Some(whole.len() as u64),
-        1 => Some(part.len() as u64),
-        _ => None,
-    };
-    let body = body::once(part);
-    let broken = unreachable("get", path, "the answer was cut");
-    Ok(Object {
-        version,
-        bytes: told,
-        range,
-        server_time,
-        body: if told == Some(whole.len() as u64) {
-            body.chain(stream::iter([Err(broken)])).boxed()
-        } else {
-            body
-        },
-    })
-}
-
-/// The first `part` of `whole`, at least one byte less than all of it.
-fn head(whole: &Bytes, part: f64) -> Bytes {
-    let per_mille = Duration::from_millis(1000).mul_f64(part.clamp(0.0, 0.999)).as_millis();
-    let per_mille = usize::try_from(per_mille).unwrap_or_default();
-    whole.slice(..whole.len() * per_mille / 1000)
 }
 
 fn unreachable(operation: &'static str, path: &RemotePath, detail: &str) -> Error {
@@ -341,84 +388,4 @@ fn crashed(operation: &'static str, path: &RemotePath) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::Memory;
-
-    fn path(text: &str) -> RemotePath {
-        RemotePath::new(text).unwrap()
-    }
-
-    async fn story(plan: FaultPlan) -> Vec<String> {
-        let fault = Fault::new(Memory::new(), plan);
-        let mut story = Vec::new();
-        for i in 0..60 {
-            let file = path(&format!("f{}", i % 5));
-            let written = fault.write(&file, format!("{i}").repeat(50).into()).await.is_ok();
-            let read = fault.read(&file, 1000).await.map(|(bytes, _)| bytes);
-            let listed = fault.list(&RemotePath::root()).await.map(|list| list.entries.len());
-            story.push(format!("{written} {:?} {:?}", read.ok(), listed.ok()));
-        }
-        story
-    }
-
-    #[tokio::test]
-    async fn the_same_seed_tells_the_same_story() {
-        let plan = |seed| FaultPlan {
-            seed,
-            fail_before: 0.1,
-            fail_after: 0.1,
-            stale: 0.2,
-            torn: 0.2,
-            ..FaultPlan::default()
-        };
-        let told = story(plan(7)).await;
-        assert_eq!(told, story(plan(7)).await);
-        assert_ne!(told, story(plan(8)).await);
-        assert!(told.iter().any(|line| line.contains("None")));
-    }
-
-    #[tokio::test]
-    async fn without_faults_it_keeps_the_contract() {
-        let make = async || Arc::new(Fault::new(Memory::new(), FaultPlan::default())) as Arc<_>;
-        crate::conformance::run(make).await;
-    }
-
-    #[tokio::test]
-    async fn a_lost_answer_is_not_a_lost_write() {
-        let always = FaultPlan { fail_after: 1.0, ..FaultPlan::default() };
-        let fault = Fault::new(Memory::new(), always);
-        assert!(fault.write(&path("a"), "x".into()).await.unwrap_err().is_temporary());
-        fault.set_calm(true);
-        assert_eq!(fault.read(&path("a"), 9).await.unwrap().0, "x");
-    }
-
-    #[tokio::test]
-    async fn a_crash_ends_everything_until_it_is_revived() {
-        for (moment, survives) in [(Moment::Before, false), (Moment::After, true)] {
-            let fault = Fault::new(Memory::new(), FaultPlan::default());
-            fault.crash_at(2, moment);
-            fault.write(&path("a"), "1".into()).await.unwrap();
-            let error = fault.write(&path("b"), "2".into()).await.unwrap_err();
-            assert!(is_crash(&error) && !error.is_temporary(), "{error}");
-            assert!(is_crash(&fault.read(&path("a"), 9).await.unwrap_err()));
-            assert_eq!(fault.inner().files().contains_key(&path("b")), survives);
-            fault.revive();
-            fault.read(&path("a"), 9).await.unwrap();
-            assert_eq!(fault.calls(), 4);
-        }
-    }
-
-    #[tokio::test]
-    async fn stale_answers_are_those_of_before() {
-        let always = FaultPlan { stale: 1.0, ..FaultPlan::default() };
-        let fault = Fault::new(Memory::new(), always);
-        fault.write(&path("a"), "old".into()).await.unwrap();
-        fault.write(&path("a"), "new".into()).await.unwrap();
-        assert_eq!(fault.read(&path("a"), 9).await.unwrap().0, "old");
-        fault.delete(&path("a")).await.unwrap();
-        assert_eq!(fault.list(&RemotePath::root()).await.unwrap().entries.len(), 1);
-    }
-}
+mod tests;

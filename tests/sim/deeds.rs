@@ -1,0 +1,186 @@
+//! What happens in the steps of a story.
+
+use std::{collections::BTreeSet, fmt::Debug, rc::Rc, sync::atomic::Ordering::SeqCst};
+
+use larder::engine::{EngineError, Report};
+
+use super::{
+    oracle::States,
+    promise::Verdict,
+    replica::Death,
+    script::{Deed, Step},
+    world::World,
+};
+
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+impl World {
+    pub(crate) async fn do_step(&mut self, step: &Step) -> Verdict {
+        self.time.pass(step.wait_ms);
+        let index = self.actor(step);
+        match step.deed {
+            Deed::Edit { .. } if self.shape.vaults => self.edit_files(index),
+            Deed::Edit { dies } => self.edit(index, dies && self.shape.crashes)?,
+            Deed::SyncAndDie(death) if self.shape.crashes => {
+                self.sync_and_die(index, death).await?;
+            }
+            Deed::SyncWhenFull(writes) if self.shape.full_disks => {
+                self.sync_when_full(index, writes).await?;
+            }
+            Deed::SyncWhileTyping(nth) if self.shape.vaults => {
+                self.sync_while_typing(index, nth).await?;
+            }
+            Deed::Years(days) if self.shape.ages => {
+                self.time.pass(days * DAY_MS);
+                self.log.trash_is_emptied = true;
+                self.tell(format!("{days} days pass"));
+            }
+            Deed::SyncTogether if self.shape.races => self.sync_together().await?,
+            Deed::Compact { force, dies } if self.shape.compacts => {
+                self.compact(index, force, dies.filter(|_| self.shape.crashes)).await?;
+            }
+            Deed::CopyAbout if self.shape.copies => self.copy_about(index),
+            Deed::SetClock(skew_ms) => {
+                self.replicas[index].skew_ms.store(skew_ms, SeqCst);
+                self.tell(format!("the clock of {index} is set to {skew_ms} ms"));
+            }
+            Deed::Reopen => self.reopen(index),
+            Deed::RollBack if self.shape.rollbacks => self.roll_back(),
+            _ => self.sync(index).await?,
+        }
+        Ok(())
+    }
+
+    /// Who does it: one of them is away for most of the time.
+    fn actor(&self, step: &Step) -> usize {
+        let count = self.replicas.len();
+        let index = step.actor % count;
+        // It is away from the remote, and not from its user.
+        let is_edit = matches!(step.deed, Deed::Edit { .. });
+        if self.is_away(index) && !is_edit { (index + 1) % count } else { index }
+    }
+
+    fn is_away(&self, index: usize) -> bool {
+        self.shape.hermit && index == 0 && self.step > 5
+    }
+
+    async fn sync_when_full(&mut self, index: usize, writes: u64) -> Verdict {
+        self.tell(format!("the disk of {index} is full for {writes} writes"));
+        self.replicas[index].fill_disk(writes);
+        self.sync(index).await?;
+        self.replicas[index].fill_disk(0);
+        Ok(())
+    }
+
+    /// One compaction, which may fail and die as a turn may.
+    pub(crate) async fn compact(
+        &mut self,
+        index: usize,
+        force: bool,
+        death: Option<Death>,
+    ) -> Verdict {
+        if let Some(death) = death {
+            self.tell(format!("{index} is to die {death:?}"));
+            self.replicas[index].arm(death);
+        }
+        let before = self.replicas[index].states();
+        let result = self.replicas[index].compact(force).await;
+        let died = self.replicas[index].disarm();
+        let as_turn = if died || result.is_err() {
+            Err(EngineError::NotConnected)
+        } else {
+            Ok(Report::default())
+        };
+        self.tell(format!("{index} compacts: {}", short(&result)));
+        self.after(index, &before, &as_turn)?;
+        if died {
+            self.reopen(index);
+        }
+        Ok(())
+    }
+
+    /// One turn, which may fail as long as there are faults.
+    pub(crate) async fn sync(&mut self, index: usize) -> Verdict {
+        let before = self.replicas[index].states();
+        let result = self.replicas[index].turn().await;
+        self.after(index, &before, &result)
+    }
+
+    async fn sync_and_die(&mut self, index: usize, death: Death) -> Verdict {
+        self.tell(format!("{index} is to die {death:?}"));
+        let before = self.replicas[index].states();
+        self.replicas[index].arm(death);
+        let result = self.replicas[index].turn().await;
+        if self.replicas[index].disarm() {
+            self.after(index, &before, &Err(EngineError::NotConnected))?;
+            self.reopen(index);
+            return Ok(());
+        }
+        self.after(index, &before, &result)
+    }
+
+    /// Some replicas have their turns side by side.
+    async fn sync_together(&mut self) -> Verdict {
+        let befores: Vec<Rc<States>> = self.replicas.iter().map(|r| r.states()).collect();
+        let mut chosen: BTreeSet<usize> = (0..self.replicas.len()).collect();
+        chosen.retain(|_| self.random.u8(0..4) > 0);
+        chosen.retain(|index| !self.is_away(*index));
+        self.tell(format!("together: {chosen:?}"));
+        let some = self.replicas.iter_mut().enumerate();
+        let turns = some.filter(|(index, _)| chosen.contains(index)).map(|(_, r)| r.turn());
+        let results = futures::future::join_all(turns).await;
+        for (index, result) in chosen.iter().zip(results) {
+            self.after(*index, &befores[*index], &result)?;
+        }
+        Ok(())
+    }
+
+    /// Takes down what a turn did.
+    pub(crate) fn after(
+        &mut self,
+        index: usize,
+        before: &States,
+        result: &Result<Report, EngineError>,
+    ) -> Verdict {
+        let (device, states) = (self.replicas[index].device(), self.replicas[index].states());
+        self.log.renamed(index, &device, &states);
+        self.log.note((index, self.step), &device, (before, &states), true);
+        let told = match result {
+            Ok(r) => format!("+{} -{} merged {} raced {}", r.pulled, r.pushed, r.merged, r.raced),
+            Err(error) => format!("{error:?}"),
+        };
+        self.tell(format!("{index} ({device}) syncs: {told}"));
+        if result.is_ok() {
+            self.log.sent(index);
+            self.check_acknowledged(index)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn reopen(&mut self, index: usize) {
+        self.replicas[index].reopen();
+        let (device, states) = (self.replicas[index].device(), self.replicas[index].states());
+        self.log.renamed(index, &device, &states);
+        self.tell(format!("{index} starts again as {device}"));
+    }
+
+    fn roll_back(&mut self) {
+        match self.snapshot.take() {
+            Some(snapshot) if self.random.bool() => {
+                self.memory.restore(&snapshot);
+                self.watch.forget();
+                self.tell("the remote goes back to its backup");
+            }
+            _ => {
+                self.snapshot = Some(self.memory.snapshot());
+                self.tell("a backup of the remote is made");
+            }
+        }
+    }
+}
+
+pub(crate) fn short<T: Debug, E: Debug>(result: &Result<T, E>) -> String {
+    let mut text = format!("{result:?}");
+    text.truncate(text.char_indices().nth(300).map_or(text.len(), |(at, _)| at));
+    text
+}
