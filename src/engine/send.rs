@@ -52,8 +52,8 @@ impl Engine {
         let is_dated = head.server_time.is_some() || mutant::is(Mutant::OwnClock);
         let head = if cargo.folds && !is_dated {
             // What is retired is kept for a day by the server's clock: this one may be off by years.
-            match remote.head.read(None).await? {
-                HeadRead::Current(now) if now.sha256 == head.sha256 => {
+            match self.look_at_head(remote, false).await? {
+                HeadRead::Current(now) if is_same(&now, head) => {
                     dated = *now;
                     &dated
                 }
@@ -234,6 +234,12 @@ impl Engine {
         let Some(told) = head.server_time else { return Ok(0) };
         Ok(self.store.empty_trash(told.timestamp_millis(), super::HISTORY_MS)?)
     }
+}
+
+/// Whether a head is still what it was, apart from when it was read.
+fn is_same(now: &HeadState, before: &HeadState) -> bool {
+    let what = |head: &HeadState| (head.sha256.clone(), head.manifest.commit.clone());
+    what(now) == what(before) && now.manifest.knows == before.manifest.knows
 }
 
 /// Enters what was sent into the versions that the deltas hold.

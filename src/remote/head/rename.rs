@@ -265,9 +265,11 @@ fn believed(
             Some(Advance::Committed(Box::new(HeadState {
                 mark: token.to_owned(),
                 strays: Vec::new(),
+                is_stale: false,
                 manifest: next.clone(),
                 sha256: sha256.to_owned(),
                 server_time: None,
+                others: Others::default(),
             })))
         }
         _ => None,
