@@ -86,6 +86,13 @@ impl Shape {
             shape.copies = false;
             shape.compacts = false;
         }
+        let is_blind = shape.rollbacks && !shape.keeps_commits();
+        if shape.copies || is_blind {
+            // Open: with an old head in hand, a database that went back takes the commit of its
+            // other life for its own (seed 9954), and a server that takes any commit is given back
+            // a head from before its backup (seed 5924).
+            shape.faults.stale = 0.0;
+        }
         if manners.ignores_conditions {
             // meta.json itself could be torn: no commit mode bears that.
             shape.faults.torn = 0.0;
