@@ -189,7 +189,7 @@ impl Engine {
         let retired = old.unnamed.into_iter().map(|file| Retired { file, since });
         next.retired.extend(retired);
         let bytes_after = next.bytes();
-        match remote.head.advance(head, next).await? {
+        match self.advance(remote, head, next).await? {
             Advance::Raced => Ok(Outcome::Raced),
             Advance::Committed(now) => {
                 report.packs_written = written;

@@ -67,7 +67,7 @@ impl Engine {
             let mut next = self.successor(&head, has_all);
             change(&mut next);
             // The next turn reads it as anybody's commit: what this one found is not looked at here.
-            if let Advance::Committed(now) = remote.head.advance(&head, next).await? {
+            if let Advance::Committed(now) = self.advance(&remote, &head, next).await? {
                 return Ok(now.manifest);
             }
             self.pause(race).await;

@@ -57,14 +57,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a new id if the remote has edits under this one that this replica never sent.
+    /// Takes a new id if the remote has edits, or a commit, under this one that this replica never
+    /// sent.
     pub(super) fn check_identity(
         &mut self,
         manifest: &Manifest,
         report: &mut Report,
     ) -> Result<()> {
         let replica = self.replica()?;
-        let is_taken = manifest.claims(&replica.device) > replica.attempted;
+        let own = manifest.devices.get(&replica.device);
+        let is_strange = match own.and_then(|own| own.commit.as_ref()) {
+            Some(last) => !self.store.tried()?.contains(last),
+            None => false,
+        };
+        let is_taken = is_strange || manifest.claims(&replica.device) > replica.attempted;
         if is_taken && !mutant::is(Mutant::KeepsIdentity) {
             let body = replica.body.clone();
             self.renew(&replica, body)?;

@@ -71,7 +71,7 @@ impl Engine {
             next.retired.retain(|old| !gone.contains(&old.file));
         }
         let sent: Vec<RemotePath> = next.data().map(|data| data.file.clone()).collect();
-        match remote.head.advance(head, next).await? {
+        match self.advance(remote, head, next).await? {
             Advance::Raced => {
                 if mutant::is(Mutant::LostMeansLost) {
                     let is_old =
@@ -183,12 +183,32 @@ impl Engine {
         let device = self.replica().map_or(next.commit.device.clone(), |replica| replica.device);
         next.generation += 1;
         next.last_sync_timestamp = now;
-        next.commit = Commit { id, device: device.clone(), prev: head.sha256.clone() };
+        next.commit = Commit { id: id.clone(), device: device.clone(), prev: head.sha256.clone() };
         let before = next.devices.get(&device).map_or(0, |device| device.read_generation);
         let read_generation = if complete { head.manifest.generation } else { before };
         let name = self.device_name.clone();
-        next.devices.insert(device, Participant { name, last_seen: now, read_generation });
+        if let Some(now) = head.server_time {
+            // The time for slow readers begins when the last head lets go of a file.
+            let now = Stamp::from_millis(now.timestamp_millis());
+            let named = next.retired.iter_mut().filter(|old| head.others.named.contains(&old.file));
+            named.for_each(|old| old.since = now);
+        }
+        let commit = Some(id);
+        let participant = Participant { name, last_seen: now, read_generation, commit };
+        next.devices.insert(device, participant);
         next
+    }
+
+    /// Makes a commit, and keeps before that it is tried: one under this device's id that this
+    /// replica did not try is another life's.
+    pub(super) async fn advance(
+        &mut self,
+        remote: &Remote,
+        head: &HeadState,
+        next: Manifest,
+    ) -> Result<Advance> {
+        self.store.note_try(&next.commit.id)?;
+        Ok(remote.head.advance(head, next).await?)
     }
 
     /// The time by the server's clock where it tells it: ages of remote files are counted by it.

@@ -63,7 +63,8 @@ pub(super) fn outlive(
     let is_gone = is_gone && !mutant::is(Mutant::NotSetAnew);
     if is_gone && !remote.seen().includes(&state.seen()) && may_return(state, remote, rules) {
         let (dot, at) = pen.next(now);
-        set_anew(state, &dot, at, rules);
+        let before = state.clone();
+        set_anew(state, &before, &dot, at, rules);
     }
 }
 
@@ -83,9 +84,11 @@ pub(super) fn revived(
         return None;
     }
     let (dot, at) = pen.next(now);
-    let mut whole = news.clone();
-    set_anew(&mut whole, &dot, at, rules);
-    Some(join(state, &whole))
+    // In the joined state, which has what is left here: an edit of the news alone would by its dot
+    // claim to have seen this device's own deletion, and take it back.
+    let mut joined = join(state, news);
+    set_anew(&mut joined, news, &dot, at, rules);
+    Some(joined)
 }
 
 /// Whether a record lives when a whole state of it meets its deletion, or would by another rule for
@@ -101,14 +104,13 @@ fn may_return(whole: &Entity, deleted: &Entity, rules: &Rules) -> bool {
     rule == DeleteRule::DeleteWins || !is_deleted(&joined, rules, &type_name)
 }
 
-/// Sets all fields of a state by one edit. Each keeps the time at which it was set: nothing was said
-/// by it that is newer than that.
-fn set_anew(state: &mut Entity, dot: &Dot, at: Stamp, rules: &Rules) {
-    let before = state.clone();
-    state.edit(dot, at, all_anew(&before, rules));
+/// Sets all fields that are in `whole` by one edit. Each keeps the time at which it was set: nothing
+/// was said by it that is newer than that.
+fn set_anew(state: &mut Entity, whole: &Entity, dot: &Dot, at: Stamp, rules: &Rules) {
+    state.edit(dot, at, all_anew(whole, rules));
     for (field, siblings) in &mut state.fields {
-        let set_at = before.siblings(field).iter().map(|sibling| sibling.at).max();
-        for sibling in siblings {
+        let set_at = whole.siblings(field).iter().map(|sibling| sibling.at).max();
+        for sibling in siblings.iter_mut().filter(|sibling| sibling.dot == *dot) {
             sibling.at = set_at.unwrap_or(sibling.at);
         }
     }

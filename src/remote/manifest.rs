@@ -81,6 +81,9 @@ pub struct Participant {
     pub last_seen: Stamp,
     /// The generation it had read then.
     pub read_generation: u64,
+    /// The id of its last commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
 }
 
 /// A file that holds entities.

@@ -43,6 +43,9 @@ pub struct RemoteMark {
     pub synced_ms: i64,
 }
 
+/// How many commits are remembered as tried: a remote that came back from a backup may name an old one.
+const TRIED_MAX: usize = 256;
+
 /// The rules by which types and deletions were last judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredRules {
@@ -106,6 +109,19 @@ impl Store {
     /// Keeps which data files were read whole.
     pub fn set_files_read(&mut self, files: &BTreeSet<String>) -> Result<()> {
         self.transact(|connection| set(connection, "files_read", files))
+    }
+
+    /// The ids of the last commits that this replica tried to make.
+    pub fn tried(&self) -> Result<Vec<String>> {
+        Ok(get(&self.connection, "tried")?.unwrap_or_default())
+    }
+
+    /// Keeps that a commit is about to be tried.
+    pub fn note_try(&mut self, id: &str) -> Result<()> {
+        let mut tried = self.tried()?;
+        tried.push(id.to_owned());
+        tried.drain(..tried.len().saturating_sub(TRIED_MAX));
+        self.transact(|connection| set(connection, "tried", &tried))
     }
 
     /// How many files the vault had before a turn that was begun and has not come to its end.

@@ -8,7 +8,7 @@ use std::{
 use larder::{
     merge::join,
     model::Entity,
-    remote::{DataFile, Fetched, Manifest, layout, take_whole},
+    remote::{CommitMode, DataFile, Fetched, Manifest, layout, take_whole},
 };
 use larder_providers::{Memory, RemotePath};
 
@@ -33,12 +33,17 @@ pub(crate) struct Watch {
     read: HashMap<String, Rc<Vec<Entity>>>,
     /// The files that are there, and when a head was last seen to name them, if one ever was.
     there: BTreeMap<RemotePath, Option<i64>>,
+    /// Since when each file is there.
+    seen: BTreeMap<RemotePath, i64>,
     /// How many files wait to be deleted.
     retired: usize,
 }
 
 /// How long a file stays after no head names it any more.
 const GRACE_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Commit mode devices: how long a file that no head names is left to its writer.
+const ORPHAN_MS: i64 = 90 * GRACE_MS;
 
 /// So many retired files are kept that long.
 const RETIRED_KEPT: usize = 64;
@@ -83,6 +88,8 @@ impl Watch {
                     let text = format!("{path} is deleted {age} s after a head named it");
                     return Err(Promise::NamedFilesStay.broken(text));
                 }
+                None if manifest.commit_mode == CommitMode::Devices
+                    && self.seen.get(path).is_none_or(|seen| now_ms - seen >= ORPHAN_MS) => {}
                 None if built_on >= manifest.floor => {
                     let text = format!("{path} is deleted, which a commit may yet name");
                     return Err(Promise::NamedFilesStay.broken(text));
@@ -101,6 +108,10 @@ impl Watch {
             (path.clone(), if named.contains(path) { Some(now_ms) } else { last })
         });
         let there = there.collect();
+        self.seen.retain(|path, _| files.contains_key(path));
+        for path in files.keys() {
+            self.seen.entry(path.clone()).or_insert(now_ms);
+        }
         self.retired = manifest.retired.len();
         self.there = there;
         Ok(())
@@ -160,6 +171,9 @@ fn manifest(files: &BTreeMap<RemotePath, bytes::Bytes>) -> Result<Option<Manifes
         .keys()
         .filter_map(|path| path.as_str().strip_prefix(layout::HEAD)?.strip_prefix('/'))
         .collect();
+    if let Some(joined) = joined_heads(files) {
+        return Ok(Some(joined));
+    }
     if tokens.is_empty() {
         let meta = RemotePath::new(layout::META).map_err(|error| error.to_string())?;
         let is_manifest =
@@ -177,6 +191,19 @@ fn manifest(files: &BTreeMap<RemotePath, bytes::Bytes>) -> Result<Option<Manifes
         }
     }
     Ok(joined)
+}
+
+/// What the heads of all devices say together; one that is half written says nothing.
+fn joined_heads(files: &BTreeMap<RemotePath, bytes::Bytes>) -> Option<Manifest> {
+    let is_head = |path: &RemotePath| path.parent().is_some_and(|up| up.as_str() == layout::HEADS);
+    let heads = files.iter().filter(|(path, _)| is_head(path));
+    let heads = heads.filter_map(|(path, bytes)| Manifest::decode(path.as_str(), bytes).ok());
+    let mut heads: Vec<Manifest> = heads.collect();
+    heads.sort_by_key(|head| (std::cmp::Reverse(head.generation), head.commit.id.clone()));
+    heads.into_iter().reduce(|mut joined, head| {
+        joined.join(&head);
+        joined
+    })
 }
 
 fn generation(token: &str) -> u64 {

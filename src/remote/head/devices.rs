@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
-use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt};
+use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt, Version};
 
 use super::{
     Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Others, Reader, Result, shelf::Shelf,
@@ -29,8 +29,6 @@ const LOOK_AGAIN_MS: u64 = 30;
 const READS: usize = 8;
 /// The most heads that are read: what lies there is not ours to trust.
 const HEADS_MAX: usize = 256;
-/// A head that said nothing new for so many days is taken away by whoever knows all that it knows.
-const IDLE_DAYS: i64 = 90;
 /// The lengths that a manifest takes in turn, for storages that tell changes by length and second.
 const PADS: u64 = 61;
 /// The end of a mark of a state that has to be looked at again although nothing changed.
@@ -47,16 +45,32 @@ pub struct Devices {
 struct Look {
     /// By name, what a change is told by.
     stamps: BTreeMap<String, String>,
-    files: Vec<(RemotePath, Option<DateTime<Utc>>)>,
+    files: Vec<Listed>,
     server_time: Option<DateTime<Utc>>,
+}
+
+/// A file in `heads/`, as it is listed.
+struct Listed {
+    file: RemotePath,
+    bytes: Option<u64>,
+    version: Option<Version>,
 }
 
 /// One head that was read.
 struct Found {
     file: RemotePath,
-    modified: Option<DateTime<Utc>>,
     manifest: Manifest,
     sha256: String,
+    /// Whether it is the state that was listed; if not, it is read again next time.
+    is_certain: bool,
+}
+
+/// A head as it was read.
+struct Read {
+    manifest: Manifest,
+    sha256: String,
+    bytes: u64,
+    version: Option<Version>,
 }
 
 /// The heads that count, those that do not yet, and those that say nothing.
@@ -85,15 +99,16 @@ impl Devices {
             Look { stamps: BTreeMap::new(), files: Vec::new(), server_time: listing.server_time };
         for entry in listing.entries.into_iter().filter(|entry| !entry.is_folder) {
             look.stamps.insert(entry.path.name().to_owned(), stamp_of(&entry));
-            look.files.push((entry.path, entry.modified));
+            let Entry { path: file, bytes, version, .. } = entry;
+            look.files.push(Listed { file, bytes, version });
         }
         for name in listing.foreign {
-            if let Ok(path) = RemotePath::found(&folder, &name) {
+            if let Ok(file) = RemotePath::found(&folder, &name) {
                 look.stamps.insert(name, String::new());
-                look.files.push((path, None));
+                look.files.push(Listed { file, bytes: None, version: None });
             }
         }
-        look.files.retain(|(path, _)| path.as_str().ends_with(".json"));
+        look.files.retain(|listed| listed.file.as_str().ends_with(".json"));
         if look.files.len() > HEADS_MAX {
             let detail = format!("it holds {} files, over {HEADS_MAX}", look.files.len());
             return Err(RemoteError::damaged(layout::HEADS, detail));
@@ -102,10 +117,10 @@ impl Devices {
     }
 
     /// Reads the heads; nothing for one that cannot be understood.
-    async fn load(&self, files: &[(RemotePath, Option<DateTime<Utc>>)]) -> Result<Sorted> {
+    async fn load(&self, files: &[Listed]) -> Result<Sorted> {
         let mut reads = Vec::new();
-        for (file, modified) in files {
-            reads.push(self.load_one(file, *modified));
+        for listed in files {
+            reads.push(self.load_one(listed));
         }
         let read: Vec<Result<Found, RemotePath>> =
             futures::stream::iter(reads).buffered(READS).try_collect().await?;
@@ -119,20 +134,19 @@ impl Devices {
         Ok(sorted)
     }
 
-    async fn load_one(
-        &self,
-        file: &RemotePath,
-        modified: Option<DateTime<Utc>>,
-    ) -> Result<Result<Found, RemotePath>> {
+    async fn load_one(&self, listed: &Listed) -> Result<Result<Found, RemotePath>> {
+        let file = &listed.file;
         for look in 1..=LOOKS {
-            match self.read_one(file).await {
-                Ok((manifest, _)) if manifest.remote_id != self.id => {
+            let read = self.read_one(file).await;
+            match read.and_then(|read| read.of_length(listed.bytes)) {
+                Ok(Read { manifest, .. }) if manifest.remote_id != self.id => {
                     let (expected, found) = (self.id.clone(), manifest.remote_id);
                     return Err(RemoteError::Foreign { expected, found });
                 }
-                Ok((manifest, sha256)) => {
-                    let file = file.clone();
-                    return Ok(Ok(Found { file, modified, manifest, sha256 }));
+                Ok(read) => {
+                    let is_certain = read.is_of(listed.version.as_ref());
+                    let (file, Read { manifest, sha256, .. }) = (file.clone(), read);
+                    return Ok(Ok(Found { file, manifest, sha256, is_certain }));
                 }
                 Err(error) if !may_pass(&error) => return Err(error),
                 Err(_) if look == LOOKS => {}
@@ -145,9 +159,10 @@ impl Devices {
         Ok(Err(file.clone()))
     }
 
-    async fn read_one(&self, file: &RemotePath) -> Result<(Manifest, String)> {
-        let (bytes, _) = self.storage.read(file, MANIFEST_BYTES_MAX).await?;
-        Ok((Manifest::decode(file.as_str(), &bytes)?, sha256_hex(&bytes)))
+    async fn read_one(&self, file: &RemotePath) -> Result<Read> {
+        let (bytes, version) = self.storage.read(file, MANIFEST_BYTES_MAX).await?;
+        let manifest = Manifest::decode(file.as_str(), &bytes)?;
+        Ok(Read { manifest, sha256: sha256_hex(&bytes), bytes: bytes.len() as u64, version })
     }
 
     /// Whether this is a remote at all, where no head tells so.
@@ -193,13 +208,15 @@ impl Devices {
         manifest.pad.clear();
         let is_enough =
             last.map_or(manifest.generation > 0, |last| manifest.knows.includes(&last.knows));
-        if is_doubtful && !is_enough && !reader.is_lenient {
+        // What cannot be read was cut off by its writer, who may never come back: nobody waits for it.
+        if !sorted.waiting.is_empty() && !is_enough && !reader.is_lenient {
             return Err(sorted.what_is_missing());
         }
         let own = own_file(reader.device)?;
         let is_stale = sorted.is_stale(&own, reader.device, &manifest);
-        let strays = sorted.strays(&own, &manifest, look.server_time);
-        let is_settled = !is_doubtful && !is_stale && strays.is_empty();
+        let strays = sorted.strays(&manifest);
+        let is_certain = sorted.all().all(|found| found.is_certain);
+        let is_settled = is_certain && !is_doubtful && !is_stale && strays.is_empty();
         let named: BTreeSet<&RemotePath> = manifest.data().map(|data| &data.file).collect();
         let kept = sorted.all().flat_map(|found| found.manifest.data().map(|data| &data.file));
         let kept = kept.filter(|file| !named.contains(file)).cloned().collect();
@@ -247,7 +264,7 @@ impl Head for Devices {
         self.storage.write(&file, Bytes::from(text)).await?;
         if !self.storage.capabilities().trusted {
             let stands = self.read_one(&file).await;
-            if !stands.is_ok_and(|(_, stands)| stands == sha256) {
+            if !stands.is_ok_and(|read| read.sha256 == sha256) {
                 return Ok(Advance::Raced);
             }
         }
@@ -266,7 +283,7 @@ impl Head for Devices {
         }
         let others = seen.others.clone();
         Ok(Advance::Committed(Box::new(HeadState {
-            mark: mark_of(&stamps, others.waiting.is_empty()),
+            mark: mark_of(&stamps, !seen.mark.ends_with(AGAIN)),
             strays: Vec::new(),
             is_stale: false,
             manifest: next,
@@ -283,7 +300,7 @@ impl Head for Devices {
     async fn forget(&self, device: &DeviceId, now: &Manifest) -> Result<()> {
         let file = own_file(device)?;
         match self.read_one(&file).await {
-            Ok((manifest, _)) if now.knows.includes(&manifest.knows) => {
+            Ok(read) if now.knows.includes(&read.manifest.knows) => {
                 Ok(self.storage.delete(&file).await?)
             }
             Ok(_) => {
@@ -295,6 +312,24 @@ impl Head for Devices {
             // What cannot be read tells nobody anything.
             Err(_) => Ok(self.storage.delete(&file).await?),
         }
+    }
+}
+
+impl Read {
+    /// Refuses another state than the listing speaks of: it would count as read from then on.
+    fn of_length(self, listed: Option<u64>) -> Result<Self> {
+        match listed {
+            Some(bytes) if bytes != self.bytes => {
+                let detail = format!("{} bytes came of the {bytes} that are listed", self.bytes);
+                Err(RemoteError::damaged(layout::HEADS, detail))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Whether this is the state that is listed; some servers write one version in two ways.
+    fn is_of(&self, listed: Option<&Version>) -> bool {
+        listed.zip(self.version.as_ref()).is_none_or(|(listed, read)| listed == read)
     }
 }
 
@@ -316,23 +351,14 @@ impl Sorted {
         }
     }
 
-    /// Copies that programs made of heads, and heads of devices that are long silent; all that they
-    /// say is part of `now`.
-    fn strays(
-        &self,
-        own: &RemotePath,
-        now: &Manifest,
-        time: Option<DateTime<Utc>>,
-    ) -> Vec<RemotePath> {
-        let is_idle = |found: &Found| {
-            let past = time.zip(found.modified).map(|(now, modified)| now - modified);
-            found.file != *own && past.is_some_and(|past| past >= TimeDelta::days(IDLE_DAYS))
-        };
+    /// Copies that programs made of heads; all that they say is part of `now`. A head under its own
+    /// name is its device's alone to remove, for it may be written at this very moment.
+    fn strays(&self, now: &Manifest) -> Vec<RemotePath> {
         let is_copy = |found: &Found| {
             own_file(&found.manifest.commit.device).is_ok_and(|file| file != found.file)
         };
         let known = self.whole.iter().filter(|found| now.knows.includes(&found.manifest.knows));
-        let strays = known.filter(|found| is_copy(found) || is_idle(found));
+        let strays = known.filter(|found| is_copy(found));
         strays.map(|found| found.file.clone()).collect()
     }
 

@@ -84,9 +84,9 @@ impl IfMatch {
     }
 
     /// After an answer that proves nothing: what is there now decides.
-    async fn look_again(&self, seen: &HeadState, wanted: &Manifest) -> Result<Advance> {
+    async fn look_again(&self, wanted: &Manifest) -> Result<Advance> {
         match self.get(None).await? {
-            HeadRead::Current(now) if holds_commit(&now.manifest, wanted, &seen.manifest) => {
+            HeadRead::Current(now) if holds_commit(&now.manifest, wanted) => {
                 Ok(Advance::Committed(now))
             }
             _ => Ok(Advance::Raced),
@@ -128,8 +128,8 @@ impl Head for IfMatch {
                 })))
             }
             Ok(Put::Lost) if mutant::is(Mutant::LostMeansLost) => Ok(Advance::Raced),
-            Ok(_) => self.look_again(seen, &next).await,
-            Err(error) if error.is_temporary() => self.look_again(seen, &next).await,
+            Ok(_) => self.look_again(&next).await,
+            Err(error) if error.is_temporary() => self.look_again(&next).await,
             Err(error) => Err(error.into()),
         }
     }

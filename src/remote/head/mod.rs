@@ -28,7 +28,7 @@ pub trait Head: Send + Sync + fmt::Debug {
     async fn read(&self, reader: &Reader<'_>) -> Result<HeadRead>;
 
     /// Makes `next` current if `seen` still is. A reply that is lost or lies is looked into: the
-    /// commit was made if and only if what is current then knows every edit that `next` knows.
+    /// commit was made if and only if what is current then names it as the last of its device.
     async fn advance(&self, seen: &HeadState, next: Manifest) -> Result<Advance>;
 
     /// Makes the head of a remote that has none yet; one that is there already stays.
@@ -155,9 +155,10 @@ async fn join_copies(
     Ok(())
 }
 
-/// Whether a commit of `wanted` is part of what `current` says: by its name, or by its edits.
-fn holds_commit(current: &Manifest, wanted: &Manifest, seen: &Manifest) -> bool {
-    let is_it = current.commit.id == wanted.commit.id;
-    let has_news = !seen.knows.includes(&wanted.knows);
-    is_it || (has_news && current.knows.includes(&wanted.knows))
+/// Whether the commit of `wanted` is part of what `current` says. Edits prove nothing: under the same
+/// dots another life of the replica may have made others.
+fn holds_commit(current: &Manifest, wanted: &Manifest) -> bool {
+    let device = current.devices.get(&wanted.commit.device);
+    let last = device.and_then(|device| device.commit.as_ref());
+    current.commit.id == wanted.commit.id || last == Some(&wanted.commit.id)
 }

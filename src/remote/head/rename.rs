@@ -219,7 +219,7 @@ impl Head for Rename {
             })));
         }
         match self.current(None).await? {
-            HeadRead::Current(now) if holds_commit(&now.manifest, &next, &seen.manifest) => {
+            HeadRead::Current(now) if holds_commit(&now.manifest, &next) => {
                 Ok(Advance::Committed(now))
             }
             _ => Ok(Advance::Raced),
