@@ -105,6 +105,10 @@ impl Engine {
         let manifest = &head.manifest;
         let mut survey = survey(remote, &head).await?;
         survey.leave_young_orphans(self.pace.orphan_hours);
+        if self.went_back(manifest)? && !options.dry_run {
+            // It is looked at by a turn first: what is unnamed now may have been named before.
+            return Ok(Outcome::Raced);
+        }
         let is_behind = !self.replica()?.knows.includes(&manifest.knows);
         if is_behind && !options.dry_run {
             let last = self.store.remote_mark()?;

@@ -83,6 +83,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether the remote lacks edits that it had when this replica last agreed with it.
+    pub(super) fn went_back(&self, manifest: &Manifest) -> Result<bool> {
+        let Some(mark) = self.store.remote_mark()? else { return Ok(false) };
+        let before = Manifest::decode("the last manifest", mark.manifest.as_bytes())?;
+        Ok(before.remote_id == manifest.remote_id && !manifest.knows.includes(&before.knows))
+    }
+
     /// Says so when the remote no longer knows what it knew: it was rolled back or forked. Nothing
     /// has to be done about it, for a turn sends whatever the remote does not know. Tells whether
     /// what was agreed with the remote may not be there.

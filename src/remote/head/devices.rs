@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
-use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt, Version};
+use larder_providers::{
+    Body, Entry, Put, PutMode, RemotePath, SharedStorage, Storage, StorageExt, Version,
+};
 
 use super::{
     Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Others, Reader, Result, shelf::Shelf,
@@ -165,6 +167,34 @@ impl Devices {
         Ok(Read { manifest, sha256: sha256_hex(&bytes), bytes: bytes.len() as u64, version })
     }
 
+    /// Writes the own head over the state of it that was seen; whether it was still that one.
+    async fn replace(&self, file: &RemotePath, seen: &HeadState, text: String) -> Result<bool> {
+        let was_there = stamps_of(&seen.mark).contains_key(file.name());
+        let condition = match self.read_one(file).await {
+            Ok(read) if read.sha256 != seen.sha256 => return Ok(false),
+            Ok(read) => read.version.map_or(PutMode::Overwrite, PutMode::Update),
+            Err(RemoteError::Storage(error)) if error.is_not_found() && was_there => {
+                return Ok(false);
+            }
+            Err(RemoteError::Storage(error)) if error.is_not_found() => PutMode::Create,
+            Err(error) if !may_pass(&error) => return Err(error),
+            // Half of a head tells nobody anything.
+            Err(_) => PutMode::Overwrite,
+        };
+        let body = Body::Bytes(Bytes::from(text));
+        if self.storage.put(file, body.clone(), condition).await? != Put::Lost {
+            return Ok(true);
+        }
+        // Where conditions work by halves, what stands there decides.
+        match self.read_one(file).await {
+            Ok(read) if read.sha256 == seen.sha256 => {
+                self.storage.put(file, body, PutMode::Overwrite).await?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Whether this is a remote at all, where no head tells so.
     async fn is_founded(&self) -> Result<bool> {
         match self.storage.read(&layout::path(layout::META)?, MANIFEST_BYTES_MAX).await {
@@ -255,13 +285,16 @@ impl Head for Devices {
         Ok(HeadRead::Current(Box::new(self.join(look, sorted, reader).await?)))
     }
 
-    /// Nobody else writes this file, so there is no race to lose; but a server may lie, or keep half.
+    /// Nobody else writes this file, so there is no race to lose; but a server may lie, keep half, or
+    /// have shown an older state, of which what the device said since would be left out.
     async fn advance(&self, seen: &HeadState, mut next: Manifest) -> Result<Advance> {
         let file = own_file(&next.commit.device)?;
         next.pad = " ".repeat(usize::try_from(next.generation % PADS).unwrap_or_default());
         let (text, sha256) = next.encode();
         let bytes = text.len() as u64;
-        self.storage.write(&file, Bytes::from(text)).await?;
+        if !self.replace(&file, seen, text).await? {
+            return Ok(Advance::Raced);
+        }
         if !self.storage.capabilities().trusted {
             let stands = self.read_one(&file).await;
             if !stands.is_ok_and(|read| read.sha256 == sha256) {
