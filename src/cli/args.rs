@@ -253,9 +253,15 @@ pub(super) struct CompactArgs {
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct CheckArgs {
-    /// Read every data file and verify its content.
+    /// Read every file, of the remote and of the vault, and verify its content.
     #[arg(long)]
     pub(super) read_data: bool,
+    /// Send again from this device what the remote lost, and make its head anew if that is gone.
+    #[arg(long)]
+    pub(super) repair: bool,
+    /// With --repair: go on without what only lost files held.
+    #[arg(long, requires = "repair")]
+    pub(super) accept_loss: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -10,13 +10,17 @@ use super::{
     ui::{Ui, count},
     workplace::{Access, Workplace},
 };
-use crate::engine::{CheckOptions, Finding};
+use crate::engine::{CheckOptions, CheckReport, Finding, FindingKind, RepairOptions};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Told<'a> {
     ok: bool,
     findings: &'a [Finding],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repaired: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    advice: &'a [String],
     files_read: u64,
     bytes_read: u64,
 }
@@ -24,26 +28,58 @@ struct Told<'a> {
 /// Runs the command.
 pub(super) async fn run(args: &Args, ui: &Ui, options: CheckArgs) -> Result<Ended, CliError> {
     let traffic = Traffic::new();
-    let mut place = Workplace::find(args, Access::Look)?;
+    let access = if options.repair { Access::Change } else { Access::Look };
+    let mut place = Workplace::find(args, access)?;
     let storage = place.storage(ui, &traffic).await?;
-    let wanted = CheckOptions { read_data: options.read_data };
-    let report = place.engine.check(&storage, &traffic, wanted).await?;
-    let (findings, files_read, bytes_read) =
-        (&report.findings, report.files_read, report.bytes_read);
-    ui.object(&Told { ok: report.is_ok(), findings, files_read, bytes_read });
-    for finding in findings {
+    let CheckArgs { read_data, repair, accept_loss } = options;
+    let report = if repair {
+        let progress = ui.progress();
+        let wanted = RepairOptions { read_data, accept_loss };
+        place.engine.repair(&storage, &traffic, wanted, &progress).await?
+    } else {
+        place.engine.check(&storage, &traffic, CheckOptions { read_data }).await?
+    };
+    ui.object(&Told {
+        ok: report.is_ok(),
+        findings: &report.findings,
+        repaired: repair.then_some(report.repaired.as_slice()),
+        advice: &report.advice,
+        files_read: report.files_read,
+        bytes_read: report.bytes_read,
+    });
+    tell(ui, &report, repair);
+    Ok(if report.is_ok() { Ended::Done } else { Ended::Findings })
+}
+
+fn tell(ui: &Ui, report: &CheckReport, has_repaired: bool) {
+    for line in &report.repaired {
+        ui.answer(format!("repaired: {line}"));
+    }
+    // Of many edits that wait nobody wants to read each here; `larder sync --dry-run` lists them.
+    let is_quiet = |finding: &&Finding| finding.kind == FindingKind::Edited && !ui.verbose();
+    let (quiet, told): (Vec<&Finding>, Vec<&Finding>) = report.findings.iter().partition(is_quiet);
+    for finding in &told {
         let id = finding.entity_id.as_ref().map(|id| id.as_str());
         let subject = finding.file.as_deref().or(id).unwrap_or("remote");
         ui.answer(ui.warning(&format!("{subject}: {}", finding.detail)));
     }
-    let read = match files_read {
+    for line in &report.advice {
+        ui.answer(line);
+    }
+    if !quiet.is_empty() {
+        let files = count(quiet.len() as u64, "file differs", "files differ");
+        ui.line(format!("{files} from the last sync, which the next one takes up: -v says which"));
+    }
+    let read = match report.files_read {
         0 => "all files of the remote are there (--read-data reads them too)".to_owned(),
         files => format!("{} of the remote read and whole", count(files, "file", "files")),
     };
     if report.is_ok() {
         ui.line(format!("All is well: {read}."));
-        return Ok(Ended::Done);
+        return;
     }
-    ui.line(count(findings.len() as u64, "finding.", "findings."));
-    Ok(Ended::Findings)
+    ui.line(count(told.len() as u64, "finding.", "findings."));
+    if !has_repaired && report.findings.iter().any(|finding| finding.kind.is_repairable()) {
+        ui.line("`larder check --repair` sends again what this device has of it.");
+    }
 }

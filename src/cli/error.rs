@@ -149,7 +149,8 @@ fn remote_hint(error: &RemoteError) -> Option<String> {
              what is missing does not come, `larder check` names it"
         }
         RemoteError::HeadMissing { .. } => {
-            "look at the folder: was something in it deleted or restored? Every device still has its records"
+            "nothing is lost: every device has its records, and `larder check --repair` on one that has synced with it \
+             makes the head anew. Was something in the folder deleted or restored?"
         }
         RemoteError::Storage(error) => match error.kind() {
             ErrorKind::Unauthorized => {

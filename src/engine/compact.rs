@@ -8,17 +8,19 @@ use super::{
     Cost, Engine, EngineError, HISTORY_MS, Progress, RACES_MAX, Result, TurnOptions,
     cargo::{Cargo, Folding},
     cost::Meter,
+    identity::Lineage,
     observe::join_news,
     turn::Outcome,
 };
 use crate::{
-    merge::LocalEdit,
+    digest::sha256_hex,
+    merge::{LocalEdit, view},
     model::{
         Change, Changes, Dot, Entity, Sibling, Stamp, entity::DELETED, limits::DATA_FILE_BYTES_MAX,
     },
     remote::{
-        Advance, DataFile, HeadRead, HeadState, Manifest, Remote, Retired, Survey, decode_loose,
-        survey,
+        Advance, CommitMode, DataFile, HeadRead, HeadState, Manifest, Remote, Retired, Survey,
+        decode_loose, layout, survey,
     },
 };
 
@@ -105,7 +107,7 @@ impl Engine {
         let manifest = &head.manifest;
         let mut survey = survey(remote, &head).await?;
         survey.leave_young_orphans(self.pace.orphan_hours);
-        if self.went_back(manifest)? && !options.dry_run {
+        if matches!(self.lineage(&head)?, Lineage::WentBack { .. }) && !options.dry_run {
             // It is looked at by a turn first: what is unnamed now may have been named before.
             return Ok(Outcome::Raced);
         }
@@ -132,7 +134,7 @@ impl Engine {
                 survey.expired.len() + survey.old_manifests.len() + survey.orphans.len();
             return Ok(Outcome::Done);
         }
-        if self.adopt(remote, &survey, adopted).await? {
+        if self.adopt(remote, &survey.orphans, adopted, false).await? {
             return Ok(Outcome::Raced);
         }
         let unnamed = self.long_unnamed(&survey, &named)?;
@@ -142,7 +144,8 @@ impl Engine {
         survey.expired = expired;
         let gone = sweep(remote, &survey).await?;
         report.files_deleted += gone.len();
-        let raises_floor = survey.has_loose && manifest.floor <= manifest.generation;
+        let has_loose = !survey.loose.is_empty() && remote.head.mode() != CommitMode::Devices;
+        let raises_floor = has_loose && manifest.floor <= manifest.generation;
         let is_idle = cargo.replaces(manifest).is_empty() && survey.expired.is_empty();
         if is_idle && !raises_floor && !head.wants_commit() && unnamed.is_empty() {
             return Ok(Outcome::Done);
@@ -207,17 +210,20 @@ impl Engine {
 
     /// Takes values out of files that a cut turn left behind and whose maker may never come back,
     /// as edits of this device that compete with what is there: their own dots may be missing
-    /// earlier ones. Says whether there were any; they have to be sent before the files may go.
-    async fn adopt(
+    /// earlier ones. Says whether there were any; they have to be sent before the files may go. Who
+    /// is strict passes over files that are not what their name says.
+    pub(super) async fn adopt(
         &mut self,
         remote: &Remote,
-        survey: &Survey,
+        orphans: &[Entry],
         adopted: &mut BTreeSet<RemotePath>,
+        is_strict: bool,
     ) -> Result<bool> {
-        let mut found = Vec::new();
-        for orphan in &survey.orphans {
+        let (mut found, knows) = (Vec::new(), self.replica()?.knows);
+        for orphan in orphans {
             if adopted.insert(orphan.path.clone()) {
-                found.extend(read_orphan(remote, orphan).await?);
+                let entities = read_orphan(remote, orphan, is_strict).await?.into_iter();
+                found.extend(entities.filter(|entity| !knows.includes(&entity.seen())));
             }
         }
         let mut has_values = false;
@@ -232,6 +238,10 @@ impl Engine {
 
     /// The edits in a state that this replica has neither seen nor holds.
     fn unknown_edits(&self, found: &Entity) -> Result<Vec<LocalEdit>> {
+        // Whoever deleted it had seen what it was; a copy that lies about brings it not back.
+        if view(found, &self.rules).is_deleted {
+            return Ok(Vec::new());
+        }
         let record = self.store.record(&found.id)?;
         let own = record.map_or_else(|| Entity::new(found.id.clone()), |record| record.state);
         let knows = self.replica()?.knows;
@@ -285,11 +295,15 @@ async fn sweep(remote: &Remote, survey: &Survey) -> Result<BTreeSet<RemotePath>>
 
 /// The entities of a file that no manifest speaks for. One that is damaged was never whole: its
 /// writer cannot have committed it.
-async fn read_orphan(remote: &Remote, orphan: &Entry) -> Result<Vec<Entity>> {
+async fn read_orphan(remote: &Remote, orphan: &Entry, is_strict: bool) -> Result<Vec<Entity>> {
     let bytes = match remote.storage.read(&orphan.path, DATA_FILE_BYTES_MAX).await {
         Ok((bytes, _)) => bytes,
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
+    // The name has the digest's beginning: what was altered since is nobody's edit.
+    if is_strict && !layout::is_named_after(&orphan.path, &sha256_hex(&bytes)) {
+        return Ok(Vec::new());
+    }
     Ok(decode_loose(orphan.path.name(), &bytes))
 }

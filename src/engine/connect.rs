@@ -11,7 +11,7 @@ use crate::{
     mutant::{self, Mutant},
     remote::{
         CommitMode, FORMAT, HeadRead, Manifest, Meta, Remote, RemoteError,
-        layout::{BLOBS, FOLDERS, META, PACKS, PROBE, folders},
+        layout::{BLOBS, DELTAS, ENTITIES, FOLDERS, META, PACKS, PROBE, data_generation, folders},
     },
     store::Binding,
 };
@@ -33,6 +33,8 @@ pub struct Connected {
 /// What lies in the remote's folder.
 enum Found {
     Remote(Meta),
+    /// Records, but nothing that says what of them counts.
+    Headless,
     Nothing,
     NoFolder,
 }
@@ -56,6 +58,7 @@ impl Engine {
                 }
                 self.join_remote(storage, &meta).await
             }
+            Found::Headless => Err(headless()),
             _ if bound.is_some() => Err(emptied(bound)),
             Found::Nothing => self.make_remote(storage, forced, None).await,
             Found::NoFolder => {
@@ -73,7 +76,7 @@ impl Engine {
     ) -> Result<Remote> {
         if options.recreate_remote
             && !options.dry_run
-            && !matches!(look(storage).await?, Found::Remote(_))
+            && matches!(look(storage).await?, Found::Nothing | Found::NoFolder)
         {
             let bound = self.store.binding()?.ok_or(EngineError::NotConnected)?;
             storage.make_folder(&RemotePath::root()).await?;
@@ -100,6 +103,7 @@ impl Engine {
             None if mutant::is(Mutant::ExpectsWhole) => {
                 return Err(self.why_missing(&remote).await);
             }
+            None if has_data(storage).await? => return Err(headless()),
             None => {
                 // Its maker was cut off between the last two steps of making it.
                 let first = self.first_manifest(&meta.remote_id, meta.commit_mode)?;
@@ -208,6 +212,7 @@ impl Engine {
             Ok(Found::Remote(meta)) if meta.remote_id != remote.id => {
                 Brake::Foreign { expected: remote.id.clone(), found: meta.remote_id }.into()
             }
+            Ok(Found::Headless) => headless(),
             Ok(Found::Remote(_)) => {
                 let detail = "meta.json is there, but nothing says which manifest is current";
                 RemoteError::HeadMissing { detail: detail.to_owned() }.into()
@@ -215,6 +220,28 @@ impl Engine {
             Err(error) => error,
         }
     }
+}
+
+/// Whether there are files of records.
+pub(super) async fn has_data(storage: &SharedStorage) -> Result<bool> {
+    for folder in [PACKS, DELTAS, ENTITIES] {
+        match storage.list_names(&root_file(folder)?).await {
+            Ok(listing) => {
+                let is_data = |path: &RemotePath| data_generation(path.as_str()).is_some();
+                if listing.entries.iter().any(|entry| is_data(&entry.path)) {
+                    return Ok(true);
+                }
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
+}
+
+pub(super) fn headless() -> EngineError {
+    let detail = "records lie in the folder, but what says which of them count is gone";
+    RemoteError::HeadMissing { detail: detail.to_owned() }.into()
 }
 
 fn emptied(bound: Option<Binding>) -> EngineError {
@@ -241,7 +268,9 @@ async fn look(storage: &SharedStorage) -> Result<Found> {
         .chain(listing.foreign.iter().map(String::as_str))
         .collect();
     if foreign.is_empty() {
-        return Ok(Found::Nothing);
+        let is_filled = listing.entries.iter().any(|entry| entry.is_folder);
+        let is_headless = is_filled && has_data(storage).await?;
+        return Ok(if is_headless { Found::Headless } else { Found::Nothing });
     }
     let mut names = foreign.iter().take(3).copied().collect::<Vec<_>>().join(", ");
     if foreign.len() > 3 {

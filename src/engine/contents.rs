@@ -73,6 +73,11 @@ impl Contents {
         self.wanted.extend(wanted);
     }
 
+    /// What lies under this name is no good, although it is there.
+    pub(super) fn distrust(&mut self, blob: &Blob) {
+        self.retired.insert(blob.file.clone());
+    }
+
     fn found(&mut self, blob: Blob, now_ms: i64) {
         self.seen_ms.insert(blob.file.clone(), now_ms);
         self.known.insert(blob.sha256.clone(), blob);

@@ -159,7 +159,7 @@ fn what_is_wrong(error: &RemoteError) -> String {
 }
 
 /// Whether the rest of the remote may still be fine.
-fn is_about_one_file(error: &RemoteError) -> bool {
+pub(super) fn is_about_one_file(error: &RemoteError) -> bool {
     match error {
         RemoteError::Damaged { .. } => true,
         RemoteError::Storage(error) => {

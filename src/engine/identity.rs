@@ -14,9 +14,28 @@ use crate::{
         entity::DELETED,
     },
     mutant::{self, Mutant},
-    remote::Manifest,
+    remote::{CommitMode, HeadState, Manifest},
     store::{Decided, Replica},
 };
+
+/// How one state of the remote follows from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lineage {
+    /// Nothing is known of an earlier one.
+    Unknown,
+    /// By commits, as far as can be told.
+    Straight,
+    /// It lacks edits that it had at this generation.
+    WentBack {
+        /// The generation that this replica saw.
+        from: u64,
+    },
+    /// It has all the edits that it had, by another history.
+    Forked {
+        /// The generation that this replica saw as another one.
+        at: u64,
+    },
+}
 
 impl Engine {
     /// Gives a new replica its id, and a copied or restored one a new one.
@@ -83,32 +102,55 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether the remote lacks edits that it had when this replica last agreed with it.
-    pub(super) fn went_back(&self, manifest: &Manifest) -> Result<bool> {
-        let Some(mark) = self.store.remote_mark()? else { return Ok(false) };
-        let before = Manifest::decode("the last manifest", mark.manifest.as_bytes())?;
-        Ok(before.remote_id == manifest.remote_id && !manifest.knows.includes(&before.knows))
+    /// How what the remote is now follows from what it was when this replica last agreed with it.
+    pub(super) fn lineage(&self, head: &HeadState) -> Result<Lineage> {
+        let Some(mark) = self.store.remote_mark()? else { return Ok(Lineage::Unknown) };
+        let Ok(before) = Manifest::decode("the last manifest", mark.manifest.as_bytes()) else {
+            return Ok(Lineage::Unknown);
+        };
+        let now = &head.manifest;
+        if before.remote_id != now.remote_id {
+            return Ok(Lineage::Unknown);
+        }
+        let from = before.generation;
+        if !now.knows.includes(&before.knows) {
+            return Ok(Lineage::WentBack { from });
+        }
+        // The join of many heads has no line of generations, and a head that says nothing of the one
+        // before was made without one.
+        if now.commit_mode == CommitMode::Devices {
+            return Ok(Lineage::Straight);
+        }
+        let follows = match now.generation.checked_sub(from) {
+            None => false,
+            Some(0) => now.commit.id == before.commit.id,
+            Some(1) => now.commit.prev == mark.manifest_sha256,
+            // Only the manifest before is named.
+            Some(_) => true,
+        };
+        Ok(if follows { Lineage::Straight } else { Lineage::Forked { at: from } })
     }
 
-    /// Says so when the remote no longer knows what it knew: it was rolled back or forked. Nothing
-    /// has to be done about it, for a turn sends whatever the remote does not know. Tells whether
-    /// what was agreed with the remote may not be there.
-    pub(super) fn check_rollback(&self, manifest: &Manifest, report: &mut Report) -> Result<bool> {
-        let Some(mark) = self.store.remote_mark()? else { return Ok(true) };
-        let Ok(before) = Manifest::decode("the last manifest", mark.manifest.as_bytes()) else {
-            return Ok(true);
+    /// Says so when the remote no longer knows what it knew, or has another history: it was rolled
+    /// back or forked. Nothing has to be done about it, for a turn sends whatever the remote does not
+    /// know. Tells whether what was agreed with the remote may not be there.
+    pub(super) fn check_rollback(&self, head: &HeadState, report: &mut Report) -> Result<bool> {
+        let now = head.manifest.generation;
+        let text = match self.lineage(head)? {
+            Lineage::Straight => return Ok(false),
+            Lineage::Unknown => return Ok(true),
+            Lineage::WentBack { from } => format!(
+                "went back from generation {from} to {now} and lacks edits that it had; what this \
+                 device has of them is sent again"
+            ),
+            Lineage::Forked { at } => format!(
+                "has another history than this device has seen (generation {at} is another one now): \
+                 it was restored or forked. It knows all that it knew; `larder check --read-data` \
+                 makes sure of it"
+            ),
         };
-        let is_same = before.remote_id == manifest.remote_id;
-        let is_lost = !manifest.knows.includes(&before.knows);
-        if is_same && is_lost {
-            let text = format!(
-                "went back from generation {} to {} and lacks edits that it had; what this device \
-                 has of them is sent again",
-                before.generation, manifest.generation
-            );
-            report.note(NoteKind::Healed, "the remote", text);
-        }
-        Ok(is_lost)
+        report.note(NoteKind::Healed, "the remote", text);
+        Ok(true)
     }
 
     /// Starts a new life: a new id, under which every edit that was not sent is made again.

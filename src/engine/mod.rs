@@ -27,7 +27,7 @@ mod work;
 
 use std::collections::BTreeMap;
 
-pub use check::{CheckOptions, CheckReport, Finding, FindingKind};
+pub use check::{CheckOptions, CheckReport, Finding, FindingKind, RepairOptions};
 pub use command::{At, Keep, Restored};
 pub use compact::{CompactOptions, CompactReport};
 pub use connect::Connected;

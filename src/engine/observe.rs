@@ -12,10 +12,13 @@ use super::{
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join},
     model::{DeviceId, Entity, EntityId, Record, VaultPath},
-    remote::{DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote},
+    remote::{CommitMode, DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote},
     store::Replica,
     vault::Scan,
 };
+
+/// A mark that no head has.
+const NO_MARK: &str = "none";
 
 /// What a turn found, or a part of it.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl Engine {
             report.note(NoteKind::Waiting, file, detail);
         }
         self.check_identity(&head.manifest, report)?;
-        let is_lost = self.check_rollback(&head.manifest, report)?;
+        let is_lost = self.check_rollback(&head, report)?;
         self.contents.begin(&head.manifest, is_lost);
         let knows = self.replica()?.knows;
         let read = self.store.files_read()?;
@@ -144,7 +147,11 @@ impl Engine {
     /// something is sure to be missing.
     pub async fn look_at_head(&self, remote: &Remote, is_lenient: bool) -> Result<HeadRead> {
         let device = self.replica()?.device;
-        let reader = Reader { is_lenient, ..Reader::new(&device) };
+        let mut reader = Reader { is_lenient, ..Reader::new(&device) };
+        // Where heads are joined, what was agreed last stands in for one that is on its way.
+        let is_joined = remote.head.mode() == CommitMode::Devices && !is_lenient;
+        let last = self.last_manifest()?.filter(|last| is_joined && last.remote_id == remote.id);
+        reader.last = last.as_ref().map(|manifest| Last { mark: NO_MARK, manifest });
         Ok(remote.head.read(&reader).await?)
     }
 

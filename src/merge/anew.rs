@@ -106,7 +106,7 @@ fn may_return(whole: &Entity, deleted: &Entity, rules: &Rules) -> bool {
 
 /// Sets all fields that are in `whole` by one edit. Each keeps the time at which it was set: nothing
 /// was said by it that is newer than that.
-fn set_anew(state: &mut Entity, whole: &Entity, dot: &Dot, at: Stamp, rules: &Rules) {
+pub fn set_anew(state: &mut Entity, whole: &Entity, dot: &Dot, at: Stamp, rules: &Rules) {
     state.edit(dot, at, all_anew(whole, rules));
     for (field, siblings) in &mut state.fields {
         let set_at = whole.siblings(field).iter().map(|sibling| sibling.at).max();

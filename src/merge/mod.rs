@@ -20,6 +20,7 @@ mod tests;
 pub mod text;
 mod view;
 
+pub use anew::set_anew;
 pub use conflict::conflicts;
 pub use join::join;
 pub use place::{PathClaims, Wish};

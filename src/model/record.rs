@@ -33,6 +33,15 @@ impl Record {
             (true, Agreed::Never) => None,
         }
     }
+
+    /// What the remote is known to hold of the record; nothing if that is nothing.
+    pub fn agreed_state(self) -> Option<Entity> {
+        match self.agreed {
+            Agreed::Never => None,
+            Agreed::Current => Some(self.state),
+            Agreed::Earlier(agreed) => Some(*agreed),
+        }
+    }
 }
 
 /// What is known to be on the remote.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Blob, Clock, Entity, EntityId, RECORD_NESTING_MAX, Sibling, Stamp,
@@ -63,6 +63,30 @@ fn likely_length(entity: &Entity) -> usize {
         .iter()
         .map(|(field, siblings)| field.len() + siblings.iter().map(texts).sum::<usize>());
     256 + 64 * entity.clock.len() + fields.sum::<usize>()
+}
+
+/// What a line says of its entity that can be derived of it; other keys depend on the rules.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Claims {
+    version: Option<u64>,
+    last_modified_at: Option<Stamp>,
+    last_modified_by: Option<String>,
+}
+
+/// Says what a line claims of its entity that is not so.
+pub fn false_claim(line: &str, entity: &Entity) -> Option<String> {
+    let Ok(claims) = serde_json::from_str::<Claims>(line) else {
+        return Some("what does not read".to_owned());
+    };
+    let version = entity.version();
+    if let Some(claimed) = claims.version.filter(|claimed| *claimed != version) {
+        return Some(format!("version {claimed}, but its clock says {version}"));
+    }
+    let (at, by) = entity.last_modified()?;
+    let is_false = claims.last_modified_at.is_some_and(|claimed| claimed != at)
+        || claims.last_modified_by.is_some_and(|claimed| claimed != by.as_str());
+    is_false.then(|| "that another edit was its last than its clock says".to_owned())
 }
 
 /// Decodes an entity, refusing what is over a limit or contradicts itself; says why.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     digest::sha256_hex,
     model::{
-        Entity, VersionVector,
+        Entity, EntityId, VersionVector,
         limits::{DATA_FILE_BYTES_MAX, DATA_TEXT_BYTES_MAX},
     },
 };
@@ -41,6 +41,8 @@ pub struct Fetched {
     blocks: std::vec::IntoIter<(Block, Bytes)>,
     open: Option<Open>,
     line: usize,
+    /// What lines say of their own entities and is not so, where that was asked for.
+    false_claims: Option<Vec<(EntityId, String)>>,
 }
 
 /// A block that is unpacked, and how far it was read.
@@ -54,7 +56,25 @@ struct Open {
 
 impl Fetched {
     fn new(data: &DataFile, blocks: Vec<(Block, Bytes)>) -> Self {
-        Self { data: data.clone(), blocks: blocks.into_iter(), open: None, line: 0 }
+        Self {
+            data: data.clone(),
+            blocks: blocks.into_iter(),
+            open: None,
+            line: 0,
+            false_claims: None,
+        }
+    }
+
+    /// Has what can be derived of an entity held against what its line says of it. Nobody who merges
+    /// uses that, but other readers may.
+    #[must_use]
+    pub fn with_claims(self) -> Self {
+        Self { false_claims: Some(Vec::new()), ..self }
+    }
+
+    /// What was not so in the portions that were given.
+    pub fn take_false_claims(&mut self) -> Vec<(EntityId, String)> {
+        self.false_claims.take().unwrap_or_default()
     }
 
     /// Unpacks the next block, or a part of one that is large; nothing after the last.
@@ -112,6 +132,10 @@ impl Fetched {
             if !open.block.holds.includes(&entity.seen()) {
                 let detail = format!("edits of {} that the manifest does not name", entity.id);
                 return Err(damaged(detail));
+            }
+            if let Some(claims) = &mut self.false_claims {
+                let lie = codec::false_claim(line, &entity);
+                claims.extend(lie.map(|lie| (entity.id.clone(), lie)));
             }
             entities.push(entity);
         }

@@ -37,8 +37,8 @@ pub struct Survey {
     pub old_manifests: Vec<RemotePath>,
     /// Data files that no manifest names, built below the floor: no commit can name them any more.
     pub orphans: Vec<Entry>,
-    /// Whether there are data files that no manifest names yet and that the next floor would fence.
-    pub has_loose: bool,
+    /// Data files that no manifest names yet, and that the next floor would fence.
+    pub loose: Vec<Entry>,
     /// Data files that the manifest names, as they lie there.
     pub present: Vec<Entry>,
     /// Contents of files, those that are retired left out.
@@ -85,7 +85,7 @@ pub async fn survey(remote: &Remote, head: &HeadState) -> Result<Survey> {
                     Some(built_on) if is_fenced(built_on) || mutant::is(Mutant::NoFloor) => {
                         survey.orphans.push(entry);
                     }
-                    Some(_) => survey.has_loose = mode != CommitMode::Devices,
+                    Some(_) => survey.loose.push(entry),
                     None => survey.foreign.push(entry.path.to_string()),
                 }
             }

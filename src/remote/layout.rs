@@ -89,7 +89,7 @@ pub(super) fn manifest_file(token: &str) -> Result<RemotePath> {
 }
 
 /// The generation that a token's name begins with.
-pub(super) fn token_generation(token: &str) -> Option<u64> {
+pub fn token_generation(token: &str) -> Option<u64> {
     token.split_once('-')?.0.parse().ok()
 }
 
@@ -110,6 +110,11 @@ pub fn data_generation(file: &str) -> Option<u64> {
         DELTAS | PACKS => name.split_once('-')?.0.parse().ok(),
         _ => None,
     }
+}
+
+/// Whether a data file's name says that its content has this digest.
+pub fn is_named_after(file: &RemotePath, sha256: &str) -> bool {
+    file.name().contains(short(sha256))
 }
 
 fn short(sha256: &str) -> &str {

@@ -63,6 +63,14 @@ impl Store {
         ids.map(|id| entity_id(id?)).collect()
     }
 
+    /// The records whose present state names this file.
+    pub fn owners_of_blob(&self, file: &str) -> Result<BTreeSet<EntityId>> {
+        let sql = "SELECT entity FROM blob WHERE file = ?1 AND own = 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let ids = statement.query_map([file], |row| row.get::<_, String>(0))?;
+        ids.map(|id| entity_id(id?)).collect()
+    }
+
     /// Every content that the present state of a record names, with one record that does.
     pub fn present_blobs(&self) -> Result<BTreeMap<Blob, EntityId>> {
         let sql = "SELECT file, sha256, bytes, min(entity) FROM blob WHERE own = 1 GROUP BY file";

@@ -184,7 +184,8 @@ fn damaged_remotes() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text.0).unwrap();
         }
-        let expected = fs::read_to_string(fixture.join("expected.txt")).unwrap();
+        // Some need a check to be found.
+        let Ok(expected) = fs::read_to_string(fixture.join("expected.txt")) else { continue };
         let expected = expected.trim_end().trim_end_matches('…').trim_end();
         let device = Device::new("reader");
         device.write("own.md", "own\n");

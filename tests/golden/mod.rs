@@ -12,10 +12,13 @@ use larder::{
     clock::Clock,
     engine::{Engine, EngineError, NoteKind, Report, Silent, TurnOptions},
     model::{Stamp, entity::BODY},
+    remote::RemoteError,
     store::Store,
     vault::Vault,
 };
 use larder_providers::{Local, SharedStorage, Traffic};
+
+mod damaged;
 
 /// A device with an empty vault, beside a copy of a fixture's remote folder.
 struct Device {
@@ -255,6 +258,9 @@ async fn damage_in_a_part_that_is_not_wanted_hurts_nobody() {
 async fn damage_is_named_stops_nothing_else_and_heals() {
     for fixture in folders_in(&fixtures().join("damaged")) {
         let name = fixture.file_name().unwrap().to_str().unwrap();
+        if !fixture.join("expected.txt").exists() {
+            continue;
+        }
         let mut device = Device::on(&remote_of(&fixture), 6);
         for _ in 0..2 {
             let said = said(&device.turn().await);

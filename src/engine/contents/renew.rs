@@ -25,22 +25,33 @@ impl Engine {
     ) -> Result<bool> {
         let mut has_edited = false;
         for id in self.store.blob_owners(!self.contents.is_lost)?.intersection(unsettled) {
-            let Some(record) = self.store.record(id)? else { continue };
-            let shown = view(&record.state, &self.rules);
-            let stays = shown.is_deleted || !self.rules.syncs(&shown.type_name);
-            let Some(blob) = shown.blob().filter(|_| !stays) else { continue };
-            if self.is_certain(&blob)? {
-                continue;
-            }
-            let name = shown.path().unwrap_or(id.as_str()).to_owned();
-            if let Some(blob) = self.renewed(remote, &record, &blob, &name, report).await? {
-                let content = Content::new(blob.to_value());
-                let changes = Changes::from([(BLOB.to_owned(), Change::set(content))]);
-                self.edit(id, LocalEdit::Made(changes))?;
-                has_edited = true;
-            }
+            has_edited |= self.renew_content(remote, id, report).await?;
         }
         Ok(has_edited)
+    }
+
+    /// Makes sure of the content of one record; says whether it made an edit.
+    pub(in crate::engine) async fn renew_content(
+        &mut self,
+        remote: &Remote,
+        id: &EntityId,
+        report: &mut Report,
+    ) -> Result<bool> {
+        let Some(record) = self.store.record(id)? else { return Ok(false) };
+        let shown = view(&record.state, &self.rules);
+        let stays = shown.is_deleted || !self.rules.syncs(&shown.type_name);
+        let Some(blob) = shown.blob().filter(|_| !stays) else { return Ok(false) };
+        if self.is_certain(&blob)? {
+            return Ok(false);
+        }
+        let name = shown.path().unwrap_or(id.as_str()).to_owned();
+        let Some(blob) = self.renewed(remote, &record, &blob, &name, report).await? else {
+            return Ok(false);
+        };
+        let content = Content::new(blob.to_value());
+        let changes = Changes::from([(BLOB.to_owned(), Change::set(content))]);
+        self.edit(id, LocalEdit::Made(changes))?;
+        Ok(true)
     }
 
     /// Another value for a record whose content nothing certain is known of; nothing if it can stay.

@@ -240,7 +240,7 @@ impl Devices {
             last.map_or(manifest.generation > 0, |last| manifest.knows.includes(&last.knows));
         // What cannot be read was cut off by its writer, who may never come back: nobody waits for it.
         if !sorted.waiting.is_empty() && !is_enough && !reader.is_lenient {
-            return Err(sorted.what_is_missing());
+            return Err(sorted.what_is_missing(&manifest));
         }
         let own = own_file(reader.device)?;
         let is_stale = sorted.is_stale(&own, reader.device, &manifest);
@@ -260,7 +260,7 @@ impl Devices {
             others: Others {
                 named: kept,
                 may_name_all: !sorted.unreadable.is_empty(),
-                waiting: sorted.notes(),
+                waiting: sorted.notes(&manifest),
             },
             manifest,
         })
@@ -330,6 +330,25 @@ impl Head for Devices {
         Ok(self.storage.make_folder(&layout::path(layout::HEADS)?).await?)
     }
 
+    /// None by itself: what a reader who is lenient makes of the heads is as good as it gets.
+    async fn manifests(&self) -> Result<Vec<Manifest>> {
+        let reader_device = self.empty()?.commit.device;
+        let reader = Reader { is_lenient: true, ..Reader::new(&reader_device) };
+        Ok(match self.read(&reader).await? {
+            HeadRead::Current(head) => vec![head.manifest],
+            HeadRead::Unchanged | HeadRead::Missing => Vec::new(),
+        })
+    }
+
+    /// The own head says what is whole; nobody else writes it, so there is no race to lose.
+    async fn rebuild(&self, reader: &Reader<'_>, next: Manifest) -> Result<Advance> {
+        let lenient = Reader { is_lenient: true, ..*reader };
+        match self.read(&lenient).await? {
+            HeadRead::Current(seen) => self.advance(&seen, next).await,
+            HeadRead::Unchanged | HeadRead::Missing => Ok(Advance::Raced),
+        }
+    }
+
     async fn forget(&self, device: &DeviceId, now: &Manifest) -> Result<()> {
         let file = own_file(device)?;
         match self.read_one(&file).await {
@@ -395,8 +414,11 @@ impl Sorted {
         strays.map(|found| found.file.clone()).collect()
     }
 
-    fn notes(&self) -> Vec<(RemotePath, String)> {
-        let waiting = self.waiting.iter().map(|(found, missing)| {
+    /// What does not count yet, where it may say something that `now` does not know.
+    fn notes(&self, now: &Manifest) -> Vec<(RemotePath, String)> {
+        let waiting = self.waiting.iter();
+        let waiting = waiting.filter(|(found, _)| !now.knows.includes(&found.manifest.knows));
+        let waiting = waiting.map(|(found, missing)| {
             let who = &found.manifest.commit.device;
             let text = format!("names {missing}, which has not arrived: the news of {who} wait");
             (found.file.clone(), text)
@@ -408,9 +430,10 @@ impl Sorted {
         waiting.chain(unreadable).collect()
     }
 
-    fn what_is_missing(&self) -> RemoteError {
-        let notes = self.notes();
+    fn what_is_missing(&self, now: &Manifest) -> RemoteError {
+        let notes = self.notes(now);
         let first = notes.first().map(|(file, text)| format!("{file} {text}"));
+        let first = first.or_else(|| Some("edits that were agreed are in no head".to_owned()));
         let more = notes.len().saturating_sub(1);
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         RemoteError::Incomplete { detail: first.unwrap_or_default() + &more }

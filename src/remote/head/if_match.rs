@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use larder_providers::{
-    Body, Get, GetOptions, Put, PutMode, RemotePath, SharedStorage, Storage, Version, collect,
+    Body, Get, GetOptions, Object, Put, PutMode, RemotePath, SharedStorage, Storage, Version,
+    collect,
 };
 
 use super::{
     Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Others, Reader, Result, holds_commit,
-    join_copies,
+    join_copies, readable,
 };
 use crate::{
     digest::sha256_hex,
@@ -139,6 +140,39 @@ impl Head for IfMatch {
         let body = Body::Bytes(Bytes::from(text));
         self.storage.put(&meta()?, body, PutMode::Create).await?;
         Ok(())
+    }
+
+    async fn manifests(&self) -> Result<Vec<Manifest>> {
+        readable(&self.storage, self.copies().await?).await
+    }
+
+    async fn rebuild(&self, _: &Reader<'_>, next: Manifest) -> Result<Advance> {
+        let meta = meta()?;
+        let condition = match self.storage.get(&meta, GetOptions::default()).await {
+            Ok(Get::Object(Object { version: Some(version), .. })) => PutMode::Update(version),
+            Ok(_) => {
+                let detail = "the server gives meta.json no version";
+                return Err(RemoteError::NoCommit { detail: detail.to_owned() });
+            }
+            Err(error) if error.is_not_found() => PutMode::Create,
+            Err(error) => return Err(error.into()),
+        };
+        match self.get(None).await {
+            Ok(HeadRead::Missing) | Err(RemoteError::Damaged { .. }) => {}
+            Ok(_) => return Ok(Advance::Raced),
+            Err(error) => return Err(error),
+        }
+        let body = Body::Bytes(Bytes::from(next.encode().0));
+        match self.storage.put(&meta, body, condition).await {
+            Err(error) if !error.is_temporary() => return Err(error.into()),
+            _ => {}
+        }
+        match self.get(None).await? {
+            HeadRead::Current(now) if now.manifest.commit.id == next.commit.id => {
+                Ok(Advance::Committed(now))
+            }
+            _ => Ok(Advance::Raced),
+        }
     }
 
     async fn forget(&self, _: &DeviceId, _: &Manifest) -> Result<()> {

@@ -34,6 +34,13 @@ pub trait Head: Send + Sync + fmt::Debug {
     /// Makes the head of a remote that has none yet; one that is there already stays.
     async fn found(&self, first: &Manifest) -> Result<()>;
 
+    /// The manifests that lie there and can be read, whether or not they are current.
+    async fn manifests(&self) -> Result<Vec<Manifest>>;
+
+    /// Makes `next` current on a remote whose head is gone or cannot be read. Where it can be read
+    /// after all, that is a race that was lost.
+    async fn rebuild(&self, reader: &Reader<'_>, next: Manifest) -> Result<Advance>;
+
     /// Removes what a device has of its own; `now` is the state in which it takes no part any more.
     async fn forget(&self, device: &DeviceId, now: &Manifest) -> Result<()>;
 }
@@ -130,6 +137,19 @@ pub enum Advance {
     Committed(Box<HeadState>),
     /// Somebody else was first.
     Raced,
+}
+
+/// The manifests among these files, as far as they can be read.
+async fn readable(storage: &SharedStorage, files: Vec<RemotePath>) -> Result<Vec<Manifest>> {
+    let mut manifests = Vec::new();
+    for file in files {
+        match storage.read(&file, MANIFEST_BYTES_MAX).await {
+            Ok((bytes, _)) => manifests.extend(Manifest::decode(file.as_str(), &bytes).ok()),
+            Err(error) if error.is_temporary() => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    Ok(manifests)
 }
 
 /// The most copies of a head that are looked into at once.

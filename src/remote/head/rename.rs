@@ -10,7 +10,7 @@ use larder_providers::{ErrorKind, Move, RemotePath, SharedStorage, Storage, Stor
 
 use super::{
     Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Others, Reader, Result, holds_commit,
-    join_copies,
+    join_copies, readable,
 };
 use crate::{
     digest::sha256_hex,
@@ -24,6 +24,9 @@ const LOOKS: u32 = 5;
 
 /// How long to wait before looking again, in milliseconds, times the number of looks so far.
 const LOOK_AGAIN_MS: u64 = 30;
+
+/// How many manifests are looked into where none is known to be current.
+const MANIFESTS_MAX: usize = 32;
 
 /// Commits by renaming the head token.
 #[derive(Debug)]
@@ -245,6 +248,58 @@ impl Head for Rename {
             return Err(RemoteError::NoCommit { detail });
         }
         Ok(())
+    }
+
+    async fn manifests(&self) -> Result<Vec<Manifest>> {
+        let listing = match self.storage.list(&layout::path(layout::MANIFESTS)?).await {
+            Ok(listing) => listing,
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let files = listing.entries.into_iter().filter(|entry| !entry.is_folder);
+        let mut files: Vec<_> = files.map(|entry| entry.path).collect();
+        files.sort_by_key(|file| std::cmp::Reverse(layout::token_generation(file.name())));
+        files.truncate(MANIFESTS_MAX);
+        readable(&self.storage, files).await
+    }
+
+    /// By the step that every commit rests on: the token that leads nowhere is renamed away, which
+    /// one of several rivals can do. Where there is none, one is made to be renamed.
+    async fn rebuild(&self, reader: &Reader<'_>, next: Manifest) -> Result<Advance> {
+        let token = format!("{}-{}", next.generation, next.commit.id);
+        let before = self.tokens().await?.map(|tokens| tokens.names).unwrap_or_default();
+        match self.current(None).await {
+            Ok(HeadRead::Current(_) | HeadRead::Unchanged) => return Ok(Advance::Raced),
+            Ok(HeadRead::Missing)
+            | Err(RemoteError::HeadMissing { .. } | RemoteError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let from = match before.first() {
+            Some(name) => layout::head_token(name)?,
+            None => {
+                let scratch = layout::head_token(&format!("new-{}", reader.device))?;
+                self.storage.write(&scratch, Bytes::new()).await?;
+                scratch
+            }
+        };
+        let text = Bytes::from(next.encode().0);
+        self.storage.write(&layout::manifest_file(&token)?, text).await?;
+        match self.storage.move_exclusive(&from, &layout::head_token(&token)?).await {
+            Err(error) if !error.is_temporary() => return Err(error.into()),
+            _ => {}
+        }
+        let Some(tokens) = self.tokens().await?.filter(|now| now.names.contains(&token)) else {
+            return Ok(Advance::Raced);
+        };
+        // Others that lead nowhere would keep everybody from reading this one.
+        let dead = tokens.names.iter().filter(|name| before.contains(name));
+        let dead: Vec<RemotePath> =
+            dead.map(|name| layout::head_token(name)).collect::<Result<_>>()?;
+        self.clear(&dead).await;
+        match self.current(None).await? {
+            HeadRead::Current(now) if now.mark == token => Ok(Advance::Committed(now)),
+            _ => Ok(Advance::Raced),
+        }
     }
 
     async fn forget(&self, _: &DeviceId, _: &Manifest) -> Result<()> {

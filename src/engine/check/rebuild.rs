@@ -1,0 +1,219 @@
+//! A head that is gone or cannot be read: made anew from what is left.
+//!
+//! A manifest that claims to know what its files do not hold would be worse than none: nobody would
+//! send that again. So only a manifest all of whose files are whole becomes the base of the new head.
+//! Where there is none the new head knows nothing, and every device sends what it has, this one at
+//! once; what others sent and no head names any more is taken up as edits of this device.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use larder_providers::{Body, PutMode, RemotePath, Storage as _, StorageExt as _};
+
+use crate::{
+    engine::{Engine, EngineError, RACES_MAX, Result, feed::is_about_one_file},
+    model::{VersionVector, limits::MANIFEST_BYTES_MAX},
+    remote::{
+        Advance, CommitMode, FORMAT, Fetched, HeadRead, HeadState, Manifest, Meta, Others, Reader,
+        Remote, RemoteError, fetch, layout, survey,
+    },
+};
+
+impl Engine {
+    /// Makes sure that everybody finds out what the folder is: a `meta.json` that is no manifest says
+    /// always the same.
+    pub(super) async fn repair_meta(
+        &self,
+        remote: &Remote,
+        repaired: &mut Vec<String>,
+    ) -> Result<()> {
+        let Some(wrong) = wrong_meta(remote).await? else { return Ok(()) };
+        let meta = Meta {
+            format: FORMAT,
+            min_reader: FORMAT,
+            remote_id: remote.id.clone(),
+            commit_mode: remote.head.mode(),
+        };
+        let text = serde_json::to_string_pretty(&meta).unwrap_or_default() + "\n";
+        let mode = if wrong == GONE { PutMode::Create } else { PutMode::Overwrite };
+        remote
+            .storage
+            .put(&Remote::path(layout::META)?, Body::Bytes(Bytes::from(text)), mode)
+            .await?;
+        repaired.push(format!("meta.json {wrong}: written anew"));
+        Ok(())
+    }
+
+    /// Sees to it that the remote has a head that a turn can go on from.
+    pub(super) async fn repair_head(
+        &mut self,
+        remote: &Remote,
+        repaired: &mut Vec<String>,
+    ) -> Result<()> {
+        let Some(wrong) = self.wrong_head(remote).await? else { return Ok(()) };
+        let base = self.base_of_head(remote).await?;
+        for folder in layout::folders(remote.head.mode()) {
+            remote.storage.make_folder(&Remote::path(folder)?).await?;
+        }
+        let before = base.as_ref().map(|base| base.generation);
+        for race in 0..=RACES_MAX {
+            let next = self.next_head(remote, base.as_ref()).await?;
+            let device = self.replica()?.device;
+            match remote.head.rebuild(&Reader::new(&device), next).await? {
+                Advance::Committed(now) => {
+                    self.remember(remote, &now, &[])?;
+                    let from = before.map_or_else(
+                        || "no manifest was left whole: everything is sent anew".to_owned(),
+                        |generation| {
+                            format!("made anew from the manifest of generation {generation}")
+                        },
+                    );
+                    let now = now.manifest.generation;
+                    repaired.push(format!("the head ({wrong}): {from}, as generation {now}"));
+                    return self.take_up_loose(remote, repaired).await;
+                }
+                // Somebody else repairs it as well.
+                Advance::Raced if self.wrong_head(remote).await?.is_none() => return Ok(()),
+                Advance::Raced => self.pause(race).await,
+            }
+        }
+        Err(EngineError::Raced { tries: RACES_MAX + 1 })
+    }
+
+    /// What keeps a turn from going on from the head; an error where that is nothing to repair.
+    async fn wrong_head(&self, remote: &Remote) -> Result<Option<String>> {
+        if let Err(error) = self.readable_head(remote).await? {
+            return Ok(Some(error.to_string()));
+        }
+        match self.look_at_head(remote, false).await {
+            Ok(_) => Ok(None),
+            Err(EngineError::Remote(error @ RemoteError::Incomplete { .. })) => {
+                Ok(Some(error.to_string()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The latest manifest all of whose files are whole.
+    async fn base_of_head(&self, remote: &Remote) -> Result<Option<Manifest>> {
+        let mut found = remote.head.manifests().await?;
+        if let Some(mark) = self.store.remote_mark()? {
+            found.extend(Manifest::decode("the last manifest", mark.manifest.as_bytes()).ok());
+        }
+        found.retain(|manifest| manifest.remote_id == remote.id && manifest.generation > 0);
+        found.sort_by(|a, b| b.generation.cmp(&a.generation).then(a.commit.id.cmp(&b.commit.id)));
+        let mut whole = BTreeSet::new();
+        for manifest in found {
+            if is_whole(remote, &manifest, &mut whole).await? {
+                return Ok(Some(manifest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The manifest after everything that was there, as far as its traces tell.
+    async fn next_head(&mut self, remote: &Remote, base: Option<&Manifest>) -> Result<Manifest> {
+        let device = self.replica()?.device;
+        let last = self.last_manifest()?.filter(|last| last.remote_id == remote.id);
+        let seen = [base.map(|base| base.generation), last.as_ref().map(|last| last.generation)];
+        let mut latest = seen.into_iter().flatten().max().unwrap_or(0);
+        latest = latest.max(latest_trace(remote).await?);
+        let empty = || {
+            let mode = remote.head.mode();
+            let empty = Manifest::empty(remote.id.clone(), mode, device.clone());
+            Manifest { devices: last.map(|last| last.devices).unwrap_or_default(), ..empty }
+        };
+        let manifest = base.cloned().unwrap_or_else(empty);
+        let sha256 = base.map(|base| base.encode().1).unwrap_or_default();
+        let head = HeadState {
+            mark: String::new(),
+            strays: Vec::new(),
+            is_stale: false,
+            manifest,
+            sha256,
+            server_time: None,
+            others: Others::default(),
+        };
+        let mut next = self.successor(&head, false);
+        next.generation = latest + 1;
+        Ok(next)
+    }
+
+    /// Takes up what others sent and the new head does not name: their own next sync may never come.
+    async fn take_up_loose(&mut self, remote: &Remote, repaired: &mut Vec<String>) -> Result<()> {
+        let head = match self.look_at_head(remote, true).await? {
+            HeadRead::Current(head) => head,
+            HeadRead::Unchanged | HeadRead::Missing => return Ok(()),
+        };
+        let survey = survey(remote, &head).await?;
+        let loose = [survey.loose, survey.orphans].concat();
+        if self.adopt(remote, &loose, &mut BTreeSet::new(), true).await? {
+            repaired.push("edits of others in files that no head names: taken up".to_owned());
+        }
+        Ok(())
+    }
+}
+
+const GONE: &str = "was gone";
+
+/// What is wrong with a `meta.json` that is no manifest; an error if it is another remote's.
+pub(super) async fn wrong_meta(remote: &Remote) -> Result<Option<&'static str>> {
+    if remote.head.mode() == CommitMode::IfMatch {
+        return Ok(None);
+    }
+    let read = remote.storage.read(&Remote::path(layout::META)?, MANIFEST_BYTES_MAX).await;
+    let bytes = match read {
+        Ok((bytes, _)) => bytes,
+        Err(error) if error.is_not_found() => return Ok(Some(GONE)),
+        Err(error) => return Err(error.into()),
+    };
+    match Meta::decode(&bytes) {
+        Ok(meta) if meta.remote_id == remote.id => Ok(None),
+        Ok(meta) => {
+            let (expected, found) = (remote.id.clone(), meta.remote_id);
+            Err(RemoteError::Foreign { expected, found }.into())
+        }
+        Err(RemoteError::Damaged { .. }) => Ok(Some("could not be read")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether every file that a manifest names is there and whole; `whole` are those known to be.
+async fn is_whole(
+    remote: &Remote,
+    manifest: &Manifest,
+    whole: &mut BTreeSet<(RemotePath, String)>,
+) -> Result<bool> {
+    for data in manifest.data() {
+        let key = (data.file.clone(), data.sha256.clone());
+        if whole.contains(&key) {
+            continue;
+        }
+        let fetched = fetch(&remote.storage, data, &VersionVector::default()).await;
+        match fetched.and_then(Fetched::all) {
+            Ok(_) => drop(whole.insert(key)),
+            Err(error) if is_about_one_file(&error) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
+}
+
+/// The highest generation that the name of some file speaks of.
+async fn latest_trace(remote: &Remote) -> Result<u64> {
+    let mut latest = 0;
+    for folder in [layout::DELTAS, layout::ENTITIES, layout::PACKS, layout::MANIFESTS, layout::HEAD]
+    {
+        let listing = match remote.storage.list(&Remote::path(folder)?).await {
+            Ok(listing) => listing,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error.into()),
+        };
+        for entry in listing.entries {
+            let built_on = layout::data_generation(entry.path.as_str());
+            let made = layout::token_generation(entry.path.name());
+            latest = latest.max(built_on.map_or(0, |on| on + 1)).max(made.unwrap_or(0));
+        }
+    }
+    Ok(latest.min(crate::model::limits::COUNT_MAX / 2))
+}
