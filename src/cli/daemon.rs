@@ -30,38 +30,41 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &DaemonArgs) -> Result<En
     ));
     // The first turn is told even if there was nothing to do, and so is the end of a trouble.
     let mut is_awaited = true;
-    daemon::run(&mut place.engine, &storage, &traffic, options.interval, stop, |engine, event| {
-        let at = clock.now();
-        match event {
-            Event::Turned(report) => {
-                ui.object(&serde_json::json!({
-                    "event": "turn", "at": at, "generation": report.generation,
-                    "pulled": report.pulled, "pushed": report.pushed, "merged": report.merged,
-                    "conflicts": report.conflicts, "requests": report.cost.requests,
-                }));
-                if report.did_anything() || is_awaited || ui.verbose() {
-                    let live = engine.store().live_count().unwrap_or(0);
-                    ui.line(format!("{at} {}", summary(ui, report, live)));
+    let interval = options.interval;
+    let ended =
+        daemon::run(&mut place.engine, &storage, &traffic, interval, stop, |engine, event| {
+            let at = clock.now();
+            match event {
+                Event::Turned(report) => {
+                    ui.object(&serde_json::json!({
+                        "event": "turn", "at": at, "generation": report.generation,
+                        "pulled": report.pulled, "pushed": report.pushed, "merged": report.merged,
+                        "conflicts": report.conflicts, "requests": report.cost.requests,
+                    }));
+                    if report.did_anything() || is_awaited || ui.verbose() {
+                        let live = engine.store().live_count().unwrap_or(0);
+                        ui.line(format!("{at} {}", summary(ui, report, live)));
+                    }
+                    is_awaited = false;
                 }
-                is_awaited = false;
-            }
-            Event::Failed(error, pause) => {
-                let (message, hint) = (error::message(error), error::hint(error));
-                let pause = millis(pause);
-                is_awaited = true;
-                ui.object(&serde_json::json!({
-                    "event": "failed", "at": at, "message": message, "hint": hint,
-                    "retryInMs": pause,
-                }));
-                ui.note(format!("{at} {message}; next try in {}", duration(pause)));
-                if let Some(hint) = hint.filter(|_| !error.is_temporary()) {
-                    ui.note(format!("  {hint}"));
+                Event::Failed(error, pause) => {
+                    let (message, hint) = (error::message(error), error::hint(error));
+                    let pause = millis(pause);
+                    is_awaited = true;
+                    ui.object(&serde_json::json!({
+                        "event": "failed", "at": at, "message": message, "hint": hint,
+                        "retryInMs": pause,
+                    }));
+                    ui.note(format!("{at} {message}; next try in {}", duration(pause)));
+                    if let Some(hint) = hint.filter(|_| !error.is_temporary()) {
+                        ui.note(format!("  {hint}"));
+                    }
                 }
             }
-        }
-    })
-    .await;
+        })
+        .await;
     ui.line(format!("{} stopped", clock.now()));
+    ended?;
     Ok(Ended::Done)
 }
 

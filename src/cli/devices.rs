@@ -36,7 +36,7 @@ pub(super) async fn run(
 }
 
 async fn list(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
-    let place = Workplace::find(args, Access::Look)?;
+    let mut place = Workplace::find(args, Access::Look)?;
     let storage = place.storage(ui, &Traffic::new()).await?;
     let (devices, generation) = place.engine.devices(&storage).await?;
     for device in &devices {

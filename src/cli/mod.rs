@@ -22,6 +22,7 @@ pub mod fuzzing;
 mod init;
 mod list;
 mod log;
+mod rebuild;
 mod remote;
 mod remote_url;
 mod secrets;
@@ -74,7 +75,11 @@ pub fn run() -> ExitCode {
                 return ExitCode::from(exit_code::FAILED);
             }
         };
-    match runtime.block_on(dispatch(&args, &ui)) {
+    let mut ended = runtime.block_on(dispatch(&args, &ui));
+    if ended.as_ref().is_err_and(|error| rebuild::note_damage(&args, error)) {
+        ended = runtime.block_on(dispatch(&args, &ui));
+    }
+    match ended {
         Ok(Ended::Done) => ExitCode::from(exit_code::DONE),
         Ok(Ended::ConflictsWait) => ExitCode::from(exit_code::CONFLICTS_WAIT),
         Ok(Ended::Findings) => ExitCode::from(exit_code::FAILED),

@@ -65,7 +65,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, action: &RemoteAction) -> Result<E
 }
 
 async fn show(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
-    let place = Workplace::find(args, Access::Look)?;
+    let mut place = Workplace::find(args, Access::Look)?;
     let storage = place.storage(ui, &Traffic::new()).await?;
     let remote = place.engine.remote(&storage)?;
     let head = match place.engine.look_at_head(&remote, true).await? {

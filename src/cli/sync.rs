@@ -76,7 +76,7 @@ async fn open(
     let named = named.map(|dir| env::absolute(dir)).transpose()?;
     let root = named.or_else(|| crate::vault::Vault::discover(&here));
     let Some(remote) = &options.remote else {
-        let place = match root {
+        let mut place = match root {
             Some(root) => Workplace::open(&root, Access::Change)?,
             None => Workplace::find(args, Access::Change)?,
         };

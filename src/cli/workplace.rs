@@ -10,14 +10,14 @@ use anyhow::Context;
 use larder_providers::{SharedStorage, Traffic};
 use serde::{Deserialize, Serialize};
 
-use super::{args::Args, env, error::CliError, remote_url::RemoteUrl, secrets, ui::Ui};
+use super::{args::Args, env, error::CliError, rebuild, remote_url::RemoteUrl, secrets, ui::Ui};
 use crate::{
     clock::Clock, engine::Engine, model::path::CONTROL_DIR, remote::layout::META, store::Store,
     vault::Vault,
 };
 
 const CONFIG: &str = "config.toml";
-const REPLICA: &str = "replica.db";
+pub(super) const REPLICA: &str = "replica.db";
 const LOCK: &str = "lock";
 
 /// What a vault remembers of how it was set up. No secrets.
@@ -51,6 +51,7 @@ pub(super) struct Workplace {
     pub(super) engine: Engine,
     /// Whether this command made the folder a vault.
     is_new: bool,
+
     /// Held as long as the command works on the vault; commands that only look hold none.
     _lock: Option<File>,
 }
@@ -101,7 +102,10 @@ impl Workplace {
             Access::Look => None,
             Access::Change => Some(take_lock(&control, root)?),
         };
-        let store = Store::open(&control.join(REPLICA))?;
+        let store = match access {
+            Access::Look => Store::open(&control.join(REPLICA))?,
+            Access::Change => rebuild::open(&control)?,
+        };
         let vault = Vault::open(root).map_err(crate::engine::EngineError::from)?;
         let engine =
             Engine::new(store, Some(vault), Clock::system(), fastrand::Rng::new(), &config.device)?;
@@ -168,13 +172,18 @@ impl Workplace {
         Ok(RemoteUrl::parse(remote)?.0)
     }
 
-    /// The storage that the vault's remote lies on.
+    /// The storage that the vault's remote lies on. A replica that knows no remote although the vault
+    /// has one was lost, and is bound to it again.
     pub(super) async fn storage(
-        &self,
+        &mut self,
         ui: &Ui,
         traffic: &Traffic,
     ) -> Result<SharedStorage, CliError> {
-        secrets::open(&self.remote_url()?, None, ui, traffic).await
+        let storage = secrets::open(&self.remote_url()?, None, ui, traffic).await?;
+        if self._lock.is_some() && self.engine.store().binding()?.is_none() {
+            self.engine.rejoin(&storage).await?;
+        }
+        Ok(storage)
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Event<'a> {
 }
 
 /// Does a turn every `interval` until `stop` comes, telling `listener` about each. A turn that is
-/// under way when `stop` comes is finished.
+/// under way when `stop` comes is finished. A replica that is damaged ends it as well.
 pub async fn run(
     engine: &mut Engine,
     storage: &SharedStorage,
@@ -27,7 +27,7 @@ pub async fn run(
     interval: Duration,
     stop: impl Future<Output = ()>,
     mut listener: impl FnMut(&Engine, Event<'_>),
-) {
+) -> Result<(), EngineError> {
     tokio::pin!(stop);
     let mut failures = 0;
     loop {
@@ -53,12 +53,17 @@ pub async fn run(
             Ok(report) => listener(engine, Event::Turned(report)),
             Err(error) => listener(engine, Event::Failed(error, pause)),
         }
+        // No turn with this replica goes well any more.
+        let is_damaged = matches!(&result, Err(EngineError::Store(error)) if error.is_damage());
+        if is_damaged {
+            return result.map(drop);
+        }
         if stopped {
-            return;
+            return Ok(());
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = &mut stop => return,
+            () = &mut stop => return Ok(()),
         }
     }
 }

@@ -68,6 +68,16 @@ impl Engine {
         }
     }
 
+    /// Binds a replica that was lost to the remote that the vault had. None is made: that it is not
+    /// there is no reason to begin another.
+    pub async fn rejoin(&mut self, storage: &SharedStorage) -> Result<()> {
+        match look(storage).await? {
+            Found::Remote(meta) => self.join_remote(storage, &meta).await.map(drop),
+            Found::Headless => Err(headless()),
+            Found::Nothing | Found::NoFolder => Err(EngineError::NotConnected),
+        }
+    }
+
     /// The remote of this vault, made or joined if that has not happened yet.
     pub(super) async fn open_remote(
         &mut self,

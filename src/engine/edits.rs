@@ -1,6 +1,6 @@
 //! What happened to the vault's files since the last turn, as edits of records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -9,7 +9,7 @@ use crate::{
     merge::{LocalEdit, join, view},
     model::{
         Blob, Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId,
-        VaultPath,
+        Sibling, Stamp, VaultPath,
         entity::{BLOB, BODY, LAYOUT, PATH},
     },
     store::FileRow,
@@ -248,7 +248,13 @@ impl Clerk<'_> {
         let changes = self.differences(shown.as_ref(), record.as_ref(), now, &file.path, seen);
         let row = FileRow { path: file.path.clone(), entity: id.clone(), known };
         self.out.seen.push(row);
-        let edit = LocalEdit::Changed { changes, file: file.path, sha256: file.sha256, seen };
+        // Of files that nothing is known of some may be old: the time of the first sync makes none of
+        // them newer than what others wrote since.
+        let is_unknown = !seen && shown.is_some() && self.is_first()?;
+        let written = Stamp::from_millis(file.stat.mtime_ns / 1_000_000);
+        let set_at = is_unknown.then(|| written.min(self.engine.clock.now()));
+        let edit =
+            LocalEdit::Changed { changes, file: file.path, sha256: file.sha256, seen, set_at };
         self.out.edits.insert(id, edit);
         Ok(())
     }
@@ -306,11 +312,36 @@ impl Clerk<'_> {
         {
             return Ok((id, seen));
         }
+        // Of a vault that is met for the first time nothing is known of where files were before: the
+        // record that wants to lie there is the file's, whatever its id came from.
+        if self.is_first()? {
+            for id in self.wanting(&file.path)? {
+                if let Some(seen) = self.may_take(&id, Some(&file.path))? {
+                    return Ok((id, seen));
+                }
+            }
+        }
         let by_path = self.id_of_path(&file.path)?;
         if let Some(seen) = self.may_take(&by_path, Some(&file.path))? {
             return Ok((by_path, seen));
         }
         Ok((EntityId::new(self.engine.new_uuid().to_string())?, false))
+    }
+
+    /// Whether this replica has never agreed with its remote: it is new, or it was lost.
+    fn is_first(&self) -> Result<bool> {
+        Ok(self.engine.store.remote_mark()?.is_none())
+    }
+
+    /// The records that want to lie at a path, here and among the news.
+    fn wanting(&self, path: &VaultPath) -> Result<BTreeSet<EntityId>> {
+        let wants = |state: &Entity| {
+            let path_of = |sibling: &Sibling| sibling.content.value.as_str() == Some(path.as_str());
+            state.siblings(PATH).iter().any(path_of)
+        };
+        let mut ids = self.engine.store.claimants(&path.key())?;
+        ids.extend(self.news.values().filter(|state| wants(state)).map(|state| state.id.clone()));
+        Ok(ids)
     }
 
     /// Whether a new file may be the file of this record, and if so, whether its maker knew the

@@ -76,6 +76,8 @@ pub enum LocalEdit {
         /// Whether whoever made the file had the record's state before them. A file that came about
         /// by itself is a creation that knew of nothing.
         seen: bool,
+        /// When the file was written, where it is not known to have been since the last turn.
+        set_at: Option<Stamp>,
     },
     /// Its file is gone.
     Vanished,
@@ -92,6 +94,7 @@ impl LocalEdit {
     pub(super) fn set_at(&self) -> Option<Stamp> {
         match self {
             Self::Found(_, at) => Some(*at),
+            Self::Changed { set_at, .. } => *set_at,
             _ => None,
         }
     }

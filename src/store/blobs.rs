@@ -183,17 +183,22 @@ pub(super) fn forget(connection: &Connection, id: &str) -> Result<()> {
 
 /// Keeps what the states of a record name.
 pub(super) fn keep(connection: &Connection, update: &Update) -> Result<()> {
-    let id = update.state.id.as_str();
+    keep_states(connection, &update.state, &update.agreed)
+}
+
+/// Keeps what a state names, and what is agreed of it.
+pub(super) fn keep_states(connection: &Connection, state: &Entity, agreed: &Agreed) -> Result<()> {
+    let id = state.id.as_str();
     forget(connection, id)?;
-    let agreed = match &update.agreed {
+    let agreed = match agreed {
         Agreed::Never => None,
-        Agreed::Current => Some(&update.state),
+        Agreed::Current => Some(state),
         Agreed::Earlier(earlier) => Some(&**earlier),
     };
     // What is deleted there may be collected any day.
     let agreed = agreed.filter(|state| !state.fields.contains_key(DELETED));
     let mut named: BTreeMap<Blob, (bool, bool)> = BTreeMap::new();
-    for blob in blobs_in(&update.state) {
+    for blob in blobs_in(state) {
         named.entry(blob).or_default().0 = true;
     }
     for blob in agreed.into_iter().flat_map(blobs_in) {

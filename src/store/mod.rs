@@ -7,6 +7,7 @@ mod files;
 mod history;
 mod records;
 mod replica;
+mod salvage;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, Transaction, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, Transaction, config::DbConfig};
 
 pub use blobs::NamedBlob;
 pub use changes::Span;
@@ -25,6 +26,7 @@ pub use files::{FileRow, Intent};
 pub use history::Past;
 pub use records::Decided;
 pub use replica::{Binding, RemoteMark, Replica, StoredRules};
+pub use salvage::Salvaged;
 
 /// The result of a call on the store.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -58,6 +60,20 @@ pub enum StoreError {
     /// A test stopped the store before a commit.
     #[error("the store was stopped before a commit, by a test")]
     Stopped,
+}
+
+impl StoreError {
+    /// Whether the database is not what larder and SQLite have written.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ),
+            Self::Corrupt { .. } => true,
+            Self::TooNew { .. } | Self::Stopped => false,
+        }
+    }
 }
 
 /// Asked before each commit; `false` stops the store there as a crash would.

@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod daemon;
+mod damage;
 mod devices;
 mod limits;
 mod looks;

@@ -73,6 +73,11 @@ impl Pair {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "a user does not write atomically either")]
+fn write_photo(device: &Device) {
+    fs::write(device.path("photo.jpg"), [0_u8, 159, 146, 150]).unwrap();
+}
+
 async fn check(device: &mut Device) -> Result<CheckReport, EngineError> {
     let (storage, options) = (device.storage.clone(), CheckOptions { read_data: true });
     device.engine.check(&storage, &Traffic::new(), options).await
@@ -202,7 +207,7 @@ async fn who_is_behind_says_who_may_have_it_and_goes_on_only_when_told() {
 async fn lost_and_altered_contents_go_up_again_under_another_name() {
     for altered in [false, true] {
         let mut pair = Pair::new(CommitMode::IfMatch).await;
-        fs::write(pair.a.path("photo.jpg"), [0_u8, 159, 146, 150]).unwrap();
+        write_photo(&pair.a);
         pair.a.sync().await;
         pair.b.sync().await;
         let files = pair.memory.files();
@@ -224,7 +229,7 @@ async fn lost_and_altered_contents_go_up_again_under_another_name() {
 #[tokio::test]
 async fn a_content_that_nobody_has_is_said_to_be_gone() {
     let mut pair = Pair::new(CommitMode::IfMatch).await;
-    fs::write(pair.a.path("photo.jpg"), [0_u8, 159, 146, 150]).unwrap();
+    write_photo(&pair.a);
     pair.a.sync().await;
     pair.remove("blobs/");
     // The phone knows the record, and never got the content.
