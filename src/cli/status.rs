@@ -23,6 +23,10 @@ struct Told {
     device_id: Option<String>,
     remote: Option<String>,
     vault: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Stamp>,
 }
 
 /// Runs the command.
@@ -32,8 +36,13 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
     let pending = engine.pending_changes()? as u64;
     let (waiting, decided) = engine.store().conflict_counts()?;
     let mark = engine.store().remote_mark()?;
+    // What a brake, a remote that is gone or another, or a folder without a head has stopped stays so
+    // until a turn goes well.
+    let trouble = engine.store().trouble()?;
     let state = match () {
         () if is_busy(&place.root) => "syncing",
+        () if trouble.as_ref().is_some_and(|trouble| !trouble.is_temporary) => "error",
+        () if trouble.is_some() => "offline",
         () if waiting > 0 => "conflict",
         () if pending > 0 || mark.is_none() => "pending",
         () => "synced",
@@ -48,6 +57,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         device_id: engine.store().replica()?.map(|replica| replica.device.to_string()),
         remote: place.config.remote.clone(),
         vault: place.root.display().to_string(),
+        since: trouble.as_ref().map(|trouble| Stamp::from_millis(trouble.since_ms)),
+        reason: trouble.map(|trouble| trouble.message),
     };
     ui.object(&told);
     ui.answer(format!("vault      {}", told.vault));
@@ -61,6 +72,9 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         },
     );
     ui.answer(format!("synced     {last}"));
+    if let Some(reason) = &told.reason {
+        ui.answer(ui.warning(&format!("{:<11}{reason}", told.state)));
+    }
     ui.answer(format!("pending    {}", pending_text(pending)));
     if told.conflicts > 0 {
         let parts = [(waiting, "waiting for you"), (decided, "decided by a rule")];

@@ -15,6 +15,7 @@ use crate::{
     merge::{IncomingBrake, Plan, plan},
     model::{EntityId, VersionVector, rules::RULES_FILE},
     remote::Remote,
+    store::Trouble,
     vault::Scan,
 };
 
@@ -25,6 +26,35 @@ impl Engine {
     /// Does one turn with the remote on `storage`: brings both sides to the same state, or says why
     /// not. Whatever stops it, nothing is lost and the next turn goes on.
     pub async fn turn(
+        &mut self,
+        storage: &SharedStorage,
+        traffic: &Traffic,
+        options: TurnOptions,
+        progress: &dyn Progress,
+    ) -> Result<Report> {
+        let ended = self.whole_turn(storage, traffic, options, progress).await;
+        if !options.dry_run {
+            self.note_trouble(ended.as_ref().err());
+        }
+        ended
+    }
+
+    /// Keeps why a turn failed, for who asks without the network, until one goes well. What cannot be
+    /// kept has its reason in the failure itself.
+    fn note_trouble(&mut self, error: Option<&EngineError>) {
+        let before = self.store.trouble().ok().flatten();
+        let now = error.map(|error| {
+            let (message, is_temporary) = (error.to_string(), error.is_temporary());
+            let since = before.as_ref().filter(|before| before.message == message);
+            let since_ms = since.map_or_else(|| self.clock.now().millis(), |same| same.since_ms);
+            Trouble { message, is_temporary, since_ms }
+        });
+        if now != before {
+            let _ = self.store.set_trouble(now.as_ref());
+        }
+    }
+
+    async fn whole_turn(
         &mut self,
         storage: &SharedStorage,
         traffic: &Traffic,

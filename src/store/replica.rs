@@ -46,6 +46,17 @@ pub struct RemoteMark {
 /// How many commits are remembered as tried: a remote that came back from a backup may name an old one.
 const TRIED_MAX: usize = 256;
 
+/// Why the last turn did not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What happened, as it was told.
+    pub message: String,
+    /// Whether the same turn may succeed a little later.
+    pub is_temporary: bool,
+    /// When that was, in milliseconds since 1970.
+    pub since_ms: i64,
+}
+
 /// The rules by which types and deletions were last judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredRules {
@@ -78,6 +89,16 @@ impl Store {
     /// What is remembered of the remote.
     pub fn remote_mark(&self) -> Result<Option<RemoteMark>> {
         get(&self.connection, "remote")
+    }
+
+    /// Why the last turn did not come to its end; nothing if it did.
+    pub fn trouble(&self) -> Result<Option<Trouble>> {
+        Ok(get(&self.connection, "trouble")?.flatten())
+    }
+
+    /// Keeps why a turn did not come to its end, or that one did.
+    pub fn set_trouble(&mut self, trouble: Option<&Trouble>) -> Result<()> {
+        self.transact(|connection| set(connection, "trouble", &trouble))
     }
 
     /// The remote this vault belongs to.

@@ -32,6 +32,7 @@ mod edits;
 mod files;
 mod guards;
 mod rivals;
+mod rollback;
 mod rules;
 mod thousand;
 

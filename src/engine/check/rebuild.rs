@@ -11,7 +11,7 @@ use bytes::Bytes;
 use larder_providers::{Body, PutMode, RemotePath, Storage as _, StorageExt as _};
 
 use crate::{
-    engine::{Engine, EngineError, RACES_MAX, Result, feed::is_about_one_file},
+    engine::{Engine, EngineError, RACES_MAX, Result, connect::has_data, feed::is_about_one_file},
     model::{VersionVector, limits::MANIFEST_BYTES_MAX},
     remote::{
         Advance, CommitMode, FORMAT, Fetched, HeadRead, HeadState, Manifest, Meta, Others, Reader,
@@ -28,6 +28,10 @@ impl Engine {
         repaired: &mut Vec<String>,
     ) -> Result<()> {
         let Some(wrong) = wrong_meta(remote).await? else { return Ok(()) };
+        if wrong == GONE && !has_data(&remote.storage).await? {
+            // Nothing lies there at all: that is no damage.
+            return Err(self.why_missing(remote).await);
+        }
         let meta = Meta {
             format: FORMAT,
             min_reader: FORMAT,

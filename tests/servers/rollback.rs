@@ -1,0 +1,200 @@
+//! A remote that went back, was forked, wiped, swapped for another, or lost its head: each is named as
+//! such by `sync`, `status` and `check`, and healed.
+
+use std::fs;
+
+use crate::common::{Device, Remote, pair, settle, tree};
+
+mod folder {
+    crate::servers::on!(
+        Place::Folder,
+        went_back,
+        forked,
+        wiped,
+        swapped,
+        headless,
+        torn,
+        lost_pack
+    );
+}
+mod dav_server {
+    crate::servers::on!(
+        Place::DAV_SERVER,
+        went_back,
+        forked,
+        wiped,
+        swapped,
+        headless,
+        torn,
+        lost_pack
+    );
+}
+
+type Backup = std::collections::BTreeMap<String, crate::common::Text>;
+
+/// What is in the remote's folder, without what the storage keeps for itself.
+fn backup(remote: &Remote) -> Backup {
+    let mut files = tree(remote.dir());
+    files.retain(|path, _| !path.contains(".larder-"));
+    files
+}
+
+fn restore(remote: &Remote, backup: &Backup) {
+    remote.empty();
+    for (path, text) in backup {
+        let path = remote.dir().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, &text.0).unwrap();
+    }
+}
+
+/// Removes or changes the files in some folders, behind the server's back.
+fn hurt(remote: &Remote, begins: &[&str], content: Option<&[u8]>) {
+    let files = tree(remote.dir()).into_keys();
+    for path in files.filter(|path| begins.iter().any(|begin| path.starts_with(begin))) {
+        let path = remote.dir().join(path);
+        match content {
+            Some(content) => fs::write(path, content).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+    }
+}
+
+fn full_pair(remote: &Remote) -> (Device, Device) {
+    let (a, b) = pair(remote);
+    (0..5).for_each(|n| a.write(&format!("n{n}.md"), format!("note {n}\n")));
+    settle(&[&a, &b]);
+    (a, b)
+}
+
+fn state(device: &Device) -> String {
+    device.run(&["status", "--json"]).exits(0).json()["state"].as_str().unwrap().to_owned()
+}
+
+/// What a check finds, each kind once.
+fn kinds(device: &Device) -> Vec<String> {
+    let check = device.run(&["check", "--json"]).json();
+    let found = check["findings"].as_array().unwrap_or_else(|| panic!("{check}")).iter();
+    let mut kinds: Vec<String> = found.map(|f| f["kind"].as_str().unwrap().to_owned()).collect();
+    kinds.sort();
+    kinds.dedup();
+    kinds
+}
+
+fn is_well(remote: &Remote, a: &Device, b: &Device) {
+    settle(&[a, b]);
+    for device in [a, b] {
+        assert_eq!(device.run(&["check", "--read-data", "--json"]).exits(0).json()["ok"], true);
+        assert_eq!(state(device), "synced");
+    }
+    let newcomer = Device::joined("newcomer", remote);
+    newcomer.sync();
+    assert_eq!(newcomer.files(), a.files());
+}
+
+fn went_back(remote: &Remote) {
+    let (a, b) = full_pair(remote);
+    let before = backup(remote);
+    a.edit("n0.md", "note", "edited");
+    a.sync();
+    restore(remote, &before);
+    assert_eq!(kinds(&a), ["wentBack"]);
+    let ran = a.run(&["sync"]).exits(0);
+    assert!(ran.stdout.contains("the remote: went back from generation"), "{ran}");
+    b.sync();
+    assert_eq!(b.read("n0.md"), "edited 0\n");
+    is_well(remote, &a, &b);
+}
+
+fn forked(remote: &Remote) {
+    let (a, b) = full_pair(remote);
+    let before = backup(remote);
+    a.edit("n0.md", "note", "edited");
+    settle(&[&a, &b]);
+    restore(remote, &before);
+    // The other one heals it: what is there now knows everything, by another history.
+    b.sync();
+    assert_eq!(kinds(&a), ["forked"]);
+    let ran = a.run(&["sync"]).exits(0);
+    assert!(ran.stdout.contains("the remote: has another history"), "{ran}");
+    assert!(!a.run(&["sync"]).exits(0).stdout.contains("history"));
+    is_well(remote, &a, &b);
+}
+
+fn wiped(remote: &Remote) {
+    let (a, b) = full_pair(remote);
+    remote.empty();
+    a.run(&["sync"]).exits(5);
+    assert_eq!(state(&a), "error");
+    let told = a.run(&["status"]).exits(0);
+    assert!(told.stdout.contains("the remote folder is empty or not there"), "{told}");
+    a.run(&["check"]).exits(5);
+    a.run(&["check", "--repair"]).exits(5);
+    a.run(&["sync", "--recreate-remote"]).exits(0);
+    is_well(remote, &a, &b);
+}
+
+fn swapped(remote: &Remote) {
+    let (a, b) = full_pair(remote);
+    let before = backup(remote);
+    remote.empty();
+    let stranger = Device::joined("stranger", remote);
+    stranger.write("other.md", "not ours\n");
+    stranger.sync();
+    for args in [&["sync"][..], &["check"], &["check", "--repair"]] {
+        let ran = a.run(args).exits(5);
+        assert!(ran.stderr.contains("holds another remote"), "{ran}");
+    }
+    assert_eq!(state(&a), "error");
+    restore(remote, &before);
+    is_well(remote, &a, &b);
+}
+
+fn headless(remote: &Remote) {
+    let (a, b) = full_pair(remote);
+    b.write("late.md", "late\n");
+    b.sync();
+    hurt(remote, &["meta.json", "head/", "meta/"], None);
+    let ran = a.run(&["sync"]).exits(1);
+    assert!(ran.stderr.contains("`larder check --repair`"), "{ran}");
+    assert_eq!(state(&a), "error");
+    assert!(kinds(&a).contains(&"head".to_owned()));
+    // Nobody takes it for a new one.
+    let newcomer = Device::new("newcomer");
+    newcomer.run(&["init", "--remote", remote.url()]).exits(1);
+    a.run(&["sync", "--recreate-remote"]).exits(1);
+    let ran = a.run(&["check", "--repair", "--json"]).exits(0).json();
+    assert!(!ran["repaired"].as_array().unwrap().is_empty(), "{ran}");
+    assert_eq!(a.read("late.md"), "late\n");
+    is_well(remote, &a, &b);
+}
+
+fn torn(remote: &Remote) {
+    let (a, b) = full_pair(remote);
+    let manifests = if remote.dir().join("meta").exists() { "meta/" } else { "meta.json" };
+    hurt(remote, &[manifests], Some(b"{\"format\": 1, \"minReader"));
+    if manifests == "meta.json" {
+        a.run(&["sync"]).exits(1);
+        assert_eq!(state(&a), "error");
+    } else {
+        // Who has read it has no need of it, and its next commit writes another.
+        a.run(&["sync"]).exits(0);
+        Device::new("newcomer").run(&["init", "--remote", remote.url()]).exits(1);
+    }
+    assert_eq!(kinds(&a), ["head"]);
+    a.run(&["check", "--repair", "--read-data"]).exits(0);
+    is_well(remote, &a, &b);
+}
+
+fn lost_pack(remote: &Remote) {
+    let (a, b) = full_pair(remote);
+    a.run(&["compact"]).exits(0);
+    b.sync();
+    hurt(remote, &["packs/"], None);
+    assert_eq!(kinds(&b), ["missing"]);
+    let ran = b.run(&["check"]).exits(1);
+    assert!(ran.stdout.contains("`larder check --repair` sends again"), "{ran}");
+    let ran = b.run(&["check", "--repair"]).exits(0);
+    assert!(ran.stdout.starts_with("repaired: packs/"), "{ran}");
+    is_well(remote, &a, &b);
+}
