@@ -63,6 +63,7 @@ impl Engine {
         for race in 0..=RACES_MAX {
             let next = self.next_head(remote, base.as_ref()).await?;
             let device = self.replica()?.device;
+            self.store.note_try(&next.commit.id)?;
             match remote.head.rebuild(&Reader::new(&device), next).await? {
                 Advance::Committed(now) => {
                     self.remember(remote, &now, &[])?;

@@ -112,7 +112,7 @@ impl Engine {
             self.note_attempt()?;
             let mut next = self.successor(&head, true);
             self.load(remote, &head, &cargo, &mut next, progress).await?;
-            if let Advance::Committed(now) = remote.head.advance(&head, next).await? {
+            if let Advance::Committed(now) = self.advance(remote, &head, next).await? {
                 self.remember(remote, &now, &[])?;
                 let records = cargo.records();
                 for hurt in &found.hurt {
@@ -210,7 +210,7 @@ impl Engine {
             let since = self.server_now(head.server_time);
             let gone = hurt.iter().map(|hurt| Retired { file: hurt.file.clone(), since });
             next.retired.extend(gone);
-            if let Advance::Committed(_) = remote.head.advance(&head, next).await? {
+            if let Advance::Committed(_) = self.advance(remote, &head, next).await? {
                 let lost = hurt.iter().map(|hurt| {
                     format!("{}: given up, with what no device sends again", hurt.file)
                 });

@@ -100,11 +100,6 @@ fn kinds(report: &CheckReport) -> Vec<FindingKind> {
     kinds
 }
 
-#[allow(clippy::disallowed_methods, reason = "a user does not write atomically either")]
-fn put_photo(device: &Device) {
-    fs::write(device.path("photo.jpg"), [0_u8, 159, 146, 150]).unwrap();
-}
-
 #[tokio::test]
 async fn lost_files_are_written_anew_from_who_has_read_them() {
     for mode in MODES {
