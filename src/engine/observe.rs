@@ -12,13 +12,10 @@ use super::{
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join},
     model::{DeviceId, Entity, EntityId, Record, VaultPath},
-    remote::{CommitMode, DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote},
+    remote::{DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote},
     store::Replica,
     vault::Scan,
 };
-
-/// A mark that no head has.
-const NO_MARK: &str = "none";
 
 /// What a turn found, or a part of it.
 #[derive(Debug)]
@@ -147,11 +144,7 @@ impl Engine {
     /// something is sure to be missing.
     pub async fn look_at_head(&self, remote: &Remote, is_lenient: bool) -> Result<HeadRead> {
         let device = self.replica()?.device;
-        let mut reader = Reader { is_lenient, ..Reader::new(&device) };
-        // Where heads are joined, what was agreed last stands in for one that is on its way.
-        let is_joined = remote.head.mode() == CommitMode::Devices && !is_lenient;
-        let last = self.last_manifest()?.filter(|last| is_joined && last.remote_id == remote.id);
-        reader.last = last.as_ref().map(|manifest| Last { mark: NO_MARK, manifest });
+        let reader = Reader { is_lenient, ..Reader::new(&device) };
         Ok(remote.head.read(&reader).await?)
     }
 

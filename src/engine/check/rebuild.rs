@@ -14,10 +14,13 @@ use crate::{
     engine::{Engine, EngineError, RACES_MAX, Result, connect::has_data, feed::is_about_one_file},
     model::{VersionVector, limits::MANIFEST_BYTES_MAX},
     remote::{
-        Advance, CommitMode, FORMAT, Fetched, HeadRead, HeadState, Manifest, Meta, Others, Reader,
-        Remote, RemoteError, fetch, layout, survey,
+        Advance, CommitMode, FORMAT, Fetched, HeadRead, HeadState, Last, Manifest, Meta, Others,
+        Reader, Remote, RemoteError, fetch, layout, survey,
     },
 };
+
+/// A mark that no head has.
+const NO_MARK: &str = "none";
 
 impl Engine {
     /// Makes sure that everybody finds out what the folder is: a `meta.json` that is no manifest says
@@ -90,13 +93,23 @@ impl Engine {
         if let Err(error) = self.readable_head(remote).await? {
             return Ok(Some(error.to_string()));
         }
-        match self.look_at_head(remote, false).await {
+        match self.read_anew(remote).await {
             Ok(_) => Ok(None),
             Err(EngineError::Remote(error @ RemoteError::Incomplete { .. })) => {
                 Ok(Some(error.to_string()))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads the head as a turn would that has not seen it: where heads are joined, what was agreed last
+    /// stands in for one that is on its way.
+    pub(super) async fn read_anew(&self, remote: &Remote) -> Result<HeadRead> {
+        let (device, is_joined) =
+            (self.replica()?.device, remote.head.mode() == CommitMode::Devices);
+        let last = self.last_manifest()?.filter(|last| is_joined && last.remote_id == remote.id);
+        let last = last.as_ref().map(|manifest| Last { mark: NO_MARK, manifest });
+        Ok(remote.head.read(&Reader { last, ..Reader::new(&device) }).await?)
     }
 
     /// The latest manifest all of whose files are whole.

@@ -78,7 +78,7 @@ impl Engine {
     }
 
     async fn current_head(&self, remote: &Remote) -> Result<Box<HeadState>> {
-        match self.look_at_head(remote, false).await? {
+        match self.read_anew(remote).await? {
             HeadRead::Current(head) => Ok(head),
             HeadRead::Unchanged | HeadRead::Missing => Err(self.why_missing(remote).await),
         }
