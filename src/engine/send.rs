@@ -244,7 +244,11 @@ impl Engine {
             synced_ms: self.clock.now().millis(),
         };
         self.store.agree(&mark, ids)?;
-        self.store.prune_history(self.clock.now().millis() - super::HISTORY_MS)?;
+        if let Some(told) = head.server_time {
+            // This device's clock alone may be wrong by years, and what is pruned is gone.
+            let now_ms = self.clock.now().millis().min(told.timestamp_millis());
+            self.store.prune_history(now_ms - super::HISTORY_MS)?;
+        }
         Ok(())
     }
 

@@ -137,12 +137,19 @@ impl Store {
         Ok(get(&self.connection, "tried")?.unwrap_or_default())
     }
 
-    /// Keeps that a commit is about to be tried.
+    /// Keeps that a commit is about to be tried. Until it is known what came of it the head may be
+    /// anything: what it was known by is forgotten.
     pub fn note_try(&mut self, id: &str) -> Result<()> {
         let mut tried = self.tried()?;
         tried.push(id.to_owned());
         tried.drain(..tried.len().saturating_sub(TRIED_MAX));
-        self.transact(|connection| set(connection, "tried", &tried))
+        let mark = self.remote_mark()?;
+        self.transact(|connection| {
+            if let Some(mark) = mark {
+                set(connection, "remote", &RemoteMark { head: String::new(), ..mark })?;
+            }
+            set(connection, "tried", &tried)
+        })
     }
 
     /// How many files the vault had before a turn that was begun and has not come to its end.

@@ -31,7 +31,8 @@ pub async fn probe_at(
     let mut probe = Probe {
         storage,
         scratch,
-        nonce: format!("{:08x}", fastrand::u32(..)),
+        // Not like the name of a data file, which begins with a number.
+        nonce: format!("p{:08x}", fastrand::u32(..)),
         clock,
         report: ProbeReport::default(),
         written: Vec::new(),

@@ -243,7 +243,9 @@ impl Devices {
             return Err(sorted.what_is_missing(&manifest));
         }
         let own = own_file(reader.device)?;
-        let is_stale = sorted.is_stale(&own, reader.device, &manifest);
+        // A commit that came to no end may have left half of a head, whatever is shown here.
+        let is_open = reader.last.is_some_and(|last| last.mark.is_empty());
+        let is_stale = is_open || sorted.is_stale(&own, reader.device, &manifest);
         let strays = sorted.strays(&manifest);
         let is_certain = sorted.all().all(|found| found.is_certain);
         let is_settled = is_certain && !is_doubtful && !is_stale && strays.is_empty();
