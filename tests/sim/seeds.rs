@@ -7,5 +7,9 @@
 /// Seed, and what it found.
 pub(crate) const SEEDS: &[(u64, &str)] = &[
     (20, "a device whose clock was ahead deleted what it had retired an hour ago: see OwnClock"),
+    (205, "a device that had only the mark of a deletion took its own deletion back"),
+    (402, "what was left of a probe was taken for records without a head"),
+    (1288, "an old head was read to a fresh listing, and its news never again"),
+    (1537, "the same"),
     (2399, "what was emptied from the trash was missed by the simulation, rightly gone"),
 ];
