@@ -1,6 +1,6 @@
 //! Larder with one of its rules broken, on purpose: the simulation has to notice each of these.
 //!
-//! Only the feature `sim` makes any of it possible. Without it [`is`] is always false, and no broken
+//! Only the feature `sim` makes any of it possible. Without it `is` is always false, and no broken
 //! rule is compiled.
 
 /// A rule that can be broken.
