@@ -169,6 +169,15 @@ async fn tells_what_is_missing(bench: &Bench) {
         deleted.unwrap_or_else(|error| panic!("{error}"));
     }
     bench.assert_missing(&path).await;
+    // An object store has no empty folders: there it is gone with its last file.
+    let folder = bench.path("folder");
+    bench.write(&bench.path("folder/file"), &Bytes::from_static(b"x")).await;
+    for path in [bench.path("folder/file"), folder.clone(), folder] {
+        let deleted = bench.storage.delete(&path).await;
+        deleted.unwrap_or_else(|error| panic!("{error}"));
+    }
+    let left = bench.list().await.entries;
+    assert!(!left.iter().any(|entry| entry.path.name() == "folder"), "{left:?}");
     let moved = bench.storage.move_exclusive(&path, &bench.path("to")).await;
     assert_eq!(moved.unwrap_or_else(|error| panic!("{error}")), Move::Lost);
 }

@@ -108,15 +108,32 @@ impl Client {
     }
 
     pub(super) async fn delete(&self, path: &RemotePath) -> Result<()> {
-        let call = plain("delete", path, "DELETE", false);
+        let Err(refusal) = self.try_delete(path, false).await? else {
+            return Ok(());
+        };
+        // nginx knows a folder by the slash at its end only.
+        if refusal.status != StatusCode::CONFLICT {
+            return Err(refusal.error);
+        }
+        self.try_delete(path, true).await?.map_err(|_| refusal.error)
+    }
+
+    async fn try_delete(
+        &self,
+        path: &RemotePath,
+        folder: bool,
+    ) -> Result<std::result::Result<(), Refusal>> {
+        let call = plain("delete", path, "DELETE", folder);
         let response = self.send(&call).await?;
-        let outcome = match response.status() {
-            _ if is_done(&response) => Ok(()),
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(()),
-            _ => Err(self.refused(&call, &response)),
+        let status = response.status();
+        let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        let outcome = if is_done(&response) || is_gone {
+            Ok(())
+        } else {
+            Err(Refusal { status, error: self.refused(&call, &response) })
         };
         self.finish(response).await;
-        outcome
+        Ok(outcome)
     }
 
     /// Renames a file. Losers are told in a dozen ways (412, 404, 403, 405, 409, 423, 500, 207), so
@@ -190,7 +207,7 @@ impl Client {
     }
 }
 
-/// A move that was not done, for a reason still to be found out.
+/// A write that was not done, for a reason still to be found out.
 struct Refusal {
     status: StatusCode,
     error: crate::Error,
