@@ -157,7 +157,7 @@ impl Engine {
     fn renew(&mut self, old: &Replica, body: Option<String>) -> Result<()> {
         let now = self.clock.now();
         let device = DeviceId::random(&mut self.random);
-        let mut pen = Pen { device: device.clone(), counter: 0, last: old.last_stamp };
+        let mut pen = Pen::new(device.clone(), 0, old.last_stamp);
         let mut updates = Vec::new();
         let mut pending = BTreeSet::new();
         for id in self.store.unagreed()? {

@@ -189,11 +189,7 @@ impl Engine {
         let replica = &observed.replica;
         let forms = Forms::new(&self.store, &self.rules);
         let snapshot = Snapshot {
-            pen: Pen {
-                device: replica.device.clone(),
-                counter: replica.counter,
-                last: replica.last_stamp,
-            },
+            pen: Pen::new(replica.device.clone(), replica.counter, replica.last_stamp),
             now: self.clock.now(),
             rules: &self.rules,
             knows: replica.knows.clone(),

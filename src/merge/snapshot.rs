@@ -43,13 +43,25 @@ pub struct Pen {
     pub counter: u64,
     /// The latest stamp made or believed.
     pub last: Stamp,
+    /// The stamp of the edits made so far.
+    at: Option<Stamp>,
 }
 
 impl Pen {
-    /// The dot and the stamp of the next edit.
+    /// A pen that goes on after the last edit of the device.
+    pub fn new(device: DeviceId, counter: u64, last: Stamp) -> Self {
+        Self { device, counter, last, at: None }
+    }
+
+    /// The dot and the stamp of the next edit. Edits by one pen are of one time: with a millisecond
+    /// for each, a first sync of many files would put the device's clock minutes ahead of the wall's,
+    /// and win against what others write until then.
     pub fn next(&mut self, now: Stamp) -> (Dot, Stamp) {
         self.counter += 1;
-        self.last = Stamp::next(now, self.last);
+        if self.at != Some(self.last) {
+            self.last = Stamp::next(now, self.last);
+            self.at = Some(self.last);
+        }
         (Dot::new(self.device.clone(), self.counter), self.last)
     }
 
@@ -122,4 +134,24 @@ pub trait VaultForms: PathClaims + std::fmt::Debug {
 
     /// A merged value in the style that it had before in the file at `path`.
     fn respell(&self, path: &str, content: Content, like: Option<&Content>) -> Content;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_edits_at_once_do_not_put_the_clock_ahead() {
+        let [now, early] = [5_000, 4_000].map(Stamp::from_millis);
+        let mut pen = Pen::new(DeviceId::new("0123456789abcdef").unwrap(), 7, early);
+        let stamps: Vec<_> = std::iter::repeat_with(|| pen.next(now)).take(1_000).collect();
+        assert!(stamps.iter().all(|(_, at)| *at == now));
+        assert_eq!((pen.counter, pen.last), (1_007, now));
+        // What was seen in between is older than what is made after it.
+        let seen = Stamp::from_millis(6_000);
+        pen.see(seen, now);
+        assert!(pen.next(now).1 > seen);
+        // The next turn in the same millisecond is later.
+        assert!(Pen::new(pen.device.clone(), pen.counter, pen.last).next(now).1 > pen.last);
+    }
 }

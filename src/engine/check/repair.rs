@@ -132,7 +132,7 @@ impl Engine {
         for some in ids.chunks(ANEW_AT_ONCE) {
             let (mut replica, now) = (self.replica()?, self.clock.now());
             let (device, counter, last) = (replica.device, replica.counter, replica.last_stamp);
-            let mut pen = Pen { device, counter, last };
+            let mut pen = Pen::new(device, counter, last);
             let (mut updates, mut pending) = (Vec::new(), BTreeSet::new());
             for record in self.store.records(&some.iter().cloned().collect())?.into_values() {
                 if record.file.is_some() && record.shown.is_some() {
