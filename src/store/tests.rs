@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod blobs;
+mod checkpoint;
 
 fn device(name: &str) -> DeviceId {
     DeviceId::new(name).unwrap()

@@ -1,6 +1,7 @@
 //! Processes killed at random moments: the next turn finishes their work without help.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     thread,
@@ -10,10 +11,14 @@ use std::{
 use crate::common::{
     Device, Place, Remote,
     notes::{notes, write_all},
+    settle,
 };
 
 /// How many processes are killed in each of three commands, on each of two remotes; 54 in all.
 const KILLS: u64 = 9;
+
+/// How many more are killed in the small syncs of everyday life.
+const DAYS: u64 = 150;
 
 /// How many notes are on the way.
 const NOTES: usize = 150;
@@ -29,6 +34,53 @@ fn on_a_folder() {
 #[test]
 fn on_apache() {
     kill_again_and_again(Place::APACHE);
+}
+
+/// Each device writes its own field of notes that all share: at the end each field holds what was
+/// written last, whoever was killed after that.
+#[test]
+fn in_everyday_life() {
+    let remote = Remote::folder();
+    let devices = ["laptop", "phone", "tablet"].map(|name| Device::joined(name, &remote));
+    let text = "---\nlaptop: 0\nphone: 0\ntablet: 0\n---\ntext\n";
+    let notes = ["a", "b", "c", "d"].map(|name| format!("{name}.md"));
+    notes.iter().for_each(|note| devices[0].write(note, text));
+    settle(&devices.each_ref());
+    let span = {
+        let started = Instant::now();
+        devices[0].sync();
+        started.elapsed().as_secs_f64()
+    };
+    let mut random = fastrand::Rng::with_seed(11);
+    let (mut expected, mut landed) = (BTreeMap::new(), 0);
+    for day in 1..=DAYS {
+        let device = &devices[random.usize(..devices.len())];
+        let note = &notes[random.usize(..notes.len())];
+        let field = format!("{device}: ");
+        let old: u64 = expected.get(&(note, device.to_string())).copied().unwrap_or_default();
+        device.edit(note, &format!("{field}{old}\n"), &format!("{field}{day}\n"));
+        expected.insert((note, device.to_string()), day);
+        let command = if day % 10 == 0 { "compact" } else { "sync" };
+        // The end of a process, with its checkpoint, as likely as any moment before.
+        landed += kill(device, &[command], random.f64() * span * 2.5);
+        if random.u8(..3) == 0 {
+            device.sync();
+        }
+    }
+    eprintln!("{landed} of {DAYS} hit a process");
+    assert!(landed * 4 > DAYS, "only {landed} kills of {DAYS} hit a process");
+    settle(&devices.each_ref());
+    for ((note, device), day) in expected {
+        let text = devices[0].read(note);
+        assert!(text.contains(&format!("{device}: {day}\n")), "{note} lost day {day}: {text}");
+    }
+    assert_eq!(devices[0].names().len(), notes.len());
+    for device in &devices {
+        // Nobody but its owner ever set a field.
+        assert_eq!(device.run(&["conflicts", "--json"]).exits(0).stdout, "");
+        let check = device.run(&["check", "--read-data", "--json"]).exits(0).json();
+        assert_eq!(check["ok"], true, "{check}");
+    }
 }
 
 fn kill_again_and_again(place: Place) {

@@ -165,6 +165,41 @@ async fn a_crash_before_the_vault_is_written_and_an_edit_after_it() {
     assert_eq!(b.read("note.md"), both);
 }
 
+/// Found by processes that were killed: what the cut turn had written was taken for the work of the
+/// file's owner, and won against what others wrote since.
+#[tokio::test]
+async fn a_crash_after_the_vault_is_written_and_an_edit_after_it() {
+    let (mut a, mut b) = pair().await;
+    let start = "---\ntitle: Milk\nstatus: open\nold: 1\n---\nHello\n\nMiddle\n\nEnd\n";
+    a.write("note.md", start);
+    a.sync().await;
+    b.sync().await;
+    let by_b =
+        start.replace("Milk", "Bread").replace("Hello", "Hello there").replace("old: 1\n", "");
+    b.write("note.md", &by_b);
+    b.sync().await;
+    let mut left = 1;
+    a.engine.store_mut().set_commit_gate(Box::new(move || {
+        left -= 1;
+        left >= 0
+    }));
+    let (storage, traffic) = (a.storage.clone(), Traffic::new());
+    let turn = a.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent);
+    assert!(turn.await.is_err());
+    a.engine.store_mut().set_commit_gate(Box::new(|| true));
+    assert_eq!((a.read("note.md"), a.engine.store().intents().unwrap().len()), (by_b.clone(), 1));
+    // The owner goes on from there, while the other changes again what was being written.
+    a.write("note.md", &by_b.replace("open", "done").replace("End", "The end"));
+    b.write("note.md", &by_b.replace("Bread", "Cake"));
+    b.sync().await;
+    a.sync().await;
+    b.sync().await;
+    let both = by_b.replace("Bread", "Cake").replace("open", "done").replace("End", "The end");
+    assert_eq!(a.read("note.md"), both);
+    assert_eq!(b.read("note.md"), both);
+    assert_eq!(a.engine.store().conflict_counts().unwrap(), (0, 0));
+}
+
 #[tokio::test]
 async fn what_was_made_under_an_old_identity_survives_merges_of_runs() {
     let storage: SharedStorage = Arc::new(Memory::new());
