@@ -93,6 +93,7 @@ pub(super) fn hint(error: &EngineError) -> Option<String> {
         EngineError::Brake(brake) => brake_hint(brake),
         EngineError::NotConnected => "connect it with `larder sync --remote URL`",
         EngineError::Remote(error) => return remote_hint(error),
+        EngineError::Store(StoreError::Full) => "nothing is lost; free some space and sync again",
         EngineError::Store(error) if error.is_damage() => {
             "`larder sync` sets it aside and makes it anew from what can be read of it, from your files and from \
              the remote; no file is lost"

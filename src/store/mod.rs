@@ -37,7 +37,10 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub enum StoreError {
     /// SQLite failed.
     #[error("the replica's database failed: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(#[source] rusqlite::Error),
+    /// There is no room for the database; it is as it was before.
+    #[error("the disk is full: the replica's database could not be written")]
+    Full,
     /// A row holds something else than larder wrote.
     #[error("the replica's database is damaged: {what} does not read: {detail}")]
     Corrupt {
@@ -71,7 +74,16 @@ impl StoreError {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
             ),
             Self::Corrupt { .. } => true,
-            Self::TooNew { .. } | Self::Stopped => false,
+            Self::Full | Self::TooNew { .. } | Self::Stopped => false,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Sqlite(error),
         }
     }
 }

@@ -103,20 +103,29 @@ fn a_wrong_password() {
     }
 }
 
-/// A file system of 512 kB.
+/// A small file system.
 struct Small<'a>(&'a Path);
 
 impl<'a> Small<'a> {
     /// Nothing where the tests may not mount.
-    fn mount(at: &'a Path) -> Option<Self> {
+    fn mount(at: &'a Path, size: &str) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"]).arg(at);
-        if mount.output().is_ok_and(|output| output.status.success()) {
-            return Some(Self(at));
+        let small = Self(at);
+        if small.set_size("size=", size) {
+            return Some(small);
         }
         eprintln!("skipped: a full disk needs the right to mount one");
         None
+    }
+
+    fn grow(&self, size: &str) {
+        assert!(self.set_size("remount,size=", size));
+    }
+
+    fn set_size(&self, how: &str, size: &str) -> bool {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("{how}{size}"), "tmpfs"]).arg(self.0);
+        mount.output().is_ok_and(|output| output.status.success())
     }
 }
 
@@ -127,17 +136,15 @@ impl Drop for Small<'_> {
 }
 
 #[test]
-fn a_full_disk() {
+fn a_remote_that_is_full() {
     let remote = Remote::folder();
-    let Some(_mounted) = Small::mount(remote.dir()) else { return };
+    let Some(_mounted) = Small::mount(remote.dir(), "512k") else { return };
     let (a, b) = pair(&remote);
     a.write("note.md", "fits\n");
     settle(&[&a, &b]);
     b.write("other.md", "fits too\n");
     b.sync();
-    let mut random = fastrand::Rng::with_seed(7);
-    let noise: String = (0..900_000).map(|_| random.alphanumeric()).collect();
-    a.write("big.md", &noise);
+    a.write("big.md", noise(7, 900_000));
     let ran = a.run(&["sync"]).exits(1);
     assert!(ran.stderr.contains("the storage is full"), "{ran}");
     assert_eq!(a.read("other.md"), "fits too\n", "what came is here");
@@ -147,4 +154,54 @@ fn a_full_disk() {
     a.write("big.md", "small now\n");
     settle(&[&a, &b]);
     assert_eq!(b.read("big.md"), "small now\n");
+}
+
+/// Neither the replica nor the vault is left half done, whatever did not fit: a file, a line of the
+/// replica's log, or the log's checkpoint.
+#[test]
+fn a_vault_that_is_full() {
+    let remote = Remote::folder();
+    let a = Device::new("laptop");
+    let root = a.root();
+    let Some(mounted) = Small::mount(&root, "3m") else { return };
+    let b = Device::joined("phone", &remote);
+    b.write("note.md", "one\n");
+    b.sync();
+    a.init(&remote);
+    settle(&[&a, &b]);
+    for n in 0..40 {
+        b.write(&format!("n{n}.md"), noise(n, 100_000));
+    }
+    b.edit("note.md", "one", "one, by the phone");
+    b.sync();
+    a.write("own.md", "unsent\n");
+    for room in ["3m", "3500k", "4m", "5m", "6m", "7m"] {
+        mounted.grow(room);
+        let ran = a.run(&["sync"]).exits(1);
+        assert!(ran.stderr.contains("the disk is full"), "{room}: {ran}");
+        assert_eq!(a.read("own.md"), "unsent\n");
+        let whole =
+            a.files().into_iter().filter(|(path, _)| path.starts_with('n') && path != "note.md");
+        for (path, text) in whole {
+            assert_eq!(text.0, b.read(&path).as_bytes(), "{room}: {path} is not whole");
+        }
+        // Work that is half done, but nothing that is damaged.
+        let check = a.run(&["check", "--json"]).json();
+        let findings = check["findings"].as_array().unwrap();
+        let is_open = |finding: &serde_json::Value| {
+            ["behind", "edited"].contains(&finding["kind"].as_str().unwrap())
+        };
+        assert!(findings.iter().all(is_open), "{room}: {check}");
+    }
+    mounted.grow("60m");
+    settle(&[&a, &b]);
+    assert_eq!(
+        (b.read("own.md"), a.read("note.md")),
+        ("unsent\n".into(), "one, by the phone\n".into())
+    );
+}
+
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut random = fastrand::Rng::with_seed(seed);
+    (0..bytes).map(|_| random.alphanumeric()).collect()
 }
