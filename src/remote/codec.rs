@@ -92,7 +92,11 @@ pub fn false_claim(line: &str, entity: &Entity) -> Option<String> {
 /// Decodes an entity, refusing what is over a limit or contradicts itself; says why.
 pub fn decode(line: &str) -> Result<Entity, String> {
     check_length(line.len())?;
-    let entity = json::read_record(line).or_else(|_| decode_slowly(line))?;
+    let mut entity = json::read_record(line).or_else(|_| decode_slowly(line))?;
+    // As the format has them. Somebody else's in another order would be another state of equal values.
+    for siblings in entity.fields.values_mut().filter(|siblings| siblings.len() > 1) {
+        siblings.sort_by(|a, b| a.dot.cmp(&b.dot));
+    }
     check(&entity, line.len()).map_err(|why| format!("entity {}: {why}", entity.id))?;
     Ok(entity)
 }

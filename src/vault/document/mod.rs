@@ -261,7 +261,8 @@ fn contents(
         if key.chars().any(char::is_control) {
             return Err(Problem::new(format!("a control character in the key {key:?}")));
         }
-        if field.len() > MAX_FIELD_NAME_BYTES {
+        // As the user spelled it: what it is escaped by is larder's own.
+        if key.len() > MAX_FIELD_NAME_BYTES {
             return Err(Problem::new(format!("a key of more than {MAX_FIELD_NAME_BYTES} bytes")));
         }
         let raw = text.get(range).unwrap_or_default();
