@@ -280,15 +280,7 @@ impl Clerk<'_> {
         path: &VaultPath,
         seen: bool,
     ) -> Changes {
-        let fields = |state| view(state, &self.engine.rules).fields;
-        let before = shown.map(fields).unwrap_or_default();
-        // A turn that was cut short may have written the file after all, and its owner went on from
-        // there: what is as that turn wanted it was not done by them.
-        let wanted = record.filter(|record| seen && record.shown.is_some());
-        let wanted = wanted.map(|record| fields(&record.state));
-        let is_wanted = |field: &String, content: Option<&Content>| {
-            wanted.as_ref().is_some_and(|wanted| wanted.get(field) == content)
-        };
+        let before = shown.map(|shown| view(shown, &self.engine.rules).fields).unwrap_or_default();
         // A file that lies beside its place, because another record keeps that, was not moved by
         // its owner as long as it stays there.
         let is_beside = record.is_some_and(|record| record.file.as_ref() == Some(path));
@@ -299,14 +291,13 @@ impl Clerk<'_> {
             let is_same = old == Some(content)
                 || field == BLOB
                     && old.is_some_and(|old| Blob::is_same(&old.value, &content.value));
-            if !is_same && !is_own_place && !is_wanted(field, Some(content)) {
+            if !is_same && !is_own_place {
                 changes.insert(field.clone(), Change::set(content.clone()));
             }
         }
         // A file that came about by itself knew of no field, and a plain text has no place for any.
         let has_fields = Format::of_path(path.as_str()) != Format::Text;
-        let removes =
-            |field: &String| seen && (has_fields || is_own(field)) && !is_wanted(field, None);
+        let removes = |field: &String| seen && (has_fields || is_own(field));
         for field in before.keys().filter(|field| removes(field) && !now.contains_key(*field)) {
             changes.insert(field.clone(), Change::Remove);
         }

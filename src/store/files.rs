@@ -87,6 +87,29 @@ impl Store {
         removed: &[VaultPath],
         settled: &[EntityId],
     ) -> Result<()> {
+        let sql = "UPDATE entity SET pending = 0, shown_state = NULL WHERE id = ?1";
+        self.enter_files(written, removed, settled, sql)
+    }
+
+    /// Keeps what a turn that was cut short had done to the vault. The records stay marked; of
+    /// those in `shows` the file was written.
+    pub fn recover_files(
+        &mut self,
+        written: &[FileRow],
+        removed: &[VaultPath],
+        shows: &[EntityId],
+    ) -> Result<()> {
+        let sql = "UPDATE entity SET shown_state = NULL WHERE id = ?1";
+        self.enter_files(written, removed, shows, sql)
+    }
+
+    fn enter_files(
+        &mut self,
+        written: &[FileRow],
+        removed: &[VaultPath],
+        ids: &[EntityId],
+        update: &str,
+    ) -> Result<()> {
         self.transact(|connection| {
             for path in removed {
                 forget(connection, path)?;
@@ -94,10 +117,9 @@ impl Store {
             for file in written {
                 remember(connection, file)?;
             }
-            let sql = "UPDATE entity SET pending = 0, shown_state = NULL WHERE id = ?1";
-            let mut settle = connection.prepare_cached(sql)?;
-            for id in settled {
-                settle.execute([id.as_str()])?;
+            let mut statement = connection.prepare_cached(update)?;
+            for id in ids {
+                statement.execute([id.as_str()])?;
             }
             connection.execute("DELETE FROM intent", [])?;
             Ok(())
