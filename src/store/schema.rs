@@ -1,9 +1,9 @@
 //! The database's form and how it came to be: one migration a version, with a copy of the database
-//! set aside before each.
+//! set aside before each, unless the database is new.
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
 use super::{Result, StoreError};
 
@@ -133,20 +133,35 @@ fn run(connection: &mut Connection, file: Option<&Path>, migrations: &[&str]) ->
     if version > migrations.len() {
         return Err(StoreError::TooNew { version, known: migrations.len() });
     }
+    if version == 0 {
+        return make(connection, migrations);
+    }
     for (step, migration) in migrations.iter().enumerate().skip(version) {
-        if let Some(file) = file.filter(|_| step > 0) {
+        if let Some(file) = file {
             back_up(connection, file, step)?;
         }
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;
-        transaction.pragma_update(
-            None,
-            "user_version",
-            u32::try_from(step + 1).unwrap_or(u32::MAX),
-        )?;
+        set_version(&transaction, step + 1)?;
         transaction.commit()?;
     }
     Ok(())
+}
+
+/// A new database holds nothing yet that could be set aside; it comes to be in one piece, so that
+/// none is found later that was made by half and looks like an old one.
+fn make(connection: &mut Connection, migrations: &[&str]) -> Result<()> {
+    let transaction = connection.transaction()?;
+    for migration in migrations {
+        transaction.execute_batch(migration)?;
+    }
+    set_version(&transaction, migrations.len())?;
+    Ok(transaction.commit()?)
+}
+
+fn set_version(transaction: &Transaction<'_>, version: usize) -> Result<()> {
+    let version = u32::try_from(version).unwrap_or(u32::MAX);
+    Ok(transaction.pragma_update(None, "user_version", version)?)
 }
 
 /// Sets a whole copy of the database aside, beside it, before it is changed for good.
@@ -177,6 +192,43 @@ mod tests {
         let backup = Connection::open(folder.path().join("replica.db.v1.backup")).unwrap();
         let kept: i64 = backup.query_row("SELECT x FROM a", [], |row| row.get(0)).unwrap();
         assert_eq!(kept, 7);
+    }
+
+    #[test]
+    fn a_new_database_has_the_form_of_a_migrated_one_and_leaves_no_copies() {
+        let folder = tempfile::tempdir().unwrap();
+        let form = |connection: &Connection| {
+            let mut rows =
+                connection.prepare("SELECT sql FROM sqlite_schema ORDER BY name").unwrap();
+            let form = rows.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+            let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+            (form.map(|sql| sql.unwrap()).collect::<Vec<_>>(), version.unwrap())
+        };
+        let file = folder.path().join("replica.db");
+        let mut new = Connection::open(&file).unwrap();
+        migrate(&mut new, Some(&file)).unwrap();
+        let expected: (Vec<_>, u32) = form(&new);
+        migrate(&mut new, Some(&file)).unwrap();
+        drop(new);
+        let files: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()).collect();
+        assert_eq!(files, [file]);
+
+        let mut old = Connection::open_in_memory().unwrap();
+        for version in 1..=MIGRATIONS.len() {
+            run(&mut old, None, &MIGRATIONS[..version]).unwrap();
+        }
+        assert_eq!(form(&old), expected);
+        assert_eq!(expected.1 as usize, MIGRATIONS.len());
+    }
+
+    #[test]
+    fn a_new_database_that_fails_to_be_made_stays_empty() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        assert!(run(&mut connection, None, &["CREATE TABLE a (x)", "nonsense"]).is_err());
+        assert!(connection.prepare("SELECT x FROM a").is_err());
+        run(&mut connection, None, &["CREATE TABLE a (x)", "CREATE TABLE b (x)"]).unwrap();
+        assert!(connection.prepare("SELECT x FROM b").is_ok());
     }
 
     #[test]
