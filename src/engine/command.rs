@@ -1,7 +1,10 @@
 //! Edits made by command and not by hand: put, rm, restore, resolve. They take effect here at once
 //! and reach the remote with the next turn.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use larder_providers::SharedStorage;
 use serde_json::Value;
@@ -315,7 +318,7 @@ impl Engine {
         }
         let last = self.last_manifest()?;
         let names = last.as_ref().map(|last| self.names(last, &replica)).unwrap_or_default();
-        let known = last.map(|last| last.knows).unwrap_or_default();
+        let known = last.map(|last| last.knows.clone()).unwrap_or_default();
         let observed = Observed {
             records,
             local,
@@ -333,14 +336,26 @@ impl Engine {
     }
 
     /// What the remote was when it was last in agreement.
-    pub(super) fn last_manifest(&self) -> Result<Option<Manifest>> {
-        let Some(mark) = self.store.remote_mark()? else { return Ok(None) };
-        Ok(Some(Manifest::decode("the last manifest", mark.manifest.as_bytes())?))
+    pub(super) fn last_manifest(&self) -> Result<Option<Arc<Manifest>>> {
+        let mark = self.store.remote_mark()?;
+        mark.map(|mark| self.decode_last(&mark.manifest)).transpose()
+    }
+
+    /// Decodes the manifest that the replica keeps, which a turn asks for more than once.
+    pub(super) fn decode_last(&self, text: &str) -> Result<Arc<Manifest>> {
+        if let Some((known, manifest)) = &*self.last_manifest.borrow()
+            && known == text
+        {
+            return Ok(manifest.clone());
+        }
+        let manifest = Arc::new(Manifest::decode("the last manifest", text.as_bytes())?);
+        self.last_manifest.replace(Some((text.to_owned(), manifest.clone())));
+        Ok(manifest)
     }
 
     /// What the remote knew when it was last in agreement.
     pub(super) fn last_knows(&self) -> Result<VersionVector> {
-        Ok(self.last_manifest()?.map(|last| last.knows).unwrap_or_default())
+        Ok(self.last_manifest()?.map(|last| last.knows.clone()).unwrap_or_default())
     }
 }
 

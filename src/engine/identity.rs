@@ -105,9 +105,7 @@ impl Engine {
     /// How what the remote is now follows from what it was when this replica last agreed with it.
     pub(super) fn lineage(&self, head: &HeadState) -> Result<Lineage> {
         let Some(mark) = self.store.remote_mark()? else { return Ok(Lineage::Unknown) };
-        let Ok(before) = Manifest::decode("the last manifest", mark.manifest.as_bytes()) else {
-            return Ok(Lineage::Unknown);
-        };
+        let Ok(before) = self.decode_last(&mark.manifest) else { return Ok(Lineage::Unknown) };
         let now = &head.manifest;
         if before.remote_id != now.remote_id {
             return Ok(Lineage::Unknown);

@@ -25,7 +25,7 @@ mod tests;
 mod turn;
 mod work;
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 pub use check::{CheckOptions, CheckReport, Finding, FindingKind, RepairOptions};
 pub use command::{At, Keep, Restored};
@@ -40,7 +40,7 @@ pub use work::BatchSize;
 use crate::{
     clock::Clock,
     model::{Rules, limits},
-    remote::{DataFile, tiers::Pace},
+    remote::{DataFile, Manifest, tiers::Pace},
     store::Store,
     vault::Vault,
 };
@@ -65,6 +65,8 @@ pub struct Engine {
     /// When to fold what lies on the remote.
     pace: Pace,
     batch_size: BatchSize,
+    /// The last manifest that was decoded out of the replica, and its text.
+    last_manifest: RefCell<Option<(String, Arc<Manifest>)>>,
     /// What this turn knows of the contents of files.
     contents: contents::Contents,
 }
@@ -103,6 +105,7 @@ impl Engine {
             sent,
             pace,
             batch_size,
+            last_manifest: RefCell::default(),
             contents,
         };
         engine.recall_rules()?;

@@ -1,6 +1,9 @@
 //! The first part of a turn: what is there, here and on the remote.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use super::{
     Brake, Engine, EngineError, NoteKind, Progress, Report, Result, TurnOptions,
@@ -108,7 +111,7 @@ impl Engine {
     pub(super) async fn read_head(&self, remote: &Remote) -> Result<HeadState> {
         let mark = self.store.remote_mark()?.filter(|mark| mark.id == remote.id);
         let manifest = match &mark {
-            Some(mark) => Some(Manifest::decode("the last manifest", mark.manifest.as_bytes())?),
+            Some(mark) => Some(self.decode_last(&mark.manifest)?),
             None => None,
         };
         let last = mark.as_ref().zip(manifest.as_ref());
@@ -125,7 +128,7 @@ impl Engine {
                     mark: mark.head,
                     strays: Vec::new(),
                     is_stale: false,
-                    manifest,
+                    manifest: Arc::unwrap_or_clone(manifest),
                     sha256: mark.manifest_sha256,
                     server_time: None,
                     others: Others::default(),

@@ -1,11 +1,12 @@
 //! Data files on their way from the remote: fetched whole or in part, verified, decoded.
 
-use std::{io::Read as _, ops::Range};
+use std::{cell::RefCell, io::Read as _, ops::Range};
 
 use bytes::Bytes;
 use larder_providers::{
     ErrorKind, Get, GetOptions, Object, SharedStorage, Storage as _, StorageExt, collect,
 };
+use zstd::bulk::Decompressor;
 
 use super::{
     DataFile, RemoteError, Result,
@@ -33,6 +34,9 @@ const PORTION_BYTES: usize = 4 << 20;
 /// How many values are decoded at once; one record may have more. A list of zeros takes two bytes of
 /// text each, and two hundred times that in memory.
 const PORTION_VALUES: usize = 1 << 16;
+
+/// A text of at most so many bytes is unpacked in one step.
+const SHORT_TEXT_BYTES: usize = 256 << 10;
 
 /// What was fetched of a data file: blocks whose bytes are verified and that are still packed.
 #[derive(Debug)]
@@ -317,8 +321,16 @@ async fn fetch_range(storage: &SharedStorage, data: &DataFile, range: Range<u64>
     }
 }
 
+thread_local! {
+    /// What unpacks short texts: it takes longer to make than to use.
+    static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Decompresses, but never more than is declared.
 fn inflate(name: &str, bytes: &[u8], text_bytes: u64) -> Result<Vec<u8>> {
+    if let Some(text) = inflate_short(bytes, text_bytes) {
+        return Ok(text);
+    }
     let damaged = |error: std::io::Error| RemoteError::damaged(name, error);
     let mut decoder = zstd::stream::read::Decoder::new(bytes).map_err(damaged)?;
     decoder.window_log_max(27).map_err(damaged)?;
@@ -329,6 +341,19 @@ fn inflate(name: &str, bytes: &[u8], text_bytes: u64) -> Result<Vec<u8>> {
         return Err(RemoteError::damaged(name, detail));
     }
     Ok(text)
+}
+
+/// Decompresses a short text straight to where it is wanted, without the buffers that a long one
+/// streams through. Nothing if it is not short, or anything is wrong with it.
+fn inflate_short(bytes: &[u8], text_bytes: u64) -> Option<Vec<u8>> {
+    let length = usize::try_from(text_bytes).ok().filter(|length| *length <= SHORT_TEXT_BYTES)?;
+    UNPACKER.with_borrow_mut(|unpacker| {
+        if unpacker.is_none() {
+            *unpacker = Decompressor::new().ok();
+        }
+        let text = unpacker.as_mut()?.decompress(bytes, length).ok()?;
+        (text.len() == length).then_some(text)
+    })
 }
 
 /// Decodes what can be decoded of a data file that no manifest describes.

@@ -34,6 +34,10 @@ const ZSTD_LEVEL: i32 = 9;
 /// makes notes 0.1 % longer and a compressor 6 MiB smaller.
 const ZSTD_HASH_LOG: u32 = 20;
 
+/// A block of at most so much text, in bytes, is compressed at once: another thread is longer woken, or
+/// even made, than that takes.
+const SHORT_TEXT_BYTES: usize = 32 << 10;
+
 /// How many blocks are compressed at once while the next is filled. Each takes some 10 MiB; with two,
 /// filling takes about as long.
 const BLOCKS_AT_ONCE: usize = 2;
@@ -68,8 +72,8 @@ pub fn pack_one(outgoing: &Outgoing, generation: u64) -> Result<Parcel> {
     Ok(Parcel { file, bytes: bytes.into() })
 }
 
-/// Packs entities, one after the other, into as few files as may be. Blocks are compressed on other
-/// threads; the files are the same whichever is faster.
+/// Packs entities, one after the other, into as few files as may be. Long blocks are compressed on
+/// other threads; the files are the same whichever is faster.
 pub struct Packer {
     generation: u64,
     /// The maker of a delta; a pack does not name it.
@@ -78,7 +82,7 @@ pub struct Packer {
     entities: u64,
     holds: VersionVector,
     /// Blocks that are being compressed, in their order.
-    pending: VecDeque<JoinHandle<std::io::Result<Packed>>>,
+    pending: VecDeque<Pending>,
     /// Compressors that have nothing to do: each has tables that are costly to make.
     idle: Vec<Compressor>,
     /// The file that is being filled.
@@ -87,6 +91,12 @@ pub struct Packer {
 }
 
 type Compressor = zstd::bulk::Compressor<'static>;
+
+/// A block on its way to be finished.
+enum Pending {
+    There(std::io::Result<Packed>),
+    Elsewhere(JoinHandle<std::io::Result<Packed>>),
+}
 
 /// A block that is finished.
 struct Packed {
@@ -155,7 +165,8 @@ impl Packer {
         let (entities, holds) =
             (std::mem::take(&mut self.entities), std::mem::take(&mut self.holds));
         let idle = self.idle.pop();
-        self.pending.push_back(spawn_blocking(move || {
+        let is_short = text.len() <= SHORT_TEXT_BYTES;
+        let compress = move || {
             let mut compressor = idle.map_or_else(compressor, Ok)?;
             let bytes = compressor.compress(text.as_bytes())?;
             let block = Block {
@@ -166,14 +177,23 @@ impl Packer {
                 holds,
             };
             Ok(Packed { block, bytes, compressor })
-        }));
+        };
+        self.pending.push_back(if is_short {
+            Pending::There(compress())
+        } else {
+            Pending::Elsewhere(spawn_blocking(compress))
+        });
     }
 
     /// Waits for the next block and puts it into the file; gives that file if it was full before,
     /// and begins another with the block.
     async fn take_block(&mut self) -> Result<Option<Parcel>> {
         let Some(pending) = self.pending.pop_front() else { return Ok(None) };
-        let packed = pending.await.map_err(std::io::Error::other).flatten().map_err(unpackable)?;
+        let packed = match pending {
+            Pending::There(packed) => packed,
+            Pending::Elsewhere(task) => task.await.map_err(std::io::Error::other).flatten(),
+        };
+        let packed = packed.map_err(unpackable)?;
         let text_bytes: u64 = self.blocks.iter().map(|block| block.text_bytes).sum();
         let room = packed.block.text_bytes.max(BLOCK_TEXT_BYTES as u64);
         let is_full = self.bytes.len() >= FILE_BYTES || text_bytes + room > DATA_TEXT_BYTES_MAX;

@@ -58,8 +58,8 @@ impl Store {
 
     /// How many files of the vault are known.
     pub fn file_count(&self) -> Result<usize> {
-        let count: i64 =
-            self.connection.query_row("SELECT count(*) FROM file", [], |row| row.get(0))?;
+        let mut statement = self.connection.prepare_cached("SELECT count(*) FROM file")?;
+        let count: i64 = statement.query_row([], |row| row.get(0))?;
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
@@ -121,7 +121,7 @@ impl Store {
             for id in ids {
                 statement.execute([id.as_str()])?;
             }
-            connection.execute("DELETE FROM intent", [])?;
+            connection.prepare_cached("DELETE FROM intent")?.execute([])?;
             Ok(())
         })
     }

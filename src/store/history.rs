@@ -50,7 +50,8 @@ impl Store {
     pub fn prune_history(&mut self, before_ms: i64) -> Result<usize> {
         self.transact(|connection| {
             blobs::prune(connection, before_ms)?;
-            Ok(connection.execute("DELETE FROM history WHERE recorded_ms < ?1", [before_ms])?)
+            let sql = "DELETE FROM history WHERE recorded_ms < ?1";
+            Ok(connection.prepare_cached(sql)?.execute([before_ms])?)
         })
     }
 }

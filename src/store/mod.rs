@@ -120,7 +120,8 @@ impl Store {
         // Otherwise a statement on a table with partial indexes is compiled again at each call, in
         // case its arguments recommend another index.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        connection.set_prepared_statement_cache_capacity(64);
+        // Room for all statements that there are: a turn compiles none twice.
+        connection.set_prepared_statement_cache_capacity(96);
         schema::migrate(&mut connection, file.as_deref())?;
         Ok(Self { connection, file, gate: None })
     }

@@ -122,7 +122,8 @@ impl Store {
 
     /// Calls `each` with every record's state in order of the ids, without holding them all.
     pub fn each_state(&self, mut each: impl FnMut(Entity) -> Result<()>) -> Result<()> {
-        let mut statement = self.connection.prepare("SELECT id, state FROM entity ORDER BY id")?;
+        let sql = "SELECT id, state FROM entity ORDER BY id";
+        let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let (id, state): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);

@@ -139,7 +139,7 @@ impl Engine {
         let empty = || {
             let mode = remote.head.mode();
             let empty = Manifest::empty(remote.id.clone(), mode, device.clone());
-            Manifest { devices: last.map(|last| last.devices).unwrap_or_default(), ..empty }
+            Manifest { devices: last.map(|last| last.devices.clone()).unwrap_or_default(), ..empty }
         };
         let manifest = base.cloned().unwrap_or_else(empty);
         let sha256 = base.map(|base| base.encode().1).unwrap_or_default();
