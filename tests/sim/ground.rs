@@ -28,6 +28,8 @@ pub(crate) struct Ground {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     calls: Option<u64>,
+    /// What lay there at the last look, and what that is.
+    files: Files,
     ground: Option<Ground>,
     /// By the digests that the manifests give.
     read: HashMap<String, Rc<Vec<Entity>>>,
@@ -38,6 +40,8 @@ pub(crate) struct Watch {
     /// How many files wait to be deleted.
     retired: usize,
 }
+
+type Files = BTreeMap<RemotePath, bytes::Bytes>;
 
 /// How long a file stays after no head names it any more.
 const GRACE_MS: i64 = 24 * 60 * 60 * 1000;
@@ -66,18 +70,21 @@ impl Watch {
         if self.calls != Some(calls) {
             self.calls = Some(calls);
             let files = memory.files();
-            self.ground = self.read(&files).map_err(|why| Promise::WholeHead.broken(why))?;
-            self.note_deletions(&files, now_ms)?;
+            if !are_same(&files, &self.files) {
+                self.ground = self.read(&files).map_err(|why| Promise::WholeHead.broken(why))?;
+                self.note_deletions(&files, now_ms)?;
+                self.files = files;
+            } else if self.there.is_empty() {
+                self.note_deletions(&files, now_ms)?;
+            } else {
+                self.note_named(now_ms);
+            }
         }
         Ok(self.ground.as_ref())
     }
 
     /// Nobody deletes a file that a head named until a moment ago, or that may be named yet.
-    fn note_deletions(
-        &mut self,
-        files: &BTreeMap<RemotePath, bytes::Bytes>,
-        now_ms: i64,
-    ) -> Verdict {
+    fn note_deletions(&mut self, files: &Files, now_ms: i64) -> Verdict {
         let Some(Ground { manifest, .. }) = &self.ground else { return Ok(()) };
         let is_new = self.there.is_empty();
         for (path, named) in self.there.iter().filter(|(path, _)| !files.contains_key(path)) {
@@ -117,10 +124,15 @@ impl Watch {
         Ok(())
     }
 
-    fn read(
-        &mut self,
-        files: &BTreeMap<RemotePath, bytes::Bytes>,
-    ) -> Result<Option<Ground>, String> {
+    /// The head still names what it named.
+    fn note_named(&mut self, now_ms: i64) {
+        let Some(Ground { manifest, .. }) = &self.ground else { return };
+        for data in manifest.data() {
+            self.there.entry(data.file.clone()).and_modify(|last| *last = Some(now_ms));
+        }
+    }
+
+    fn read(&mut self, files: &Files) -> Result<Option<Ground>, String> {
         let Some(manifest) = manifest(files)? else { return Ok(None) };
         let mut states = States::new();
         let mut folded = Vec::new();
@@ -142,11 +154,7 @@ impl Watch {
         Ok(Some(Ground { manifest, states: Rc::new(states) }))
     }
 
-    fn entities(
-        &mut self,
-        data: &DataFile,
-        files: &BTreeMap<RemotePath, bytes::Bytes>,
-    ) -> Result<Rc<Vec<Entity>>, String> {
+    fn entities(&mut self, data: &DataFile, files: &Files) -> Result<Rc<Vec<Entity>>, String> {
         let name = data.file.as_str();
         let bytes = files.get(&data.file).ok_or(format!("the head names {name}: it is gone"))?;
         let key = format!("{name} {} {}", data.sha256, bytes.len());
@@ -161,7 +169,15 @@ impl Watch {
     }
 }
 
-fn manifest(files: &BTreeMap<RemotePath, bytes::Bytes>) -> Result<Option<Manifest>, String> {
+/// Whether the same bytes lie there. Most were not even written again.
+fn are_same(a: &Files, b: &Files) -> bool {
+    let is_same = |a: &bytes::Bytes, b: &bytes::Bytes| {
+        (a.as_ptr(), a.len()) == (b.as_ptr(), b.len()) || a == b
+    };
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && is_same(a.1, b.1))
+}
+
+fn manifest(files: &Files) -> Result<Option<Manifest>, String> {
     let read = |name: &str| {
         let path = RemotePath::new(name).map_err(|error| error.to_string())?;
         let bytes = files.get(&path).ok_or(format!("{name} is gone"))?;
@@ -194,7 +210,7 @@ fn manifest(files: &BTreeMap<RemotePath, bytes::Bytes>) -> Result<Option<Manifes
 }
 
 /// What the heads of all devices say together; one that is half written says nothing.
-fn joined_heads(files: &BTreeMap<RemotePath, bytes::Bytes>) -> Option<Manifest> {
+fn joined_heads(files: &Files) -> Option<Manifest> {
     let is_head = |path: &RemotePath| path.parent().is_some_and(|up| up.as_str() == layout::HEADS);
     let heads = files.iter().filter(|(path, _)| is_head(path));
     let heads = heads.filter_map(|(path, bytes)| Manifest::decode(path.as_str(), bytes).ok());

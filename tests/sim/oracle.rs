@@ -159,10 +159,10 @@ impl Log {
         Promise::NoResurrection.holds_unless(self.deletions(states, rules))
     }
 
-    /// Whether somebody has all edits that they claim to know.
+    /// Whether a replica, or the remote, has all edits that it claims to know.
     pub(crate) fn check_claims(
         &self,
-        who: &str,
+        who: Option<usize>,
         knows: &VersionVector,
         states: &States,
     ) -> Verdict {
@@ -174,6 +174,7 @@ impl Log {
             knows.covers(dot) && !states.get(&edit.entity).is_some_and(|state| state.covers(dot))
         };
         let Some(edit) = self.edits.iter().find(is_hollow) else { return Ok(()) };
+        let who = who.map_or("the remote".to_owned(), |index| format!("replica {index}"));
         let text = format!("{who} claims to know {:?} of {}", edit.dots, edit.entity);
         Err(Promise::HonestClaims.broken(text + " and has it not"))
     }

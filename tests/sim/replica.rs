@@ -64,8 +64,14 @@ pub(crate) struct Replica {
     switch: Arc<Switch>,
     storage: SharedStorage,
     lives: u64,
-    /// The records, as of the so-manieth change.
-    seen: RefCell<(u64, Rc<States>)>,
+    seen: RefCell<Seen>,
+}
+
+/// What the database holds, as of the so-manieth change.
+#[derive(Debug, Default)]
+struct Seen {
+    states: (u64, Rc<States>),
+    own: (u64, Option<Rc<larder::store::Replica>>),
 }
 
 /// Ends the process: at a call to the storage, or before a commit of the store.
@@ -238,7 +244,6 @@ impl Replica {
         if self.setup.number % 2 == 1 {
             engine.set_batch_size(BatchSize { bytes: 1 << 20, records: 2 });
         }
-        engine.recall_rules().unwrap();
         self.engine = Some(engine);
     }
 
@@ -276,13 +281,24 @@ impl Replica {
     }
 
     pub(crate) fn device(&self) -> DeviceId {
-        self.peek().store().replica().unwrap().unwrap().device
+        self.own().device.clone()
+    }
+
+    /// What the replica knows of itself, read once after each change.
+    pub(crate) fn own(&self) -> Rc<larder::store::Replica> {
+        let changes = self.switch.changes.load(SeqCst);
+        let (as_of, own) = &mut self.seen.borrow_mut().own;
+        if *as_of != changes {
+            *own = self.peek().store().replica().unwrap().map(Rc::new);
+            *as_of = changes;
+        }
+        own.clone().unwrap()
     }
 
     /// The records, read once after each change.
     pub(crate) fn states(&self) -> Rc<States> {
         let changes = self.switch.changes.load(SeqCst);
-        let mut seen = self.seen.borrow_mut();
+        let seen = &mut self.seen.borrow_mut().states;
         if seen.0 != changes {
             let mut states = States::new();
             let each = |state: Entity| {

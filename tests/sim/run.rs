@@ -1,6 +1,7 @@
 //! Telling many stories on all cores, and what is said of those that end badly.
 
 use std::{
+    fs::File,
     io::Write as _,
     sync::{
         Mutex,
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Told, script::Script, shrink::shrink, tell};
+use super::{Told, script::Script, shrink::shrink, tell, tell_exactly};
 
 /// How often a long run says how far it is.
 const PULSE: Duration = Duration::from_secs(10);
@@ -26,6 +27,9 @@ pub(crate) fn run(seeds: impl Iterator<Item = u64>, stop_after: usize) -> Vec<(u
     let (next, enough) = (AtomicU64::new(0), AtomicBool::new(false));
     let failures: Mutex<Vec<(u64, Told)>> = Mutex::default();
     let pulse = Mutex::new((Instant::now(), Instant::now()));
+    let digests = std::env::var_os("LARDER_SIM_DIGESTS");
+    let digests = digests
+        .map(|file| Mutex::new(File::options().append(true).create(true).open(file).unwrap()));
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(seeds.len());
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -33,7 +37,11 @@ pub(crate) fn run(seeds: impl Iterator<Item = u64>, stop_after: usize) -> Vec<(u
                 while !enough.load(SeqCst) {
                     let nth = usize::try_from(next.fetch_add(1, SeqCst)).unwrap();
                     let Some(seed) = seeds.get(nth) else { break };
-                    let told = tell(&Script::draw(*seed));
+                    let script = Script::draw(*seed);
+                    let told = match &digests {
+                        None => tell(&script),
+                        Some(file) => tell_into(file, &script),
+                    };
                     if told.failed.is_some() {
                         let mut failures = failures.lock().unwrap();
                         failures.push((*seed, told));
@@ -47,6 +55,13 @@ pub(crate) fn run(seeds: impl Iterator<Item = u64>, stop_after: usize) -> Vec<(u
     let mut failures = failures.into_inner().unwrap();
     failures.sort_by_key(|(seed, _)| *seed);
     failures
+}
+
+/// Tells a story and keeps what it is known by, to be held against that of another build.
+fn tell_into(file: &Mutex<File>, script: &Script) -> Told {
+    let (told, digest) = tell_exactly(script);
+    writeln!(file.lock().unwrap(), "{} {digest}", script.seed).unwrap();
+    told
 }
 
 fn say_how_far(pulse: &Mutex<(Instant, Instant)>, done: usize, of: usize) {

@@ -1,6 +1,11 @@
 //! Some replicas, a storage with faults, and what must be true of them.
 
-use std::{collections::BTreeSet, path::PathBuf, rc::Rc, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    rc::Rc,
+    sync::{Arc, LazyLock},
+};
 
 use larder::{digest::sha256_hex, engine::At, merge::view, model::Rules};
 use larder_providers::{Memory, MemorySnapshot, layer::Fault};
@@ -202,15 +207,14 @@ impl World {
     /// What must be true at every moment.
     pub(crate) fn check_ground(&mut self) -> Verdict {
         let ground = self.watch.look(&self.memory, self.server.calls(), self.time.now_ms())?;
-        let replicas = self.replicas.iter().enumerate().map(|(index, replica)| {
-            let knows = replica.peek().store().replica().unwrap().unwrap().knows;
-            (format!("replica {index}"), knows, replica.states())
-        });
-        let remote = ground.map(|ground| {
-            ("the remote".to_owned(), ground.manifest.knows.clone(), ground.states.clone())
-        });
+        let replicas =
+            self.replicas.iter().enumerate().map(|(index, replica)| {
+                (Some(index), replica.own().knows.clone(), replica.states())
+            });
+        let remote =
+            ground.map(|ground| (None, ground.manifest.knows.clone(), ground.states.clone()));
         for (who, knows, states) in remote.into_iter().chain(replicas) {
-            self.log.check_claims(&who, &knows, &states)?;
+            self.log.check_claims(who, &knows, &states)?;
         }
         Ok(())
     }
@@ -255,7 +259,7 @@ impl World {
     /// What must be true in the end.
     fn check_end(&self) -> Verdict {
         let states = self.replicas[0].states();
-        let rules = if self.shape.vaults { Rules::default() } else { Rules::parse(RULES).unwrap() };
+        let rules = if self.shape.vaults { Rules::default() } else { rules() };
         for (index, replica) in self.replicas.iter().enumerate() {
             Promise::Convergence.holds_unless(differences(&states, index, replica, &rules))?;
             let store = replica.peek().store();
@@ -289,7 +293,7 @@ impl World {
 
     /// Everything that is deleted and not emptied from the trash comes back as it was, for all.
     async fn bring_back(&mut self) -> Verdict {
-        let rules = Rules::parse(RULES).unwrap();
+        let rules = rules();
         if self.shape.ages && self.shape.compacts {
             self.empty_other_trash().await?;
         }
@@ -361,6 +365,12 @@ fn differences(states: &States, index: usize, replica: &Replica, rules: &Rules) 
 
 fn bytes<T: serde::Serialize>(state: Option<&T>) -> String {
     state.map_or("nothing".to_owned(), |state| serde_json::to_string(state).unwrap())
+}
+
+/// The rules of all stories without files.
+fn rules() -> Rules {
+    static PARSED: LazyLock<Rules> = LazyLock::new(|| Rules::parse(RULES).unwrap());
+    PARSED.clone()
 }
 
 /// A folder in memory if the system has such a thing.
