@@ -60,6 +60,7 @@ impl Books {
     fn enter_text(&mut self, path: &str, entity: &str, known: KnownFile) {
         let changed_ns = known.stat.changed_ns();
         self.youngest_ns = self.youngest_ns.max(Some(changed_ns));
+        self.make_room(path.len() + entity.len());
         let start = self.text.len();
         self.text.push_str(path);
         let end = self.text.len();
@@ -77,6 +78,19 @@ impl Books {
             }
             Err(at) => self.rows.insert(at, row),
         }
+    }
+
+    /// Makes room in the text for one more file, and for as many as there is room for in the rows if
+    /// they are like those before. A text that grows by doubling takes up to twice of what is needed.
+    fn make_room(&mut self, bytes: usize) {
+        let used = self.text.len();
+        if self.text.capacity() - used >= bytes {
+            return;
+        }
+        let left = self.rows.capacity() - self.rows.len();
+        let all = (used + bytes).div_ceil(self.rows.len() + 1).saturating_mul(left);
+        // A part of what there is in any case: else files with ever longer paths move it every time.
+        self.text.reserve_exact(all.max(used / 8).max(bytes));
     }
 
     /// How many files there are.
@@ -243,13 +257,13 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_files_take_few_megabytes() {
-        let mut books = Books::default();
+        let mut books = Books::with_capacity(100_000);
         let id = EntityId::new("0192f0c1-2d3e-7f00-8a4b-5c6d7e8f9a0b").unwrap();
         for number in 0..100_000 {
             let path = VaultPath::new(&format!("notes/{:03}/{number:06}.md", number / 1000));
             books.enter(&path.unwrap(), &id, known(7));
         }
-        let rows = books.rows.capacity() * size_of::<Row>();
-        assert!(rows + books.text.capacity() < 24 << 20, "{rows}");
+        let (rows, text) = (books.rows.capacity() * size_of::<Row>(), books.text.capacity());
+        assert!(rows + text < 15 << 20 && text < books.text.len() * 9 / 8, "{rows} {text}");
     }
 }

@@ -2,8 +2,10 @@
 
 mod folder;
 mod litter;
+mod queue;
 mod read;
 mod rename;
+mod rules;
 mod walk;
 
 use crate::vault::stat::file_stat;

@@ -1,22 +1,29 @@
 //! The walk over the vault's folder, on several threads.
 
-use crate::vault::stat::file_stat;
-use std::borrow::Cow;
-use std::io;
-use std::path::{MAIN_SEPARATOR, Path};
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::thread;
 
-use ignore::{DirEntry, ParallelVisitor, ParallelVisitorBuilder, WalkBuilder, WalkState};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-use super::folder::{Folder, name};
+use super::folder::{Entry, Folder, Kind, Listing, Names};
 use super::litter::is_litter;
+use super::queue::{Queue, Task};
 use super::read::{Reading, read};
+use super::rules::Rules;
 use super::{IGNORE_FILE, SkipReason};
 use crate::model::path::{TEMP_PREFIX, is_reserved};
 use crate::model::{BadPath, Books, VaultPath};
 use crate::vault::VaultError;
+use crate::vault::stat::file_stat;
+
+/// More of them only wait for one another.
+const THREADS_MAX: usize = 8;
 
 /// What the walk met.
 #[derive(Default)]
@@ -24,7 +31,15 @@ pub(super) struct Found {
     /// Files that are not known, or are no more what is known.
     pub(super) read: Vec<(VaultPath, Reading)>,
     pub(super) skipped: Vec<(String, SkipReason)>,
-    pub(super) root_error: Option<io::Error>,
+    root_error: Option<io::Error>,
+}
+
+impl Found {
+    fn add(&mut self, other: Self) {
+        self.read.extend(other.read);
+        self.skipped.extend(other.skipped);
+        self.root_error = self.root_error.take().or(other.root_error);
+    }
 }
 
 /// The memory that a scan may fill with texts.
@@ -54,42 +69,98 @@ pub(super) struct Walk<'k> {
     /// A file that changed after this, in ns since 1970, is read whatever its stat says.
     racy_from_ns: i64,
     room: &'k Room,
-    found: Mutex<Found>,
+    queue: Queue,
 }
 
 impl<'k> Walk<'k> {
     pub(super) fn new(root: &'k Path, books: &'k Books, racy_from_ns: i64, room: &'k Room) -> Self {
         let seen = books.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { root, books, seen, racy_from_ns, room, found: Mutex::default() }
+        Self { root, books, seen, racy_from_ns, room, queue: Queue::default() }
     }
 
     /// Walks, and gives what was met and which of the known files were seen, in their order.
-    pub(super) fn run(mut self) -> Result<(Found, Vec<bool>), VaultError> {
-        let mut builder = WalkBuilder::new(self.root);
-        builder.standard_filters(false).follow_links(false).add_custom_ignore_filename(IGNORE_FILE);
-        builder.filter_entry(|entry| {
-            entry.depth() == 0
-                || name(entry).to_str().is_none_or(|name| {
-                    !is_litter(name) && !is_reserved(name) && !name.starts_with(TEMP_PREFIX)
-                })
+    pub(super) fn run(self) -> Result<(Found, Vec<bool>), VaultError> {
+        self.queue.add(Task::Open(self.root.to_owned(), None));
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+        let mut found = thread::scope(|scope| {
+            // Where the system gives no more threads, those that there are do it all.
+            let start = |_| thread::Builder::new().spawn_scoped(scope, || self.work()).ok();
+            let others: Vec<_> = (1..threads).filter_map(start).collect();
+            let mut found = self.work();
+            for other in others {
+                found.add(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            found
         });
-        builder.build_parallel().visit(&mut &self);
-        let found = std::mem::take(self.found.get_mut().unwrap_or_else(PoisonError::into_inner));
-        if let Some(error) = found.root_error {
-            return Err(VaultError::root(self.root, error));
+        match found.root_error.take() {
+            Some(error) => Err(VaultError::root(self.root, error)),
+            None => Ok((found, self.seen.into_iter().map(AtomicBool::into_inner).collect())),
         }
-        Ok((found, self.seen.into_iter().map(AtomicBool::into_inner).collect()))
     }
 
-    /// Gives a path inside of the vault, with `/` between its parts; `None` if it is no UTF-8.
-    fn relative<'p>(&self, path: &'p Path) -> Option<Cow<'p, str>> {
-        // By bytes: this runs for every file, and `strip_prefix` goes part by part.
-        let text = path.to_str()?;
-        let inside = text.get(self.root.as_os_str().len()..)?.trim_start_matches(MAIN_SEPARATOR);
-        if MAIN_SEPARATOR == '/' {
-            return Some(inside.into());
+    /// One thread's share.
+    fn work(&self) -> Found {
+        let (mut found, mut names) = (Found::default(), Names::default());
+        while let Some((task, _running)) = self.queue.take() {
+            match task {
+                Task::Open(path, above) => match Listing::open(&path) {
+                    Ok(listing) => {
+                        let folder = self.folder(path, listing, above, &mut found);
+                        self.list(Arc::new(folder), &mut names, &mut found);
+                    }
+                    Err(error) => self.error(&path, error, &mut found),
+                },
+                Task::List(folder) => self.list(folder, &mut names, &mut found),
+            }
         }
-        Some(inside.replace(MAIN_SEPARATOR, "/").into())
+        found
+    }
+
+    fn folder(
+        &self,
+        path: PathBuf,
+        listing: Listing,
+        above: Option<Arc<Rules>>,
+        found: &mut Found,
+    ) -> Folder {
+        let mut rules = above;
+        if listing.stat(&path, OsStr::new(IGNORE_FILE)).is_some() {
+            let (all, error) = Rules::read(&path, rules);
+            rules = all;
+            if let Some(error) = error {
+                let path = self.relative_lossy(&path.join(IGNORE_FILE));
+                found.skipped.push((path, SkipReason::BadIgnoreFile(error.to_string())));
+            }
+        }
+        let prefix = self.prefix(&path);
+        let places = prefix.as_ref().map_or(0..0, |prefix| self.books.below(prefix));
+        Folder { path, prefix, places, rules, listing }
+    }
+
+    /// Looks at the next names of a folder, and leaves the rest of them to whoever is free.
+    fn list(&self, folder: Arc<Folder>, names: &mut Names, found: &mut Found) {
+        match folder.listing.next(names) {
+            Ok(true) => self.queue.add(Task::List(Arc::clone(&folder))),
+            Ok(false) => return,
+            Err(error) => self.error(&folder.path, error, found),
+        }
+        let mut path = String::new();
+        for (name, kind) in names.iter() {
+            if name.to_str().is_some_and(is_passed_over) {
+                continue;
+            }
+            match (Entry { folder: &folder, name, kind }).with_kind() {
+                Ok(entry) => self.entry(&entry, folder.write_path(name, &mut path), found),
+                Err(error) => self.error(&folder.path.join(name), error, found),
+            }
+        }
+    }
+
+    /// Gives what the paths of the files in a folder start with; `None` if it is no UTF-8.
+    fn prefix(&self, folder: &Path) -> Option<String> {
+        let inside = folder.strip_prefix(self.root).ok()?.to_str()?;
+        let end = if inside.is_empty() { "" } else { "/" };
+        Some(inside.replace(MAIN_SEPARATOR, "/") + end)
     }
 
     fn relative_lossy(&self, path: &Path) -> String {
@@ -97,50 +168,44 @@ impl<'k> Walk<'k> {
         inside.replace(MAIN_SEPARATOR, "/")
     }
 
-    fn entry(&self, entry: &DirEntry, folder: &mut Folder, found: &mut Found) {
-        if let Some(error) = entry.error() {
-            let path = self.relative_lossy(&entry.path().join(IGNORE_FILE));
-            found.skipped.push((path, SkipReason::BadIgnoreFile(error.to_string())));
-        }
-        let Some(kind) = entry.file_type() else {
-            return;
-        };
-        if kind.is_dir() {
+    /// `path` is where it lies in the vault, if that is UTF-8.
+    fn entry(&self, entry: &Entry, path: Option<&str>, found: &mut Found) {
+        let is_folder = entry.kind == Kind::Folder;
+        let rules = entry.folder.rules.as_ref();
+        if rules.is_some_and(|rules| rules.ignore(&entry.path(), is_folder)) {
             return;
         }
-        let Some(path) = self.relative(entry.path()) else {
-            let path = self.relative_lossy(entry.path());
+        if is_folder {
+            self.queue.add(Task::Open(entry.path(), entry.folder.rules.clone()));
+            return;
+        }
+        let Some(path) = path else {
+            let path = self.relative_lossy(&entry.path());
             found.skipped.push((path, SkipReason::BadName(BadPath::NotUtf8)));
             return;
         };
-        if kind.is_symlink() || !kind.is_file() {
-            let reason = if kind.is_symlink() { SkipReason::Symlink } else { SkipReason::NotAFile };
-            found.skipped.push((path.into_owned(), reason));
+        if entry.kind != Kind::File {
+            let is_symlink = entry.kind == Kind::Symlink;
+            let reason = if is_symlink { SkipReason::Symlink } else { SkipReason::NotAFile };
+            found.skipped.push((path.to_owned(), reason));
             return;
         }
-        let place = folder.find(self.books, &path);
-        if place.is_some() || is_nfc(&path) {
-            self.file(&path, place, entry, folder, found);
-        } else if let Some(composed) = composed(self.root, entry, &path) {
+        let place = self.books.find_in(entry.folder.places.clone(), path);
+        if place.is_some() || is_nfc(path) {
+            self.file(path, place, entry, found);
+        } else if let Some(composed) = composed(self.root, entry, path) {
             let place = self.books.find(&composed);
-            self.file(&composed, place, entry, folder, found);
+            self.file(&composed, place, entry, found);
         } else {
             let reason = SkipReason::BadName(BadPath::NotComposed);
-            found.skipped.push((path.into_owned(), reason));
+            found.skipped.push((path.to_owned(), reason));
         }
     }
 
-    fn file(
-        &self,
-        path: &str,
-        place: Option<usize>,
-        entry: &DirEntry,
-        folder: &mut Folder,
-        found: &mut Found,
-    ) {
+    fn file(&self, path: &str, place: Option<usize>, entry: &Entry, found: &mut Found) {
         self.mark(place, true);
         if let Some(file) = place.and_then(|place| self.books.at(place))
-            && let Some(stat) = folder.stat(entry)
+            && let Some(stat) = entry.stat()
             && stat == file.known.stat
             && stat.changed_ns() < self.racy_from_ns
         {
@@ -153,7 +218,7 @@ impl<'k> Walk<'k> {
                 return;
             }
         };
-        match read(entry.path()) {
+        match read(&entry.path()) {
             Ok(Some(mut reading)) => {
                 self.room.keep(&mut reading);
                 found.read.push((checked, reading));
@@ -170,19 +235,19 @@ impl<'k> Walk<'k> {
         }
     }
 
-    fn error(&self, error: &ignore::Error, found: &mut Found) {
-        let (path, io) = parts(error);
-        let Some(path) = path.filter(|path| *path != self.root) else {
-            let kind = io.map_or(io::ErrorKind::Other, io::Error::kind);
-            found.root_error = Some(io::Error::new(kind, error.to_string()));
-            return;
-        };
-        if io.is_some_and(|io| io.kind() == io::ErrorKind::NotFound) {
-            return;
+    fn error(&self, path: &Path, error: io::Error, found: &mut Found) {
+        if path == self.root {
+            found.root_error = Some(error);
+        } else if error.kind() != ErrorKind::NotFound {
+            let reason = SkipReason::Unreadable(error.to_string());
+            found.skipped.push((self.relative_lossy(path), reason));
         }
-        let reason = io.map_or_else(|| error.to_string(), ToString::to_string);
-        found.skipped.push((self.relative_lossy(path), SkipReason::Unreadable(reason)));
     }
+}
+
+/// Tells whether a name is one of larder's own, or nobody's.
+fn is_passed_over(name: &str) -> bool {
+    is_litter(name) || is_reserved(name) || name.starts_with(TEMP_PREFIX)
 }
 
 /// Gives the composed form of a path if the file system leads from there to the same file, as those
@@ -190,54 +255,8 @@ impl<'k> Walk<'k> {
 ///
 /// Elsewhere the two forms are two files, and a program that writes one while the other is read
 /// would make two of one.
-fn composed(root: &Path, entry: &DirEntry, path: &str) -> Option<String> {
+fn composed(root: &Path, entry: &Entry, path: &str) -> Option<String> {
     let composed: String = path.nfc().collect();
     let there = std::fs::symlink_metadata(root.join(&composed)).ok()?;
-    let here = entry.metadata().ok()?;
-    (file_stat(&there) == file_stat(&here)).then_some(composed)
-}
-
-fn parts(error: &ignore::Error) -> (Option<&Path>, Option<&io::Error>) {
-    match error {
-        ignore::Error::WithPath { path, err } => (Some(path), parts(err).1),
-        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => {
-            parts(err)
-        }
-        ignore::Error::Io(error) => (None, Some(error)),
-        _ => (None, None),
-    }
-}
-
-/// One thread's share; it is added to the whole when the thread ends.
-struct Visitor<'w, 'k> {
-    walk: &'w Walk<'k>,
-    folder: Folder,
-    found: Found,
-}
-
-impl ParallelVisitor for Visitor<'_, '_> {
-    fn visit(&mut self, entry: Result<DirEntry, ignore::Error>) -> WalkState {
-        match entry {
-            Ok(entry) => self.walk.entry(&entry, &mut self.folder, &mut self.found),
-            Err(error) => self.walk.error(&error, &mut self.found),
-        }
-        WalkState::Continue
-    }
-}
-
-impl Drop for Visitor<'_, '_> {
-    fn drop(&mut self) {
-        let mut whole = self.walk.found.lock().unwrap_or_else(PoisonError::into_inner);
-        whole.read.append(&mut self.found.read);
-        whole.skipped.append(&mut self.found.skipped);
-        if let Some(error) = self.found.root_error.take() {
-            whole.root_error = Some(error);
-        }
-    }
-}
-
-impl<'s, 'w: 's, 'k: 's> ParallelVisitorBuilder<'s> for &'w Walk<'k> {
-    fn build(&mut self) -> Box<dyn ParallelVisitor + 's> {
-        Box::new(Visitor { walk: self, folder: Folder::default(), found: Found::default() })
-    }
+    (entry.stat()? == file_stat(&there)).then_some(composed)
 }
