@@ -8,7 +8,7 @@ use rusqlite::{Connection, Transaction};
 use super::{Result, StoreError};
 
 /// Each step takes a database from its index to the next version.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 const VERSION_1: &str = "
 CREATE TABLE replica (
@@ -119,6 +119,11 @@ CREATE TABLE unnamed_blob (
     file TEXT PRIMARY KEY,
     since_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+const VERSION_4: &str = "
+-- Every turn ends with the number of records: without this all of their states were read for it.
+CREATE INDEX entity_by_deleted ON entity (deleted);
 ";
 
 /// Brings the database to the current version; `file` is where it lies, if it lies in a file.

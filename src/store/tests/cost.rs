@@ -90,3 +90,12 @@ fn a_statement_is_compiled_once() {
     let statement = store.connection.prepare_cached(records::RECORD).unwrap();
     assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
 }
+
+#[test]
+fn records_are_counted_without_reading_them() {
+    let store = replica_of(1);
+    let sql = "EXPLAIN QUERY PLAN SELECT count(*) FROM entity WHERE deleted = 0";
+    let plan: String = store.connection.query_row(sql, [], |row| row.get("detail")).unwrap();
+    assert_eq!(plan, "SEARCH entity USING COVERING INDEX entity_by_deleted (deleted=?)");
+    assert_eq!(store.live_count().unwrap(), 2);
+}
