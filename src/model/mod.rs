@@ -17,7 +17,7 @@ mod stamp;
 mod wire;
 
 pub use blob::Blob;
-pub use books::{BookedFile, Books};
+pub use books::{BookedFile, Books, Finder};
 pub use conflict::{Conflict, ConflictKind, ConflictState, ConflictValue};
 pub use content::Content;
 pub use dot::{Dot, InvalidDot, VersionVector};

@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,8 +26,6 @@ pub(super) struct Folder {
     /// Its path in the vault with a slash at the end, or nothing for the root; `None` if that is no
     /// UTF-8.
     pub(super) prefix: Option<String>,
-    /// The places of its files, and of those below it, in the books.
-    pub(super) places: Range<usize>,
     pub(super) rules: Option<Arc<Rules>>,
     pub(super) listing: Listing,
 }

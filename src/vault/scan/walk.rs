@@ -18,7 +18,7 @@ use super::read::{Reading, read};
 use super::rules::Rules;
 use super::{IGNORE_FILE, SkipReason};
 use crate::model::path::{TEMP_PREFIX, is_reserved};
-use crate::model::{BadPath, Books, VaultPath};
+use crate::model::{BadPath, Books, Finder, VaultPath};
 use crate::vault::VaultError;
 use crate::vault::stat::file_stat;
 
@@ -64,6 +64,7 @@ impl Room {
 pub(super) struct Walk<'k> {
     root: &'k Path,
     books: &'k Books,
+    finder: Finder<'k>,
     /// Which of the known files were met, in their order.
     seen: Vec<AtomicBool>,
     /// A file that changed after this, in ns since 1970, is read whatever its stat says.
@@ -75,7 +76,8 @@ pub(super) struct Walk<'k> {
 impl<'k> Walk<'k> {
     pub(super) fn new(root: &'k Path, books: &'k Books, racy_from_ns: i64, room: &'k Room) -> Self {
         let seen = books.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { root, books, seen, racy_from_ns, room, queue: Queue::default() }
+        let (finder, queue) = (books.finder(), Queue::default());
+        Self { root, books, finder, seen, racy_from_ns, room, queue }
     }
 
     /// Walks, and gives what was met and which of the known files were seen, in their order.
@@ -133,8 +135,7 @@ impl<'k> Walk<'k> {
             }
         }
         let prefix = self.prefix(&path);
-        let places = prefix.as_ref().map_or(0..0, |prefix| self.books.below(prefix));
-        Folder { path, prefix, places, rules, listing }
+        Folder { path, prefix, rules, listing }
     }
 
     /// Looks at the next names of a folder, and leaves the rest of them to whoever is free.
@@ -190,11 +191,11 @@ impl<'k> Walk<'k> {
             found.skipped.push((path.to_owned(), reason));
             return;
         }
-        let place = self.books.find_in(entry.folder.places.clone(), path);
+        let place = self.finder.find(path);
         if place.is_some() || is_nfc(path) {
             self.file(path, place, entry, found);
         } else if let Some(composed) = composed(self.root, entry, path) {
-            let place = self.books.find(&composed);
+            let place = self.finder.find(&composed);
             self.file(&composed, place, entry, found);
         } else {
             let reason = SkipReason::BadName(BadPath::NotComposed);
