@@ -116,6 +116,7 @@ mod system {
     use std::path::Path;
 
     use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, statat};
+    use rustix::io::retry_on_intr;
 
     use super::{Kind, Names};
     use crate::model::FileStat;
@@ -130,7 +131,7 @@ mod system {
     impl Listing {
         pub(in super::super) fn open(path: &Path) -> io::Result<Self> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            Ok(Self(open(path, flags, Mode::empty())?))
+            Ok(Self(retry_on_intr(|| open(path, flags, Mode::empty()))?))
         }
 
         /// Lists the next names in the place of those before; false if there are no more.

@@ -83,3 +83,56 @@ impl Drop for Running<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::{Queue, Task};
+
+    fn add(queue: &Queue, depth: u32) {
+        queue.add(Task::Open(depth.to_string().into(), None));
+    }
+
+    fn depth(task: &Task) -> u32 {
+        let Task::Open(path, _) = task else { panic!("nothing was opened") };
+        path.to_str().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn what_leads_to_more_is_done_by_all_and_ends_for_all() {
+        let queue = Queue::default();
+        let work = || {
+            let mut done = 0;
+            while let Some((task, _running)) = queue.take() {
+                let depth = depth(&task);
+                (0..depth.min(2)).for_each(|_| add(&queue, depth - 1));
+                done += 1;
+            }
+            done
+        };
+        assert_eq!(work(), 0);
+        add(&queue, 9);
+        let done: u32 = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(done, (1..=9).map(|level| 1 << (9 - level)).sum::<u32>() + (1 << 8));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_panicked() {
+        let queue = Queue::default();
+        add(&queue, 0);
+        thread::scope(|scope| {
+            let (task, running) = queue.take().unwrap();
+            let other = scope.spawn(|| queue.take().is_none());
+            let panics = scope.spawn(move || {
+                let _running = running;
+                assert_eq!(depth(&task), 1, "on purpose");
+            });
+            assert!(panics.join().is_err());
+            assert!(other.join().unwrap());
+        });
+    }
+}
