@@ -299,12 +299,11 @@ impl<'a> Hand<'a> {
             }
             return Ok(Some(is_done));
         }
-        let source = self.vault.content(sha256);
-        if !source.exists() {
+        if !self.vault.has_content(sha256)? {
             return Ok(None);
         }
         let Some(expect) = self.expect(id, from, to)? else { return Ok(Some(false)) };
-        let written = self.vault.adopt(&source, to, expect)?;
+        let written = self.vault.adopt(sha256, to, expect)?;
         let is_done = self.enter(id, to, sha256, written);
         if let Some(from) = from.filter(|_| is_done) {
             self.leave(from)?;

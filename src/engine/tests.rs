@@ -8,6 +8,8 @@ mod obstacles;
 mod repair;
 mod rules;
 mod runs;
+#[cfg(target_os = "linux")]
+mod swapped;
 mod trash;
 
 use std::{fs, path::Path, sync::Arc};

@@ -1,7 +1,7 @@
 //! Contents of files that are no records, on their way to and from the remote.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
@@ -49,12 +49,12 @@ pub async fn is_there(storage: &SharedStorage, blob: &Blob) -> Result<bool> {
 }
 
 /// Fetches a content into the file `part`, from where an earlier try ended there if the storage knows
-/// ranges. When it is done the file holds all of it, verified and on the disk; until then it holds its
+/// ranges. It is open for reading and writing, and its path is for messages. When it is done the file holds all of it, verified and on the disk; until then it holds its
 /// beginning. `came` is told how many bytes came.
 pub async fn download(
     storage: &SharedStorage,
     blob: &Blob,
-    part: &Path,
+    part: (&File, &Path),
     came: &(dyn Fn(u64) + Sync),
 ) -> Result<()> {
     let path = layout::path(&blob.file)?;
@@ -67,7 +67,8 @@ pub async fn download(
         if partial.finish().await? == blob.sha256 {
             return Ok(());
         }
-        discard(part)?;
+        let emptied = part.0.set_len(0);
+        emptied.map_err(|source| RemoteError::Local { path: part.1.to_owned(), source })?;
         if !resumed {
             let detail = "its content is not what was written (SHA-256)";
             return Err(RemoteError::damaged(&blob.file, detail));
@@ -166,10 +167,10 @@ struct Partial {
 }
 
 impl Partial {
-    async fn open(at: &Path, bytes_max: u64) -> Result<Self> {
+    async fn open((file, at): (&File, &Path), bytes_max: u64) -> Result<Self> {
         let mut partial = Self { at: at.to_owned(), writer: None, len: 0 };
-        let path = at.to_owned();
-        let opened = tokio::task::spawn_blocking(move || open_part(&path, bytes_max)).await;
+        let file = partial.ours(file.try_clone())?;
+        let opened = tokio::task::spawn_blocking(move || read_part(file, bytes_max)).await;
         let (file, hasher, len) = partial.ours(flat(opened))?;
         partial.writer = Some((file, hasher));
         partial.len = len;
@@ -216,12 +217,8 @@ fn flat<T>(done: Result<std::io::Result<T>, tokio::task::JoinError>) -> std::io:
 }
 
 /// What is there already, read through once for its digest.
-fn open_part(path: &Path, bytes_max: u64) -> std::io::Result<(File, Sha256, u64)> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut options = OpenOptions::new();
-    let mut file = options.create(true).truncate(false).read(true).write(true).open(path)?;
+fn read_part(mut file: File, bytes_max: u64) -> std::io::Result<(File, Sha256, u64)> {
+    file.rewind()?;
     if file.metadata()?.len() > bytes_max {
         file.set_len(0)?;
     }
@@ -235,11 +232,6 @@ fn open_part(path: &Path, bytes_max: u64) -> std::io::Result<(File, Sha256, u64)
     }
     file.seek(SeekFrom::Start(len))?;
     Ok((file, hasher, len))
-}
-
-fn discard(part: &Path) -> Result<()> {
-    std::fs::remove_file(part)
-        .map_err(|source| RemoteError::Local { path: part.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -4,11 +4,15 @@
 //! that are not hand it to a blocking thread.
 
 mod contents;
+mod dir;
 pub mod document;
 mod error;
 mod gate;
 mod scan;
 mod stat;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+pub(crate) mod swap;
 mod write;
 
 use crate::model::path::CONTROL_DIR;

@@ -13,16 +13,16 @@ pub(super) fn file_stat(metadata: &Metadata) -> FileStat {
 }
 
 /// Takes the same from an answer that did not come through `std`.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 pub(super) fn raw_stat(found: &rustix::fs::Stat) -> FileStat {
-    let nanoseconds = |seconds: i64, rest: u64| {
-        seconds.saturating_mul(1_000_000_000).saturating_add_unsigned(rest)
-    };
+    let nanoseconds =
+        |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+    let part = |part| i64::try_from(part).unwrap_or(0);
     #[allow(clippy::useless_conversion, reason = "the types are others on other processors")]
     FileStat {
         size: u64::try_from(found.st_size).unwrap_or(0),
-        mtime_ns: nanoseconds(found.st_mtime.into(), found.st_mtime_nsec.into()),
-        ctime_ns: nanoseconds(found.st_ctime.into(), found.st_ctime_nsec.into()),
+        mtime_ns: nanoseconds(found.st_mtime.into(), part(found.st_mtime_nsec)),
+        ctime_ns: nanoseconds(found.st_ctime.into(), part(found.st_ctime_nsec)),
         inode: found.st_ino.into(),
     }
 }
@@ -52,7 +52,7 @@ fn identity(_: &Metadata) -> (i64, u64) {
 }
 
 #[cfg(test)]
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod tests {
     use std::fs::{self, File};
     use std::time::{Duration, UNIX_EPOCH};

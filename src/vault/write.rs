@@ -1,25 +1,25 @@
 //! Writing, removing and renaming files of the user, never blindly.
 //!
 //! Whatever is done to a file is done only while the file is what the last scan saw, and in one step
-//! that a crash cannot cut in two. `std` has no `openat`, so a parent folder that is swapped for a
-//! symlink between the check and the rename is not noticed; nothing that comes from a remote can do
-//! that.
+//! that a crash cannot cut in two. It is done in an open folder that was reached from the vault's own
+//! without a symlink, so nothing is ever changed elsewhere, whatever takes a folder's place meanwhile
+//! ([decision 0020](../../docs/decisions/0020-files-are-changed-in-open-folders.md)).
 
 mod adopt;
 mod batch;
 mod durable;
+mod temp;
 
-use crate::vault::stat::file_stat;
 use std::collections::BTreeSet;
-use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 
 pub use batch::WriteJob;
-use durable::sync_folder;
 use ignore::WalkBuilder;
-use tempfile::TempPath;
 
+use super::dir::{Dirs, Entry, Kind};
+use super::stat::file_stat;
 use super::{Vault, VaultError};
 use crate::model::path::{TEMP_PREFIX, is_reserved};
 use crate::model::{FileStat, VaultPath};
@@ -58,8 +58,16 @@ impl Vault {
     /// # Errors
     /// A file that the system does not tell about.
     pub fn stat(&self, path: &VaultPath) -> Result<Option<FileStat>, VaultError> {
-        let found = lstat(&path.under(self.root()))?;
-        Ok(found.filter(Metadata::is_file).map(|found| file_stat(&found)))
+        let path = path.under(self.root());
+        match fs::symlink_metadata(&path) {
+            Ok(found) => Ok(found.is_file().then(|| file_stat(&found))),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(VaultError::write(&path, error)),
+        }
     }
 
     /// Writes a whole file: [`write_all`](Self::write_all) for one.
@@ -82,17 +90,20 @@ impl Vault {
     /// See [`VaultError`].
     pub fn remove(&self, path: &VaultPath, expect: FileStat) -> Result<Removed, VaultError> {
         let target = path.under(self.root());
-        self.check_parents(path)?;
-        self.gate.pass(&target).map_err(|error| VaultError::write(&target, error))?;
-        if !holds(&target, lstat(&target)?.as_ref(), Expect::Is(expect))? {
+        let failed = |error| VaultError::write(&target, error);
+        let dirs = self.dirs();
+        let Some(dir) = dirs.above(path)? else { return Ok(Removed::Moved) };
+        self.gate.pass(&target).map_err(failed)?;
+        let found = dir.look(path.file_name()).map_err(failed)?;
+        if !holds(&target, found.as_ref(), Expect::Is(expect))? {
             return Ok(Removed::Moved);
         }
-        match fs::remove_file(&target) {
+        match dir.remove_file(path.file_name()) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Removed::Moved),
-            Err(error) => return Err(VaultError::write(&target, error)),
+            Err(error) => return Err(failed(error)),
         }
-        self.prune(path)?;
+        self.prune(&dirs, path)?;
         Ok(Removed::Done)
     }
 
@@ -107,38 +118,40 @@ impl Vault {
         expect: FileStat,
     ) -> Result<Written, VaultError> {
         let (source, target) = (from.under(self.root()), to.under(self.root()));
-        self.check_parents(from)?;
-        self.gate.pass(&target).map_err(|error| VaultError::write(&target, error))?;
-        let before = lstat(&source)?;
+        let failed = |error| VaultError::write(&target, error);
+        let dirs = self.dirs();
+        let Some(old) = dirs.above(from)? else { return Ok(Written::Moved) };
+        self.gate.pass(&target).map_err(failed)?;
+        let before =
+            old.look(from.file_name()).map_err(|error| VaultError::write(&source, error))?;
         if !holds(&source, before.as_ref(), Expect::Is(expect))? {
             return Ok(Written::Moved);
         }
-        let there = lstat(&target)?;
+        let mut changed = BTreeSet::new();
+        let folder = to.parent().unwrap_or_default();
+        let new = dirs.make(folder, &mut changed)?;
+        let there = new.look(to.file_name()).map_err(failed)?;
         // On a disk that does not see case, the new name leads to the file itself.
         let same_file = there
             .as_ref()
-            .is_some_and(|there| from.key() == to.key() && file_stat(there).inode == expect.inode);
+            .is_some_and(|there| from.key() == to.key() && there.stat.inode == expect.inode);
         if !same_file && !holds(&target, there.as_ref(), Expect::Absent)? {
             return Ok(Written::Moved);
         }
-        let mut changed = BTreeSet::new();
-        let folder = self.make_parents(to, &mut changed)?;
-        changed.insert(folder);
-        let file = File::open(&source).map_err(|error| VaultError::write(&source, error))?;
         let moved = if same_file {
-            fs::rename(&source, &target).map(|()| true)
+            old.rename(from.file_name(), &new, to.file_name()).map(|()| true)
         } else {
-            rename_new(&source, &target)
+            old.rename_new(from.file_name(), &new, to.file_name())
         };
-        if !moved.map_err(|error| VaultError::write(&target, error))? {
+        if !moved.map_err(failed)? {
             return Ok(Written::Moved);
         }
-        for folder in changed {
-            sync_folder(&folder).map_err(|error| VaultError::write(&folder, error))?;
-        }
-        let now = stat_of(&file, &target)?;
-        self.prune(from)?;
-        Ok(Written::Done(if now.same_content(&expect) { now } else { expect }))
+        changed.insert(folder.to_owned());
+        changed.iter().try_for_each(|folder| self.sync_names(&dirs, folder))?;
+        let now = new.look(to.file_name()).map_err(failed)?.map(|now| now.stat);
+        self.prune(&dirs, from)?;
+        // Of a file that somebody writes into already the older answer makes the next scan look.
+        Ok(Written::Done(now.filter(|now| now.same_content(&expect)).unwrap_or(expect)))
     }
 
     /// Removes temporary files that an interrupted write left, and tells how many there were.
@@ -151,132 +164,72 @@ impl Vault {
         let mut walk = WalkBuilder::new(self.root());
         walk.standard_filters(false);
         walk.filter_entry(|entry| !is_reserved(&entry.file_name().to_string_lossy()));
+        let dirs = self.dirs();
         let mut removed = 0;
         for entry in walk.build().flatten() {
             let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-            if is_file && entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX) {
-                fs::remove_file(entry.path())
-                    .map_err(|error| VaultError::write(entry.path(), error))?;
-                removed += 1;
+            let Some(name) = entry.file_name().to_str().filter(|_| is_file) else { continue };
+            if !name.starts_with(TEMP_PREFIX) {
+                continue;
+            }
+            let above = entry.path().parent().and_then(|above| self.folder_name(above));
+            // A folder that is none any more has nothing of ours in it.
+            let Some(Ok(Some(dir))) = above.map(|above| dirs.get(&above)) else { continue };
+            match dir.remove_file(name) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                done => {
+                    done.map_err(|error| VaultError::write(entry.path(), error))?;
+                    removed += 1;
+                }
             }
         }
         Ok(removed)
     }
 
-    /// Makes sure that no parent of a path is a symlink or a file; those that are missing stay so.
-    pub(super) fn check_parents(&self, path: &VaultPath) -> Result<(), VaultError> {
-        for folder in self.parents(path) {
-            match lstat(&folder)? {
-                None => return Ok(()),
-                Some(found) => check_folder(&folder, &found)?,
+    /// The folders of this vault.
+    pub(super) fn dirs(&self) -> Dirs<'_> {
+        Dirs::new(self.root())
+    }
+
+    /// What a folder is called in the vault; nothing if larder would not make one of that name.
+    fn folder_name(&self, folder: &Path) -> Option<String> {
+        let inside = folder.strip_prefix(self.root()).ok()?;
+        let parts: Option<Vec<&str>> = inside.iter().map(|part| part.to_str()).collect();
+        Some(parts?.join("/"))
+    }
+
+    fn sync_names(&self, dirs: &Dirs<'_>, folder: &str) -> Result<(), VaultError> {
+        dirs.sync(folder).map_err(|error| VaultError::write(&self.root().join(folder), error))
+    }
+
+    /// Removes the folders above a file that have become empty, never the vault's own.
+    fn prune(&self, dirs: &Dirs<'_>, path: &VaultPath) -> Result<(), VaultError> {
+        let mut folder = path.parent().unwrap_or_default();
+        while !folder.is_empty() {
+            let (above, name) = folder.rsplit_once('/').unwrap_or(("", folder));
+            // It fails unless the folder is empty, which is the check.
+            match dirs.get(above) {
+                Ok(Some(dir)) if dir.remove_folder(name).is_ok() => folder = above,
+                _ => break,
             }
         }
-        Ok(())
-    }
-
-    /// Makes the parents of a path, each in a real folder, and gives the last. Folders that got a
-    /// new one are added to `changed`.
-    fn make_parents(
-        &self,
-        path: &VaultPath,
-        changed: &mut BTreeSet<PathBuf>,
-    ) -> Result<PathBuf, VaultError> {
-        let mut last = self.root().to_owned();
-        for folder in self.parents(path) {
-            if let Some(found) = lstat(&folder)? {
-                check_folder(&folder, &found)?;
-            } else {
-                match fs::create_dir(&folder) {
-                    Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                        return Err(VaultError::write(&folder, error));
-                    }
-                    _ => changed.insert(last),
-                };
-                if let Some(found) = lstat(&folder)? {
-                    check_folder(&folder, &found)?;
-                }
-            }
-            last = folder;
-        }
-        Ok(last)
-    }
-
-    /// Gives the folders between the root and a file, the outermost first.
-    fn parents(&self, path: &VaultPath) -> Vec<PathBuf> {
-        let parts = path.parent().into_iter().flat_map(|parent| parent.split('/'));
-        parts
-            .scan(self.root().to_owned(), |folder, part| {
-                folder.push(part);
-                Some(folder.clone())
-            })
-            .collect()
-    }
-
-    fn prune(&self, path: &VaultPath) -> Result<(), VaultError> {
-        let folders = self.parents(path);
-        // It fails unless the folder is empty, which is the check.
-        let rest = folders.iter().rev().find(|folder| fs::remove_dir(folder).is_err());
-        let rest = rest.map_or(self.root(), PathBuf::as_path);
-        sync_folder(rest).map_err(|error| VaultError::write(rest, error))
-    }
-}
-
-/// Asks about what stands at a path itself; `None` if nothing does.
-fn lstat(path: &Path) -> Result<Option<Metadata>, VaultError> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) => Ok(Some(metadata)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(VaultError::write(path, error)),
+        self.sync_names(dirs, folder)
     }
 }
 
 /// Tells whether what stands at a path is what is expected.
-fn holds(path: &Path, found: Option<&Metadata>, expect: Expect) -> Result<bool, VaultError> {
+fn holds(path: &Path, found: Option<&Entry>, expect: Expect) -> Result<bool, VaultError> {
     match (found, expect) {
-        (Some(found), _) if found.is_dir() => {
+        (Some(found), _) if found.kind == Kind::Folder => {
             Err(VaultError::NameTaken { path: path.to_owned(), taken: "a folder" })
         }
         (None, Expect::Absent) => Ok(true),
         (Some(_), Expect::Is(_)) if mutant::is(Mutant::WritesBlindly) => Ok(true),
         (Some(found), Expect::Is(stat)) => {
-            Ok(found.is_file() && file_stat(found).same_content(&stat))
+            Ok(found.kind == Kind::File && found.stat.same_content(&stat))
         }
         _ => Ok(false),
     }
-}
-
-fn check_folder(path: &Path, found: &Metadata) -> Result<(), VaultError> {
-    if found.is_symlink() {
-        return Err(VaultError::Symlink { path: path.to_owned() });
-    }
-    if !found.is_dir() {
-        return Err(VaultError::NameTaken { path: path.to_owned(), taken: "a file" });
-    }
-    Ok(())
-}
-
-fn stat_of(file: &File, path: &Path) -> Result<FileStat, VaultError> {
-    let metadata = file.metadata().map_err(|error| VaultError::write(path, error))?;
-    Ok(file_stat(&metadata))
-}
-
-/// Renames a file to a name that is free; false if it is not.
-fn rename_new(source: &Path, target: &Path) -> io::Result<bool> {
-    let mut path = TempPath::try_from_path(source)?;
-    // The type is borrowed for its rename only: it must never delete the user's file.
-    path.disable_cleanup(true);
-    match path.persist_noclobber(target) {
-        Ok(()) => Ok(true),
-        Err(failed) if failed.error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(_) if is_free(target) => fs::rename(source, target).map(|()| true),
-        Err(failed) => Err(failed.error),
-    }
-}
-
-fn is_free(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ pub(crate) fn download(data: &[u8]) {
     fs::write(&place, part).expect("there is room");
     let verified = RUNTIME.block_on(blob::verify(&storage, &blob)).is_ok();
     assert_eq!(verified, stored == meant && bytes == meant.len() as u64);
-    let done = RUNTIME.block_on(blob::download(&storage, &blob, &place, &|_| ()));
+    let opened = fs::File::options().read(true).write(true).open(&place);
+    let opened = opened.expect("it was just written");
+    let done = RUNTIME.block_on(blob::download(&storage, &blob, (&opened, &place), &|_| ()));
     let left = fs::read(&place).unwrap_or_default();
     assert!(left.len() as u64 <= bytes, "{} of {bytes} bytes", left.len());
     if done.is_ok() {

@@ -72,19 +72,22 @@ impl Engine {
         let (storage, vault) = (&remote.storage, &vault);
         let mut fetching = stream::iter(jobs)
             .map(|(_, sha256, candidates, ids)| async move {
-                let part = vault.content_part(sha256);
                 let mut outcome = Ok(());
+                let (file, path) = match vault.content_part(sha256) {
+                    Ok(part) => part,
+                    Err(error) => return (Err(error), sha256, ids),
+                };
                 for candidate in &candidates {
-                    outcome = download(storage, candidate, &part, &|_| {}).await;
+                    outcome = download(storage, candidate, (&file, &path), &|_| {}).await;
                     if !matches!(&outcome, Err(error) if is_about_content(error)) {
                         break;
                     }
                 }
-                (outcome, sha256, ids)
+                (Ok(outcome), sha256, ids)
             })
             .buffer_unordered(AT_ONCE);
         while let Some((outcome, sha256, ids)) = fetching.next().await {
-            match outcome {
+            match outcome? {
                 Ok(()) => {
                     vault.keep_content(sha256)?;
                     self.catch_up(&ids, report)?;
@@ -132,7 +135,7 @@ impl Engine {
     /// Has a content ready to be placed, if this device has it anywhere.
     pub(in crate::engine) fn gather(&self, sha256: ContentHash) -> Result<bool> {
         let Some(vault) = &self.vault else { return Ok(false) };
-        if vault.content(sha256).exists() {
+        if vault.has_content(sha256)? {
             return Ok(true);
         }
         for (path, _) in self.store.files_with(&sha256.to_string())? {

@@ -49,7 +49,11 @@ impl Desk {
         let came = |bytes| {
             self.came.fetch_add(bytes, Ordering::SeqCst);
         };
-        download(&self.storage, blob, &self.part(), &came).await
+        let path = self.part();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut options = std::fs::File::options();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        download(&self.storage, blob, (&options.open(&path).unwrap(), &path), &came).await
     }
 
     fn put_raw(&self, blob: &Blob, bytes: &[u8]) {

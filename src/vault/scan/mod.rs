@@ -8,12 +8,10 @@ mod rename;
 mod rules;
 mod walk;
 
-use crate::vault::stat::file_stat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
-use std::io::ErrorKind;
 
+use super::dir::Kind;
 use super::{Vault, VaultError};
 use crate::model::{
     BadPath, BookedFile, Books, ContentHash, FileStat, KnownFile, VaultPath,
@@ -188,8 +186,9 @@ impl Vault {
     /// # Errors
     /// Why a scan would skip it.
     pub fn read(&self, path: &VaultPath) -> Result<Option<ScannedFile>, SkipReason> {
-        match self.check_parents(path) {
-            Ok(()) => {}
+        match self.dirs().above(path) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(None),
             Err(VaultError::Symlink { .. }) => return Err(SkipReason::Symlink),
             Err(VaultError::NameTaken { .. }) => return Ok(None),
             Err(error) => return Err(SkipReason::Unreadable(error.to_string())),
@@ -221,7 +220,7 @@ impl Vault {
     ) -> Vanished {
         let skipped: BTreeSet<String> = scan.skipped.iter().map(|item| item.path.clone()).collect();
         let mut twins: Option<BTreeMap<String, u64>> = None;
-        let mut vanished = Vanished::new();
+        let (dirs, mut vanished) = (self.dirs(), Vanished::new());
         for file in unseen {
             let text = file.path_str();
             let ends = text.match_indices('/').map(|(at, _)| at).chain([text.len()]);
@@ -229,20 +228,18 @@ impl Vault {
                 continue;
             }
             let (path, known) = (file.path(), *file.known);
-            match fs::symlink_metadata(path.under(self.root())) {
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-                {
-                    vanished.insert(path, known);
-                }
+            match dirs.look(&path) {
+                Ok(None) | Err(VaultError::NameTaken { .. }) => drop(vanished.insert(path, known)),
+                Err(VaultError::Symlink { .. }) => scan.skip(&path, SkipReason::Symlink),
                 Err(error) => scan.skip(&path, SkipReason::Unreadable(error.to_string())),
                 // On a disk that does not see case, a renamed file is found under its old name.
-                Ok(metadata) => {
+                Ok(Some(found)) => {
                     let twins = twins.get_or_insert_with(|| {
                         new.iter().map(|(path, r)| (path.key(), r.stat.inode)).collect()
                     });
-                    let inode = file_stat(&metadata).inode;
-                    if metadata.is_dir() || inode != 0 && twins.get(&path.key()) == Some(&inode) {
+                    let inode = found.stat.inode;
+                    let is_twin = inode != 0 && twins.get(&path.key()) == Some(&inode);
+                    if found.kind == Kind::Folder || is_twin {
                         vanished.insert(path, known);
                     } else {
                         scan.ignored.push(path);

@@ -1,5 +1,6 @@
 //! Reading one file.
 
+use crate::vault::dir::{is_link, open_file};
 use crate::vault::stat::file_stat;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -54,7 +55,8 @@ pub(super) fn read_with(
         meanwhile(attempt);
         let (content, opened) = match read_content(path, stat.size) {
             Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            // A symlink in the file's place, or above it: what is behind that is none of the vault.
+            Err(error) if error.kind() == ErrorKind::NotFound || is_link(&error) => continue,
             Err(error) => return Err(SkipReason::Unreadable(error.to_string())),
         };
         // The handle must be the file that was looked at, and neither may have moved since.
@@ -77,7 +79,7 @@ struct Content {
 
 /// Reads a file of about this size, and looks at it again through the same handle.
 fn read_content(path: &Path, size: u64) -> io::Result<(Content, FileStat)> {
-    let mut file = File::open(path)?;
+    let mut file = open_file(path)?;
     let content = if size > MAX_TEXT_BYTES {
         let sha256 = hash(&mut file, size)?;
         Content { kind: FileKind::Blob, sha256, text: None }

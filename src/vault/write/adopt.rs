@@ -1,20 +1,17 @@
-//! Placing a finished file that lies elsewhere.
+//! Placing a finished content.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
-use std::path::Path;
 
-use super::batch::{keep_mode, put, temp_in};
-use super::durable::sync_folder;
-use super::{Expect, Written, holds, lstat};
-use crate::model::VaultPath;
-use crate::vault::stat::file_stat;
+use super::temp::{Temp, keep_mode, put};
+use super::{Expect, Written, holds};
+use crate::model::{ContentHash, VaultPath};
+use crate::vault::dir::{Dir, Dirs, Kind};
 use crate::vault::{Vault, VaultError};
 
 impl Vault {
-    /// Moves a durable file of larder's own into the vault, in one step and with the folders that
-    /// are missing.
+    /// Moves a content that is whole into the vault, in one step and with the folders that are
+    /// missing.
     ///
     /// A file that is replaced gives its mode.
     ///
@@ -22,58 +19,65 @@ impl Vault {
     /// See [`VaultError`]; the file that stood there is untouched.
     pub fn adopt(
         &self,
-        source: &Path,
+        sha256: ContentHash,
         path: &VaultPath,
         expect: Expect,
     ) -> Result<Written, VaultError> {
         let target = path.under(self.root());
-        let before = lstat(&target)?;
+        let failed = |error| VaultError::write(&target, error);
+        let dirs = self.dirs();
+        let (contents, content) = (self.contents(&dirs)?, sha256.to_string());
+        let mut changed = BTreeSet::new();
+        let folder = path.parent().unwrap_or_default();
+        let dir = dirs.make(folder, &mut changed)?;
+        let before = dir.look(path.file_name()).map_err(failed)?;
         if !holds(&target, before.as_ref(), expect)? {
             return Ok(Written::Moved);
         }
-        let mut changed = BTreeSet::new();
-        let folder = self.make_parents(path, &mut changed)?;
-        let failed = |error| VaultError::write(&target, error);
-        if let Some(mode) = before.as_ref().map(Metadata::permissions) {
-            File::open(source).and_then(|file| keep_mode(&file, mode)).map_err(failed)?;
+        if let Some(mode) = before.map(|before| before.permissions) {
+            let file = contents.open_file(&content);
+            file.and_then(|file| keep_mode(&file, mode)).map_err(failed)?;
         }
-        let ours = fs::symlink_metadata(source).map_err(failed)?;
+        let ours = contents.look(&content).map_err(failed)?;
+        let ours = ours.filter(|ours| ours.kind == Kind::File).map(|ours| ours.stat);
+        let ours = ours.ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
         // Once more, as late as can be: the user may have written while we did.
-        if !holds(&target, lstat(&target)?.as_ref(), expect)? {
+        if !holds(&target, dir.look(path.file_name()).map_err(failed)?.as_ref(), expect)? {
             return Ok(Written::Moved);
         }
-        let is_named = match put(source, &target, expect) {
+        let is_named = match put(&contents, &content, &dir, path.file_name(), expect) {
             Err(error) if error.kind() == ErrorKind::CrossesDevices => {
-                put_copy(source, &folder, &target, expect)
+                put_copy(&dirs, (&contents, &content), (folder, &dir), path.file_name(), expect)
             }
             named => named,
         };
         if !is_named.map_err(failed)? {
             return Ok(Written::Moved);
         }
-        changed.insert(folder);
-        for folder in &changed {
-            sync_folder(folder).map_err(|error| VaultError::write(folder, error))?;
-        }
-        let ours = file_stat(&ours);
-        let now = lstat(&target)?.as_ref().map(file_stat);
+        changed.insert(folder.to_owned());
+        changed.iter().try_for_each(|folder| self.sync_names(&dirs, folder))?;
+        let now = dir.look(path.file_name()).map_err(failed)?.map(|now| now.stat);
         // A copy on another disk has another number; its length tells as much here.
         Ok(Written::Done(now.filter(|now| now.size == ours.size).unwrap_or(ours)))
     }
 }
 
 /// By way of a temporary file, where the vault is made of several disks.
-fn put_copy(source: &Path, folder: &Path, target: &Path, expect: Expect) -> io::Result<bool> {
-    let mut temp = temp_in(folder)?;
-    let mut from = File::open(source)?;
-    keep_mode(temp.as_file(), from.metadata()?.permissions())?;
-    io::copy(&mut from, temp.as_file_mut())?;
-    temp.as_file().sync_all()?;
-    let mut temp = temp.into_temp_path();
-    let is_named = put(&temp, target, expect)?;
+fn put_copy(
+    dirs: &Dirs<'_>,
+    (contents, content): (&Dir, &str),
+    (folder, dir): (&str, &Dir),
+    name: &str,
+    expect: Expect,
+) -> io::Result<bool> {
+    let mut from = contents.open_file(content)?;
+    let (temp, mut file) = Temp::new(dirs, folder, dir)?;
+    keep_mode(&file, from.metadata()?.permissions())?;
+    io::copy(&mut from, &mut file)?;
+    file.sync_all()?;
+    let is_named = temp.put(dir, name, expect)?;
     if is_named {
-        temp.disable_cleanup(true);
-        fs::remove_file(source)?;
+        contents.remove_file(content)?;
     }
     Ok(is_named)
 }

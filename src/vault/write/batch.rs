@@ -1,19 +1,18 @@
 //! Writing files, many at once: all their bytes are made durable together, then all get their
 //! names, then the names are made durable together.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, Write};
+use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::io::{self, ErrorKind, Write};
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 
-use tempfile::{NamedTempFile, TempPath};
-
-use super::durable::{Systems, sync_folder};
-use super::{Expect, Written, holds, lstat, rename_new};
-use crate::model::path::TEMP_PREFIX;
+use super::durable::Systems;
+use super::temp::{Temp, keep_mode};
+use super::{Expect, Written, holds};
 use crate::model::{FileStat, VaultPath};
+use crate::vault::dir::Dirs;
 use crate::vault::stat::file_stat;
 use crate::vault::{Vault, VaultError};
 
@@ -38,27 +37,26 @@ pub struct WriteJob<'a> {
 type Step<T> = Result<Option<T>, VaultError>;
 
 /// A checked place.
-struct Place {
-    folder: PathBuf,
+struct Place<'a> {
+    path: &'a VaultPath,
     target: PathBuf,
     /// Of the file that is replaced.
     mode: Option<Permissions>,
 }
 
 /// A finished temporary file that waits for its name.
-struct Draft {
-    place: Place,
-    temp: TempPath,
+struct Draft<'a> {
+    place: Place<'a>,
+    temp: Temp<'a>,
     stat: FileStat,
 }
 
-/// The folders of a batch.
+/// The folders of a batch by their paths in the vault: all of them, and those in which names
+/// changed.
 #[derive(Default)]
 struct Folders<'a> {
-    /// Those that are there, by their paths in the vault.
-    ready: BTreeMap<&'a str, PathBuf>,
-    /// Those in which names changed.
-    changed: BTreeSet<PathBuf>,
+    used: BTreeSet<&'a str>,
+    changed: BTreeSet<String>,
 }
 
 impl Vault {
@@ -69,68 +67,31 @@ impl Vault {
     /// vault before its bytes are durable, so a crash leaves temporary files at most. Of two jobs
     /// for one path, the second finds a file that is not what the scan saw.
     pub fn write_all(&self, jobs: &[WriteJob<'_>]) -> Vec<Result<Written, VaultError>> {
+        // By folders, so that each is opened once although not all can be open at a time.
+        let mut sorted: Vec<(usize, &WriteJob<'_>)> = jobs.iter().enumerate().collect();
+        sorted.sort_by_key(|(_, job)| job.path.parent());
+        let (places, jobs): (Vec<usize>, Vec<_>) = sorted.into_iter().unzip();
+        let mut results: Vec<_> = places.into_iter().zip(self.write_sorted(&jobs)).collect();
+        results.sort_by_key(|(place, _)| *place);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    fn write_sorted(&self, jobs: &[&WriteJob<'_>]) -> Vec<Result<Written, VaultError>> {
+        let dirs = self.dirs();
         let mut folders = Folders::default();
-        let places: Vec<_> = jobs.iter().map(|job| self.prepare(job, &mut folders)).collect();
-        let used = folders.ready.values().map(PathBuf::as_path);
+        let places: Vec<_> =
+            jobs.iter().map(|job| self.prepare(job, &dirs, &mut folders)).collect();
+        let used = folders.used.iter().map(|folder| dirs.get(folder).ok().flatten());
         let systems = if jobs.len() < MANY { None } else { Systems::of(used) };
-        let mut drafts = fill_all(jobs, places, systems.is_none());
+        let mut drafts = fill_all(&dirs, jobs, places, systems.is_none());
         if let Some(Err(error)) = systems.as_ref().map(Systems::sync) {
             fail(&mut drafts, |draft| &draft.place.target, &error);
         }
-        self.name_all(jobs, drafts, folders.changed, systems.as_ref())
-    }
-
-    /// Makes an empty temporary file for [`place`](Self::place), in the folder of the path, which
-    /// is made if it is missing.
-    ///
-    /// # Errors
-    /// See [`VaultError`].
-    pub fn temp_in(&self, path: &VaultPath) -> Result<NamedTempFile, VaultError> {
-        let mut changed = BTreeSet::new();
-        let folder = self.make_parents(path, &mut changed)?;
-        for folder in changed {
-            sync_folder(&folder).map_err(|error| VaultError::write(&folder, error))?;
-        }
-        temp_in(&folder).map_err(|error| VaultError::write(&path.under(self.root()), error))
-    }
-
-    /// Gives the file at `temp`, made by [`temp_in`](Self::temp_in) for the same path and finished
-    /// since, its name in the vault, as [`write`](Self::write) does with bytes. Unless that is done
-    /// the temporary file stays where it is, for its owner to remove.
-    ///
-    /// # Errors
-    /// See [`VaultError`]; the file that stood there is untouched.
-    pub fn place(
-        &self,
-        path: &VaultPath,
-        temp: &Path,
-        expect: Expect,
-    ) -> Result<Written, VaultError> {
-        let job = WriteJob { path, bytes: &[], expect };
-        let mut folders = Folders::default();
-        let draft = match self.prepare(&job, &mut folders) {
-            Ok(Some(place)) => seal(place, temp).map(Some),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
-        };
-        let placed = self.name_all(&[job], vec![draft], folders.changed, None);
-        placed.into_iter().next().unwrap_or(Ok(Written::Moved))
-    }
-
-    /// Gives durable files their names, and makes those durable too.
-    fn name_all(
-        &self,
-        jobs: &[WriteJob<'_>],
-        drafts: Vec<Step<Draft>>,
-        mut changed: BTreeSet<PathBuf>,
-        systems: Option<&Systems>,
-    ) -> Vec<Result<Written, VaultError>> {
-        let mut checked = HashSet::new();
         let mut placed: Vec<_> = jobs
             .iter()
             .zip(drafts)
             .map(|(job, draft)| match draft? {
-                Some(draft) => self.name(job, draft, &mut checked, &mut changed),
+                Some(draft) => self.name(job, draft, &dirs, &mut folders.changed),
                 None => Ok(None),
             })
             .collect();
@@ -140,7 +101,7 @@ impl Vault {
                     fail(&mut placed, |(target, _)| target, &error);
                 }
             }
-            None => sync_each(&changed, &mut placed),
+            None => sync_each(&dirs, &folders.changed, &mut placed),
         }
         let written = |placed: Option<(_, FileStat)>| match placed {
             Some((_, stat)) => Written::Done(stat),
@@ -150,24 +111,32 @@ impl Vault {
     }
 
     /// Looks at a job's place for the first time and makes the folders above it.
-    fn prepare<'a>(&self, job: &WriteJob<'a>, folders: &mut Folders<'a>) -> Step<Place> {
-        let target = job.path.under(self.root());
+    fn prepare<'a>(
+        &self,
+        job: &WriteJob<'a>,
+        dirs: &Dirs<'_>,
+        folders: &mut Folders<'a>,
+    ) -> Step<Place<'a>> {
+        let (path, target) = (job.path, job.path.under(self.root()));
+        let failed = |error| VaultError::write(&target, error);
+        let above = path.parent().unwrap_or_default();
         // That nothing stands there is known, without asking, once it could be given its name.
         let before = match job.expect {
-            Expect::Absent => None,
-            Expect::Is(_) => lstat(&target)?,
+            Expect::Absent => {
+                dirs.make(above, &mut folders.changed)?;
+                None
+            }
+            Expect::Is(_) => match dirs.get(above)? {
+                Some(dir) => dir.look(path.file_name()).map_err(failed)?,
+                None => None,
+            },
         };
         if !holds(&target, before.as_ref(), job.expect)? {
             return Ok(None);
         }
-        let above = job.path.parent().unwrap_or_default();
-        let folder = match folders.ready.get(above) {
-            Some(folder) => folder.clone(),
-            None => self.make_parents(job.path, &mut folders.changed)?,
-        };
-        folders.ready.entry(above).or_insert_with(|| folder.clone());
-        self.gate.pass(&target).map_err(|error| VaultError::write(&target, error))?;
-        Ok(Some(Place { folder, target, mode: before.as_ref().map(Metadata::permissions) }))
+        folders.used.insert(above);
+        self.gate.pass(&target).map_err(failed)?;
+        Ok(Some(Place { path, target, mode: before.map(|before| before.permissions) }))
     }
 
     /// Gives a durable file its name, after another look, as late as can be: the user may have
@@ -175,38 +144,42 @@ impl Vault {
     fn name(
         &self,
         job: &WriteJob<'_>,
-        draft: Draft,
-        checked: &mut HashSet<PathBuf>,
-        changed: &mut BTreeSet<PathBuf>,
+        draft: Draft<'_>,
+        dirs: &Dirs<'_>,
+        changed: &mut BTreeSet<String>,
     ) -> Step<(PathBuf, FileStat)> {
-        let Draft { place: Place { folder, target, .. }, mut temp, stat } = draft;
-        if !checked.contains(&folder) {
-            self.check_parents(job.path)?;
-            checked.insert(folder.clone());
-        }
-        self.gate.pass(&target).map_err(|error| VaultError::write(&target, error))?;
-        let is_still = |expect| holds(&target, lstat(&target)?.as_ref(), expect);
+        let Draft { place: Place { path, target, .. }, temp, stat } = draft;
+        let failed = |error| VaultError::write(&target, error);
+        let dir = dirs.above(path)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
+        self.gate.pass(&target).map_err(failed)?;
+        let look = || dir.look(path.file_name()).map_err(failed);
+        let is_still = |expect| holds(&target, look()?.as_ref(), expect);
         if matches!(job.expect, Expect::Is(_)) && !is_still(job.expect)? {
             return Ok(None);
         }
-        let is_named = put(&temp, &target, job.expect);
-        if !is_named.map_err(|error| VaultError::write(&target, error))? {
+        if !temp.put(&dir, path.file_name(), job.expect).map_err(failed)? {
             // Something stands there; of a folder that is told.
             return is_still(job.expect).map(|_| None);
         }
-        temp.disable_cleanup(true);
-        changed.insert(folder);
+        let folder = path.parent().unwrap_or_default();
+        if !changed.contains(folder) {
+            changed.insert(folder.to_owned());
+        }
         // The rename moved the ctime. If more than that moved, somebody writes into the file
         // already: then the older answer makes the next scan look.
-        let now = lstat(&target).ok().flatten().map(|found| file_stat(&found));
+        let now = look().ok().flatten().map(|found| found.stat);
         let now = now.filter(|now| now.same_content(&stat)).unwrap_or(stat);
         Ok(Some((target, now)))
     }
 }
 
-fn sync_each(folders: &BTreeSet<PathBuf>, placed: &mut [Step<(PathBuf, FileStat)>]) {
+fn sync_each(
+    dirs: &Dirs<'_>,
+    folders: &BTreeSet<String>,
+    placed: &mut [Step<(PathBuf, FileStat)>],
+) {
     for folder in folders {
-        if let Err(error) = sync_folder(folder) {
+        if let Err(error) = dirs.sync(folder) {
             fail(placed, |(target, _)| target, &error);
         }
     }
@@ -226,9 +199,14 @@ fn fail<T>(steps: &mut [Step<T>], target: impl Fn(&T) -> &PathBuf, error: &io::E
 }
 
 /// Writes the temporary files, on several threads if there are many.
-fn fill_all(jobs: &[WriteJob<'_>], places: Vec<Step<Place>>, durable: bool) -> Vec<Step<Draft>> {
-    let fill_one = move |(job, place): (&WriteJob<'_>, Step<Place>)| match place? {
-        Some(place) => fill(place, job.bytes, durable).map(Some),
+fn fill_all<'a>(
+    dirs: &'a Dirs<'a>,
+    jobs: &[&WriteJob<'_>],
+    places: Vec<Step<Place<'a>>>,
+    durable: bool,
+) -> Vec<Step<Draft<'a>>> {
+    let fill_one = move |(job, place): (&&WriteJob<'_>, Step<Place<'a>>)| match place? {
+        Some(place) => fill(dirs, place, job.bytes, durable).map(Some),
         None => Ok(None),
     };
     let mut work: Vec<_> = jobs.iter().zip(places).collect();
@@ -249,65 +227,28 @@ fn fill_all(jobs: &[WriteJob<'_>], places: Vec<Step<Place>>, durable: bool) -> V
     })
 }
 
-fn fill(place: Place, bytes: &[u8], durable: bool) -> Result<Draft, VaultError> {
+fn fill<'a>(
+    dirs: &'a Dirs<'a>,
+    place: Place<'a>,
+    bytes: &[u8],
+    durable: bool,
+) -> Result<Draft<'a>, VaultError> {
+    let folder = place.path.parent().unwrap_or_default();
+    let dir = dirs.get(folder)?;
     let fill = || {
-        let mut temp = temp_in(&place.folder)?;
-        if let Some(mode) = place.mode.clone() {
-            keep_mode(temp.as_file(), mode)?;
-        }
-        temp.write_all(bytes)?;
-        if durable {
-            temp.as_file().sync_all()?;
-        }
-        let stat = file_stat(&temp.as_file().metadata()?);
-        // The handle is closed: a batch may have more files than a process may hold open.
-        Ok((temp.into_temp_path(), stat))
-    };
-    let (temp, stat) = fill().map_err(|error| VaultError::write(&place.target, error))?;
-    Ok(Draft { place, temp, stat })
-}
-
-/// Makes a temporary file durable that somebody else has filled, and still owns.
-fn seal(place: Place, temp: &Path) -> Result<Draft, VaultError> {
-    let seal = || {
-        let file = File::options().write(true).open(temp)?;
+        let dir = dir.ok_or(ErrorKind::NotFound)?;
+        let (temp, mut file) = Temp::new(dirs, folder, &dir)?;
         if let Some(mode) = place.mode.clone() {
             keep_mode(&file, mode)?;
         }
-        file.sync_all()?;
-        let mut temp = TempPath::try_from_path(temp)?;
-        temp.disable_cleanup(true);
-        Ok((temp, file_stat(&file.metadata()?)))
+        file.write_all(bytes)?;
+        if durable {
+            file.sync_all()?;
+        }
+        let stat = file_stat(&file.metadata()?);
+        // The handle is closed: a batch may have more files than a process may hold open.
+        Ok((temp, stat))
     };
-    let (temp, stat) = seal().map_err(|error| VaultError::write(&place.target, error))?;
+    let (temp, stat) = fill().map_err(|error| VaultError::write(&place.target, error))?;
     Ok(Draft { place, temp, stat })
-}
-
-/// Makes an empty temporary file in a folder.
-pub(super) fn temp_in(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMP_PREFIX);
-    // Without this it is 0600; the umask takes its part off.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
-}
-
-#[cfg(unix)]
-pub(super) fn keep_mode(file: &File, permissions: Permissions) -> io::Result<()> {
-    file.set_permissions(permissions)
-}
-
-#[cfg(not(unix))]
-pub(super) fn keep_mode(_: &File, _: Permissions) -> io::Result<()> {
-    Ok(())
-}
-
-/// Renames a finished temporary file into its place; false if something stands there that should
-/// not.
-pub(super) fn put(temp: &Path, target: &Path, expect: Expect) -> io::Result<bool> {
-    match expect {
-        Expect::Is(_) => fs::rename(temp, target).map(|()| true),
-        Expect::Absent => rename_new(temp, target),
-    }
 }

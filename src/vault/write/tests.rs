@@ -1,6 +1,9 @@
+#[cfg(target_os = "linux")]
+mod swapped;
+
 use crate::vault::stat::file_stat;
-use std::fs::Permissions;
-use std::io::Write;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
 
@@ -88,10 +91,12 @@ fn a_file_that_is_not_what_the_scan_saw_is_left_alone() {
 #[test]
 fn a_file_that_appears_during_the_write_is_left_alone() {
     let (dir, vault) = vault();
-    let temp = batch::temp_in(dir.path()).unwrap();
+    let dirs = vault.dirs();
+    let root = dirs.get("").unwrap().unwrap();
+    let (temp, _) = temp::Temp::new(&dirs, "", &root).unwrap();
     put(&dir.path().join("a.md"), "user");
-    assert!(!batch::put(temp.path(), &dir.path().join("a.md"), Expect::Absent).unwrap());
-    drop(temp);
+    assert_eq!(names(vault.root()).len(), 2);
+    assert!(!temp.put(&root, "a.md", Expect::Absent).unwrap());
     assert_eq!(fs::read(dir.path().join("a.md")).unwrap(), b"user");
     assert_eq!(names(vault.root()), ["a.md"]);
 }
@@ -168,7 +173,9 @@ fn a_rename_takes_no_name_that_is_taken() {
     let a = done(vault.write(&path("x/a.md"), b"a", Expect::Absent).unwrap());
     put(&dir.path().join("b.md"), "b");
     assert_eq!(vault.rename(&path("x/a.md"), &path("b.md"), a).unwrap(), Written::Moved);
-    assert!(!rename_new(&dir.path().join("x/a.md"), &dir.path().join("b.md")).unwrap());
+    let dirs = vault.dirs();
+    let (root, x) = (dirs.get("").unwrap().unwrap(), dirs.get("x").unwrap().unwrap());
+    assert!(!x.rename_new("a.md", &root, "b.md").unwrap());
     assert_eq!(fs::read(dir.path().join("x/a.md")).unwrap(), b"a");
     let moved = done(vault.rename(&path("x/a.md"), &path("y/A.md"), a).unwrap());
     assert!(moved.same_content(&a));
@@ -184,9 +191,7 @@ fn what_an_interrupted_write_left_is_cleaned_up() {
     let (dir, vault) = vault();
     fs::create_dir_all(dir.path().join("a/b")).unwrap();
     fs::create_dir_all(dir.path().join(".larder")).unwrap();
-    let mut temp = batch::temp_in(&dir.path().join("a/b")).unwrap();
-    temp.disable_cleanup(true);
-    drop(temp);
+    put(&dir.path().join("a/b/.larder-tmp-Ab1"), "x");
     put(&dir.path().join(".larder-tmp-root"), "x");
     put(&dir.path().join(".larder/.larder-tmp-own"), "x");
     put(&dir.path().join("a/keep.md"), "x");
@@ -284,41 +289,70 @@ proptest! {
 }
 
 #[test]
-fn a_finished_file_is_placed_as_a_written_one_is() {
+fn a_content_is_placed_as_a_written_file_is() {
     let (dir, vault) = vault();
-    let filled = |name: &str, text: &str| {
-        let mut temp = vault.temp_in(&path(name)).unwrap();
-        temp.write_all(text.as_bytes()).unwrap();
-        temp
+    let (file, contents) = (dir.path().join("a/b/big"), dir.path().join(".larder/blobs"));
+    let gathered = |text: &str| {
+        let sha256 = ContentHash::of(text.as_bytes());
+        let (mut part, _) = vault.content_part(sha256).unwrap();
+        part.write_all(text.as_bytes()).unwrap();
+        assert!(!vault.has_content(sha256).unwrap());
+        vault.keep_content(sha256).unwrap();
+        assert!(vault.has_content(sha256).unwrap());
+        sha256
     };
-    let temp = filled("a/b/big", "one");
-    let first = done(vault.place(&path("a/b/big"), temp.path(), Expect::Absent).unwrap());
-    drop(temp);
-    let file = dir.path().join("a/b/big");
+    let one = gathered("one");
+    let first = done(vault.adopt(one, &path("a/b/big"), Expect::Absent).unwrap());
+    assert!(!vault.has_content(one).unwrap());
     assert_eq!(fs::read(&file).unwrap(), b"one");
     assert_eq!(vault.stat(&path("a/b/big")).unwrap(), Some(first));
     let usual = File::create(dir.path().join("usual")).unwrap().metadata().unwrap().mode();
     assert_eq!(fs::metadata(&file).unwrap().mode(), usual);
     fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
-    let temp = filled("a/b/big", "two!");
+    let two = gathered("two!");
     let wrong = FileStat { size: 9, ..first };
     for expect in [Expect::Absent, Expect::Is(wrong)] {
-        let written = vault.place(&path("a/b/big"), temp.path(), expect).unwrap();
-        assert_eq!(written, Written::Moved);
-        assert!(temp.path().exists());
+        assert_eq!(vault.adopt(two, &path("a/b/big"), expect).unwrap(), Written::Moved);
+        assert!(vault.has_content(two).unwrap());
     }
-    let second = vault.place(&path("a/b/big"), temp.path(), Expect::Is(first)).unwrap();
+    let second = vault.adopt(two, &path("a/b/big"), Expect::Is(first)).unwrap();
     assert_eq!(vault.stat(&path("a/b/big")).unwrap(), Some(done(second)));
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
-    // Something else took the folder's place meanwhile.
-    let temp = filled("c/big", "three");
-    fs::rename(dir.path().join("c"), dir.path().join("real")).unwrap();
-    symlink(dir.path().join("real"), dir.path().join("c")).unwrap();
-    let placed = vault.place(&path("c/big"), temp.path(), Expect::Absent);
+    assert!(vault.copy_content(&path("a/b/big"), two).unwrap());
+    assert!(!vault.copy_content(&path("a/b/big"), one).unwrap());
+    assert!(!vault.copy_content(&path("a/gone"), one).unwrap());
+    symlink(dir.path().join("a"), dir.path().join("c")).unwrap();
+    symlink(&file, dir.path().join("l")).unwrap();
+    let placed = vault.adopt(two, &path("c/big"), Expect::Absent);
     assert!(matches!(placed, Err(VaultError::Symlink { .. })), "{placed:?}");
-    drop(temp);
-    assert!(matches!(vault.temp_in(&path("c/big")), Err(VaultError::Symlink { .. })));
+    let copied = vault.copy_content(&path("c/b/big"), two);
+    assert!(matches!(copied, Err(VaultError::Symlink { .. })), "{copied:?}");
+    assert!(!vault.copy_content(&path("l"), two).unwrap());
+    vault.clear_contents(&[two].into()).unwrap();
+    assert_eq!(names(&contents), [two.to_string()]);
+    vault.clear_contents(&BTreeSet::new()).unwrap();
+    assert_eq!(names(&contents), [] as [&str; 0]);
     assert_eq!(vault.clean_temps().unwrap(), 0);
+}
+
+#[test]
+fn contents_are_gathered_and_cleared_in_larders_own_folder_only() {
+    let (dir, vault) = vault();
+    let outside = tempfile::tempdir().unwrap();
+    put(&outside.path().join("secret.md"), "secret");
+    fs::create_dir(dir.path().join(".larder")).unwrap();
+    symlink(outside.path(), dir.path().join(".larder/blobs")).unwrap();
+    let sha256 = ContentHash::of(b"x");
+    for failed in [
+        vault.content_part(sha256).map(drop),
+        vault.keep_content(sha256),
+        vault.has_content(sha256).map(drop),
+        vault.clear_contents(&BTreeSet::new()),
+        vault.adopt(sha256, &path("a.md"), Expect::Absent).map(drop),
+    ] {
+        assert!(matches!(failed, Err(VaultError::Symlink { .. })), "{failed:?}");
+    }
+    assert_eq!(names(outside.path()), ["secret.md"]);
 }
 
 #[test]
@@ -342,7 +376,8 @@ fn a_large_batch_makes_its_folders_and_takes_each_path_once() {
 #[cfg(target_os = "linux")]
 fn only_local_disks_are_made_durable_as_a_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let of = |folder: &Path| durable::Systems::of([dir.path(), folder].into_iter());
+    let open = |path: &Path| Dirs::new(path).get("").ok().flatten();
+    let of = |folder: &Path| durable::Systems::of([open(dir.path()), open(folder)].into_iter());
     assert!(of(Path::new("/proc")).is_none());
     assert!(of(&dir.path().join("gone")).is_none());
     if let Some(systems) = of(dir.path()) {
