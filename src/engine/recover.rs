@@ -44,8 +44,11 @@ impl Engine {
                     _ => {}
                 }
             }
-            if vault.stat(&intent.path)?.is_none() {
-                removed.push(intent.path.clone());
+            match vault.stat(&intent.path) {
+                Ok(None) => removed.push(intent.path.clone()),
+                // Nobody can tell what is behind a symlink.
+                Err(error) if !error.is_about_one_file() => return Err(error.into()),
+                _ => {}
             }
         }
         self.store.recover_files(&written, &removed, &shows)?;

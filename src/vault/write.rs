@@ -11,7 +11,6 @@ mod durable;
 mod temp;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -19,7 +18,6 @@ pub use batch::WriteJob;
 use ignore::WalkBuilder;
 
 use super::dir::{Dirs, Entry, Kind};
-use super::stat::file_stat;
 use super::{Vault, VaultError};
 use crate::model::path::{TEMP_PREFIX, is_reserved};
 use crate::model::{FileStat, VaultPath};
@@ -56,17 +54,12 @@ impl Vault {
     /// Asks the system about a file; nothing if there is no file of that name, or something else.
     ///
     /// # Errors
-    /// A file that the system does not tell about.
+    /// A symlink above it, or a file that the system does not tell about.
     pub fn stat(&self, path: &VaultPath) -> Result<Option<FileStat>, VaultError> {
-        let path = path.under(self.root());
-        match fs::symlink_metadata(&path) {
-            Ok(found) => Ok(found.is_file().then(|| file_stat(&found))),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(VaultError::write(&path, error)),
+        match self.dirs().look(path) {
+            Ok(found) => Ok(found.filter(|found| found.kind == Kind::File).map(|found| found.stat)),
+            Err(VaultError::NameTaken { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -1,14 +1,13 @@
-//! An open folder, by its file descriptor.
+//! An open folder, by its handle.
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Entry, Kind};
@@ -16,7 +15,7 @@ use crate::vault::stat::raw_stat;
 
 /// An open folder.
 #[derive(Debug)]
-pub(in crate::vault) struct Dir(OwnedFd);
+pub(in crate::vault) struct Dir(File);
 
 const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -28,12 +27,12 @@ const NEW: OFlags =
 impl Dir {
     /// Opens the folder that everything else lies below.
     pub(in crate::vault) fn root(path: &Path) -> io::Result<Self> {
-        Ok(Self(rustix::fs::open(path, FOLDER, Mode::empty())?))
+        Ok(Self(rustix::fs::open(path, FOLDER, Mode::empty())?.into()))
     }
 
     /// Opens a folder of this one.
     pub(in crate::vault) fn open(&self, name: &str) -> io::Result<Self> {
-        Ok(Self(rustix::fs::openat(&self.0, name, FOLDER, Mode::empty())?))
+        Ok(Self(rustix::fs::openat(&self.0, name, FOLDER, Mode::empty())?.into()))
     }
 
     /// Makes a folder.
@@ -123,10 +122,14 @@ impl Dir {
 
     /// Makes the names in this folder survive a loss of power.
     pub(in crate::vault) fn sync(&self) -> io::Result<()> {
-        match rustix::fs::fsync(&self.0) {
+        match self.0.sync_all() {
             // Some network file systems cannot.
-            Err(Errno::INVAL | Errno::NOTSUP) | Ok(()) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) =>
+            {
+                Ok(())
+            }
+            synced => synced,
         }
     }
 
@@ -136,9 +139,9 @@ impl Dir {
         Ok(rustix::fs::fstat(&self.0)?.st_dev)
     }
 
-    /// Gives the descriptor.
+    /// Gives the handle.
     #[cfg(target_os = "linux")]
-    pub(in crate::vault) fn handle(&self) -> &OwnedFd {
+    pub(in crate::vault) fn handle(&self) -> &File {
         &self.0
     }
 }
@@ -147,24 +150,28 @@ impl Dir {
 pub(in crate::vault) fn open_file(path: &Path) -> io::Result<File> {
     #[cfg(target_os = "linux")]
     {
-        use rustix::fs::{ResolveFlags, openat2};
+        use rustix::fs::{CWD, ResolveFlags, openat2};
         match openat2(CWD, path, READ, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
             // Linux before 5.6, or a container that forbids what it does not know.
             Err(Errno::NOSYS | Errno::PERM) => {}
             opened => return Ok(opened?.into()),
         }
     }
+    #[cfg(target_vendor = "apple")]
+    return Ok(rustix::fs::open(path, READ | OFlags::NOFOLLOW_ANY, Mode::empty())?.into());
+    #[cfg(not(target_vendor = "apple"))]
     open_file_stepwise(path)
 }
 
 /// As [`open_file`], one folder after the other.
+#[cfg(any(not(target_vendor = "apple"), test))]
 pub(super) fn open_file_stepwise(path: &Path) -> io::Result<File> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const STEP: OFlags = FOLDER.union(OFlags::PATH);
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const STEP: OFlags = FOLDER;
     let name = path.file_name().ok_or(Errno::INVAL)?;
-    let mut folder = rustix::fs::openat(CWD, "/", STEP, Mode::empty())?;
+    let mut folder = rustix::fs::open("/", STEP, Mode::empty())?;
     for part in path.parent().into_iter().flatten().skip(1) {
         folder = rustix::fs::openat(&folder, part, STEP, Mode::empty())?;
     }

@@ -2,7 +2,7 @@
 mod swapped;
 
 use crate::vault::stat::file_stat;
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
@@ -135,6 +135,8 @@ fn nothing_is_written_through_a_symlink() {
         assert_eq!(vault.write(&path("l.md"), b"x", expect).unwrap(), Written::Moved);
     }
     assert_eq!(vault.remove(&path("l.md"), secret).unwrap(), Removed::Moved);
+    assert!(matches!(vault.stat(&path("d/secret.md")), Err(VaultError::Symlink { .. })));
+    assert_eq!(vault.stat(&path("l.md")).unwrap(), None);
     let own = put(&dir.path().join("own.md"), "own");
     let result = vault.rename(&path("own.md"), &path("d/own.md"), own);
     assert!(matches!(result, Err(VaultError::Symlink { .. })));

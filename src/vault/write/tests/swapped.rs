@@ -52,7 +52,14 @@ impl Ground {
             .collect();
         pairs.push((self.vault.root().join(".larder/blobs"), self.outside.join("blobs")));
         let swapper = Swapper::start(&pairs, self.dir.path());
-        work(self);
+        // Until some of it came through and some did not: on a machine that is busy with other
+        // things the swapper may sleep for a while.
+        for _ in 0..100 {
+            work(self);
+            if self.done > 0 && !self.refused.is_empty() {
+                break;
+            }
+        }
         let rounds = swapper.stop();
         let after = fingerprint(&self.outside);
         let differs = after.iter().filter(|entry| !before.contains(entry));
@@ -169,20 +176,21 @@ fn contents_are_not_gathered_or_placed_outside() {
 fn nothing_is_read_outside() {
     let mut ground = Ground::new();
     ground.while_swapped(|ground| {
-        let texts = |path: &VaultPath| match ground.vault.read(path) {
-            Ok(read) => read.and_then(|read| read.text),
-            Err(SkipReason::Symlink | SkipReason::Busy) => None,
-            Err(other) => panic!("{other}"),
-        };
-        let read: Vec<_> = Ground::each("").iter().filter_map(texts).collect();
-        let mut scanned = Vec::new();
+        let mut texts = Vec::new();
+        for path in Ground::each("") {
+            match ground.vault.read(&path) {
+                Ok(read) => texts.extend(read.and_then(|read| read.text)),
+                Err(SkipReason::Symlink | SkipReason::Busy) => {
+                    ground.refused.push(VaultError::Symlink { path: PathBuf::new() });
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
         for _ in 0..20 {
             let scan = ground.vault.scan(&Books::default(), 0, usize::MAX).unwrap();
-            scanned.extend(scan.new.into_iter().filter_map(|file| file.text));
+            texts.extend(scan.new.into_iter().filter_map(|file| file.text));
         }
-        assert!(!read.is_empty() && !scanned.is_empty());
-        assert!(read.iter().chain(&scanned).all(|text| text == "own"));
-        ground.done += 1;
-        ground.refused.push(VaultError::Symlink { path: PathBuf::new() });
+        assert!(texts.iter().all(|text| text == "own"), "something outside was read");
+        ground.done += texts.len();
     });
 }
