@@ -53,7 +53,7 @@ impl Engine {
                 gone: &observed.local.gone,
                 intents: &intents(&plan.files),
                 scanned_ms: observed.local.scanned_ms,
-                now_ms: self.clock.now().millis(),
+                now_ms: self.dated().millis(),
             })?;
         }
         if !plan.revisit.is_empty() {

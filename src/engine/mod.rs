@@ -39,7 +39,7 @@ pub use work::BatchSize;
 
 use crate::{
     clock::Clock,
-    model::{Rules, limits},
+    model::{Rules, Stamp, limits},
     remote::{DataFile, Manifest, tiers::Pace},
     store::Store,
     vault::Vault,
@@ -65,6 +65,8 @@ pub struct Engine {
     /// When to fold what lies on the remote.
     pace: Pace,
     batch_size: BatchSize,
+    /// The storage's clock when it was last heard.
+    told: Option<Stamp>,
     /// The last manifest that was decoded out of the replica, and its text.
     last_manifest: RefCell<Option<(String, Arc<Manifest>)>>,
     /// What this turn knows of the contents of files.
@@ -105,6 +107,7 @@ impl Engine {
             sent,
             pace,
             batch_size,
+            told: None,
             last_manifest: RefCell::default(),
             contents,
         };

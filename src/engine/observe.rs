@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join},
-    model::{DeviceId, Entity, EntityId, Record, VaultPath},
+    model::{DeviceId, Entity, EntityId, Record, Stamp, VaultPath},
     remote::{DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote},
     store::Replica,
     vault::Scan,
@@ -45,6 +45,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(HeadState, Work)> {
         let head = self.read_head(remote).await?;
+        self.told = head.server_time.map(|time| Stamp::from_millis(time.timestamp_millis()));
         for (file, detail) in &head.others.waiting {
             report.note(NoteKind::Waiting, file, detail);
         }

@@ -217,6 +217,14 @@ impl Engine {
             .map_or_else(|| self.clock.now(), |time| Stamp::from_millis(time.timestamp_millis()))
     }
 
+    /// The time under which the history keeps what is replaced now. The later of two clocks, as it is
+    /// pruned by the earlier: what a device puts away while its clock is months behind is not to be
+    /// old once that is set right.
+    pub(super) fn dated(&self) -> Stamp {
+        let now = self.clock.now();
+        self.told.map_or(now, |told| told.max(now))
+    }
+
     /// Keeps that remote and replica are in the same state.
     fn agree(&mut self, remote: &Remote, head: &HeadState, ids: &[EntityId]) -> Result<()> {
         let last = self.store.remote_mark()?;

@@ -12,4 +12,8 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (1288, "an old head was read to a fresh listing, and its news never again"),
     (1537, "the same"),
     (2399, "what was emptied from the trash was missed by the simulation, rightly gone"),
+    (
+        50_246,
+        "what a device with a slow clock put into its history was old once the clock was right",
+    ),
 ];
