@@ -7,8 +7,8 @@ use crate::{
     digest::sha256_hex,
     merge::{FileAction, Plan},
     model::{Blob, ContentHash, EntityId, FileStat, KnownFile, VaultPath},
-    store::{Decided, FileRow, Intent, Replica},
-    vault::{Expect, Removed, Vault, VaultError, WriteJob, Written},
+    store::{Decided, FileRow, Intent, Replica, Store},
+    vault::{Expect, Removed, Vault, VaultError, Waiting, WriteJob, Written},
 };
 
 /// The most files that are written together: the disk is waited for twice, however many there are.
@@ -68,8 +68,12 @@ impl Engine {
             // Before the file that has it is replaced.
             self.gather(sha256)?;
         }
-        let mut hand = Hand::new(vault, &books, plan);
+        let mut hand = Hand::new(vault, &mut self.store, &books, plan);
         let done = hand.carry_out(&plan.files, progress, report);
+        if matches!(done, Err(EngineError::Store(_))) {
+            // What was done is not all in the books of this turn: the next finds it out.
+            return done.map(|()| behind);
+        }
         let (written, removed, settled) = (hand.written, hand.removed, hand.settled);
         self.contents.want(hand.wanted);
         self.store.settle_files(&written, &removed, &settled)?;
@@ -116,7 +120,8 @@ fn intents(files: &[FileAction]) -> Vec<Intent> {
             FileAction::Remove { id, path } => (id, Some(path)),
         };
         if let Some(path) = leaves {
-            let intent = Intent { path: path.clone(), entity: entity.clone(), sha256: None };
+            let intent =
+                Intent { path: path.clone(), entity: entity.clone(), sha256: None, temp: None };
             intents.insert(path.clone(), intent);
         }
     }
@@ -127,7 +132,7 @@ fn intents(files: &[FileAction]) -> Vec<Intent> {
             FileAction::Remove { .. } => continue,
         };
         let (path, entity) = (to.clone(), action.owner().clone());
-        intents.insert(to.clone(), Intent { path, entity, sha256: Some(sha256) });
+        intents.insert(to.clone(), Intent { path, entity, sha256: Some(sha256), temp: None });
     }
     intents.into_values().collect()
 }
@@ -211,6 +216,7 @@ fn is_nested(path: &str, among: &BTreeSet<&str>) -> bool {
 /// Writes to the vault, never over something that the scan did not see.
 struct Hand<'a> {
     vault: &'a Vault,
+    store: &'a mut Store,
     books: &'a Places,
     /// Paths whose file leaves them in this plan, so that another may take them.
     left: BTreeSet<&'a VaultPath>,
@@ -224,7 +230,7 @@ struct Hand<'a> {
 }
 
 impl<'a> Hand<'a> {
-    fn new(vault: &'a Vault, books: &'a Places, plan: &'a Plan) -> Self {
+    fn new(vault: &'a Vault, store: &'a mut Store, books: &'a Places, plan: &'a Plan) -> Self {
         let left = plan.files.iter().filter_map(|action| match action {
             FileAction::Write { from, to, .. } | FileAction::Place { from, to, .. } => {
                 from.as_ref().filter(|from| *from != to)
@@ -233,6 +239,7 @@ impl<'a> Hand<'a> {
         });
         Self {
             vault,
+            store,
             books,
             left: left.collect(),
             fresh: BTreeSet::new(),
@@ -267,7 +274,7 @@ impl<'a> Hand<'a> {
         let mut rest = writes.as_slice();
         while let Some((batch, later)) = rest.split_at_checked(batch_len(rest).max(1)) {
             rest = later;
-            let outcomes = self.write_batch(batch);
+            let outcomes = self.write_batch(batch)?;
             for (write, outcome) in batch.iter().zip(outcomes) {
                 self.note(write.id, write.to, outcome, report)?;
             }
@@ -346,7 +353,7 @@ impl<'a> Hand<'a> {
 
     /// Writes files; after all of them, those that moved leave their old places. What was written
     /// is in the books of this turn whatever happened to the others.
-    fn write_batch(&mut self, batch: &[Write<'_>]) -> Vec<Result<bool, VaultError>> {
+    fn write_batch(&mut self, batch: &[Write<'_>]) -> Result<Vec<Result<bool, VaultError>>> {
         let expected: Vec<_> =
             batch.iter().map(|write| self.expect(write.id, write.from, write.to)).collect();
         let jobs: Vec<WriteJob<'_>> = batch
@@ -357,7 +364,8 @@ impl<'a> Hand<'a> {
                 Some(WriteJob { path: write.to, bytes: write.text.as_bytes(), expect })
             })
             .collect();
-        let mut written = self.vault.write_all(&jobs).into_iter();
+        let keep = |waiting: &[Waiting<'_>]| self.store.keep_waiting(waiting);
+        let mut written = self.vault.write_all(&jobs, keep)?.into_iter();
         let outcomes: Vec<_> = batch
             .iter()
             .zip(expected)
@@ -370,7 +378,7 @@ impl<'a> Hand<'a> {
             (Ok(true), Some(from)) => self.leave(from).map(|()| true),
             (outcome, _) => outcome,
         });
-        left.collect()
+        Ok(left.collect())
     }
 
     /// What must stand at a file's place; nothing if the file waits for the next turn.

@@ -1,12 +1,12 @@
 //! After a turn that was cut short while it wrote to the vault: telling its work from the user's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Engine, Result, forms::Forms};
 use crate::{
     digest::sha256_hex,
     merge::{VaultForms as _, view},
-    model::{ContentHash, Entity, EntityId, FileStat, KnownFile, Record, VaultPath},
+    model::{ContentHash, EntityId, FileStat, KnownFile, Record, VaultPath},
     mutant::{self, Mutant},
     store::{FileRow, Intent},
     vault::Vault,
@@ -21,13 +21,17 @@ impl Engine {
         if intents.is_empty() || mutant::is(Mutant::NoRecovery) {
             return Ok(());
         }
+        let waiting = waiting(vault, &intents)?;
+        // Temporary files tell what took its place: what they told is kept before they go.
+        self.store.keep_waiting(&waiting.iter().map(|path| (*path, None)).collect::<Vec<_>>())?;
         vault.clean_temps()?;
         let (mut written, mut shows) = (Vec::new(), Vec::new());
         for intent in &intents {
+            let took_place = intent.temp.is_some() && !waiting.contains(&intent.path);
             let record = self.store.record(&intent.entity)?;
-            let texts = record.and_then(|record| self.texts(&record, intent));
-            if let Some(row) = done(vault, intent, texts.as_ref()) {
-                shows.extend(texts.map(|_| intent.entity.clone()));
+            let is_state = record.is_some_and(|record| self.is_state(&record, intent));
+            if let Some(row) = done(vault, intent, took_place && is_state) {
+                shows.extend(is_state.then(|| intent.entity.clone()));
                 written.push(row);
             }
         }
@@ -46,7 +50,6 @@ impl Engine {
             }
             match vault.stat(&intent.path) {
                 Ok(None) => removed.push(intent.path.clone()),
-                // Nobody can tell what is behind a symlink.
                 Err(error) if !error.is_about_one_file() => return Err(error.into()),
                 _ => {}
             }
@@ -55,60 +58,42 @@ impl Engine {
         Ok(())
     }
 
-    /// What the file held before it was to be written, and what it was to hold; nothing if that is not
-    /// the record's state.
-    fn texts(&self, record: &Record, intent: &Intent) -> Option<Texts> {
+    /// Whether what the file was to hold is the record's state.
+    fn is_state(&self, record: &Record, intent: &Intent) -> bool {
         let forms = Forms::new(&self.store, &self.rules);
-        let spell = |path: &VaultPath, state: &Entity| forms.spell(path, &view(state, &self.rules));
-        let wanted = spell(&intent.path, &record.state);
-        let before = record.shown.as_ref().filter(|_| record.file.is_some());
-        let texts = Texts { before: before.map(|state| spell(&intent.path, state)), wanted };
-        (intent.sha256 == Some(sha256_hex(texts.wanted.as_bytes()))).then_some(texts)
+        let text = forms.spell(&intent.path, &view(&record.state, &self.rules));
+        intent.sha256 == Some(sha256_hex(text.as_bytes()))
     }
 }
 
-/// What a file may have held when its owner edited it after the cut.
-struct Texts {
-    before: Option<String>,
-    wanted: String,
-}
-
-impl Texts {
-    /// Whether a text was made from what the file was to hold. Then nothing in it that the cut turn
-    /// had written is its owner's doing. In doubt it was not: what the owner may not have seen is
-    /// not replaced by their edit but meets it.
-    fn is_from_wanted(&self, text: &str) -> bool {
-        let from_wanted = lines_in_common(text, &self.wanted);
-        match &self.before {
-            Some(before) => from_wanted > lines_in_common(text, before),
-            // The file is new, and somebody may have made one of the same name.
-            None => from_wanted * 2 > self.wanted.lines().count(),
+/// The places whose temporary files still wait for them.
+fn waiting<'a>(vault: &Vault, intents: &'a [Intent]) -> Result<BTreeSet<&'a VaultPath>> {
+    let mut waiting = BTreeSet::new();
+    for intent in intents {
+        let Some(temp) = &intent.temp else { continue };
+        match vault.waits(&intent.path, temp) {
+            Ok(false) => {}
+            Err(error) if !error.is_about_one_file() => return Err(error.into()),
+            // Nobody can tell what is behind a symlink.
+            Ok(true) | Err(_) => {
+                waiting.insert(&intent.path);
+            }
         }
     }
+    Ok(waiting)
 }
 
-fn lines_in_common(a: &str, b: &str) -> usize {
-    let mut counts = BTreeMap::<&str, usize>::new();
-    b.lines().for_each(|line| *counts.entry(line).or_default() += 1);
-    let is_there = |line: &&str| {
-        let count = counts.get_mut(*line).filter(|count| **count > 0);
-        count.map(|count| *count -= 1).is_some()
-    };
-    a.lines().filter(is_there).count()
-}
-
-/// The row of a file that was written as it was to be. Whoever edited it since then is found by the
-/// next scan, which finds another content than the row says.
-fn done(vault: &Vault, intent: &Intent, texts: Option<&Texts>) -> Option<FileRow> {
+/// The row of a file that was written as it was to be: it still is so, or it took its place. Whoever
+/// edited it since then is found by the next scan, which finds another content than the row says.
+fn done(vault: &Vault, intent: &Intent, took_place: bool) -> Option<FileRow> {
     let wanted = intent.sha256.as_deref().and_then(ContentHash::parse)?;
     let file = vault.read(&intent.path).ok().flatten()?;
     let known = if file.sha256 == wanted {
         file.known()
+    } else if took_place {
+        KnownFile { stat: FileStat::default(), sha256: wanted }
     } else {
-        let (text, texts) = (vault.load(&file).ok().flatten()?, texts?);
-        texts
-            .is_from_wanted(&text)
-            .then(|| KnownFile { stat: FileStat::default(), sha256: wanted })?
+        return None;
     };
     Some(FileRow { path: intent.path.clone(), entity: intent.entity.clone(), known })
 }

@@ -445,7 +445,11 @@ impl<'a> Planner<'a> {
             }
             let (id, from) = (update.state.id.clone(), update.file.clone());
             let Some(to) = places.remove(&id) else {
-                files.extend(from.map(|path| FileAction::Remove { id, path }));
+                match from {
+                    Some(path) => files.push(FileAction::Remove { id, path }),
+                    // There is no file, and so none that is behind.
+                    None => update.shown = None,
+                }
                 continue;
             };
             let is_there = from.as_ref() == Some(&to);

@@ -25,6 +25,9 @@ pub struct Intent {
     pub entity: EntityId,
     /// The SHA-256 of what it is to hold; nothing if it is to go.
     pub sha256: Option<String>,
+    /// The temporary file that waits for the place, or that took it if it is gone by now; nothing
+    /// before there is one, and after the place was refused to it.
+    pub temp: Option<String>,
 }
 
 /// What a row of a file is read from.
@@ -65,7 +68,7 @@ impl Store {
 
     /// What was about to be done to the vault when a turn was cut short.
     pub fn intents(&self) -> Result<Vec<Intent>> {
-        let sql = "SELECT path, entity, sha256 FROM intent ORDER BY path";
+        let sql = "SELECT path, entity, sha256, temp FROM intent ORDER BY path";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
         let mut intents = Vec::new();
@@ -74,9 +77,22 @@ impl Store {
                 path: vault_path(&row.get::<_, String>(0)?)?,
                 entity: entity_id(row.get(1)?)?,
                 sha256: row.get(2)?,
+                temp: row.get(3)?,
             });
         }
         Ok(intents)
+    }
+
+    /// Keeps which temporary files wait for which places; nothing: none does any more.
+    pub fn keep_waiting(&mut self, waiting: &[(&VaultPath, Option<&str>)]) -> Result<()> {
+        self.transact(|connection| {
+            let sql = "UPDATE intent SET temp = ?2 WHERE path = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            for (path, temp) in waiting {
+                statement.execute(params![path.as_str(), temp])?;
+            }
+            Ok(())
+        })
     }
 
     /// Keeps what was done to the vault: files written, files removed, and the records whose file
@@ -158,8 +174,15 @@ pub(super) fn forget(connection: &Connection, path: &VaultPath) -> Result<()> {
 
 pub(super) fn intend(connection: &Connection, intent: &Intent) -> Result<()> {
     connection
-        .prepare_cached("INSERT OR REPLACE INTO intent (path, entity, sha256) VALUES (?1, ?2, ?3)")?
-        .execute(params![intent.path.as_str(), intent.entity.as_str(), intent.sha256])?;
+        .prepare_cached(
+            "INSERT OR REPLACE INTO intent (path, entity, sha256, temp) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![
+            intent.path.as_str(),
+            intent.entity.as_str(),
+            intent.sha256,
+            intent.temp,
+        ])?;
     Ok(())
 }
 

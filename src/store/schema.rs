@@ -8,7 +8,7 @@ use rusqlite::{Connection, Transaction};
 use super::{Result, StoreError};
 
 /// Each step takes a database from its index to the next version.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 const VERSION_1: &str = "
 CREATE TABLE replica (
@@ -124,6 +124,12 @@ CREATE TABLE unnamed_blob (
 const VERSION_4: &str = "
 -- Every turn ends with the number of records: without this all of their states were read for it.
 CREATE INDEX entity_by_deleted ON entity (deleted);
+";
+
+const VERSION_5: &str = "
+-- The temporary file that waits for the path, or that took it if it is gone by now: only this tells a
+-- file that was written, and edited by its owner after a crash, from one that was not.
+ALTER TABLE intent ADD COLUMN temp TEXT;
 ";
 
 /// Brings the database to the current version; `file` is where it lies, if it lies in a file.

@@ -170,8 +170,9 @@ fn agreement_and_files_still_to_be_written_settle() {
     let mut store = Store::in_memory().unwrap();
     let state = entity("e", "aaaa", &[1]);
     let shown = Some(entity("e", "aaaa", &[1]));
-    let intent = Intent { path: path("a.md"), entity: id("e"), sha256: Some("00".repeat(32)) };
-    let gone = Intent { path: path("b.md"), entity: id("e"), sha256: None };
+    let intent =
+        Intent { path: path("a.md"), entity: id("e"), sha256: Some("00".repeat(32)), temp: None };
+    let gone = Intent { path: path("b.md"), entity: id("e"), sha256: None, temp: None };
     let written = Update { shown, ..update(state, Agreed::Never) };
     let intents = [intent, gone];
     decide_with(&mut store, &[written], &[row("b.md", "e")], &intents, 1).unwrap();

@@ -25,7 +25,7 @@ pub use gate::Asked;
 pub use scan::{
     Brake, FileKind, IGNORE_FILE, MAX_TEXT_BYTES, Renamed, Scan, ScannedFile, SkipReason, Skipped,
 };
-pub use write::{Expect, Removed, WriteJob, Written};
+pub use write::{Expect, Removed, Waiting, WriteJob, Written};
 
 /// A folder of the user's files.
 #[derive(Debug, Clone)]

@@ -11,10 +11,11 @@ mod durable;
 mod temp;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::path::Path;
 
-pub use batch::WriteJob;
+pub use batch::{Waiting, WriteJob};
 use ignore::WalkBuilder;
 
 use super::dir::{Dirs, Entry, Kind};
@@ -73,8 +74,20 @@ impl Vault {
         bytes: &[u8],
         expect: Expect,
     ) -> Result<Written, VaultError> {
-        let written = self.write_all(&[WriteJob { path, bytes, expect }]);
+        let jobs = [WriteJob { path, bytes, expect }];
+        let Ok(written) = self.write_all(&jobs, |_| Ok::<_, Infallible>(()));
         written.into_iter().next().unwrap_or(Ok(Written::Moved))
+    }
+
+    /// Whether the temporary file `temp` still waits for the place at `path`.
+    ///
+    /// # Errors
+    /// A symlink above it, or a folder that the system does not tell about.
+    pub fn waits(&self, path: &VaultPath, temp: &str) -> Result<bool, VaultError> {
+        let Some(dir) = self.dirs().above(path)? else { return Ok(false) };
+        let found =
+            dir.look(temp).map_err(|error| VaultError::write(&path.under(self.root()), error))?;
+        Ok(found.is_some())
     }
 
     /// Removes a file, and the folders above it that became empty.

@@ -5,23 +5,23 @@ use serde_json::json;
 use super::*;
 use crate::{engine::CompactOptions, remote::tiers::Pace};
 
-/// Writes a file after the scan of the next turn, before it writes to the vault; after so many
-/// transactions the store fails, as if the process had ended.
+/// Writes a file while the next turn is in its transaction of that number, of which the first comes
+/// before anything is written to the vault. After `commits` of them the store fails, as if the process
+/// had ended.
 #[allow(clippy::disallowed_methods, reason = "a user does not write atomically either")]
-fn write_meanwhile_and_end_after(device: &mut Device, name: &str, text: &str, commits: u32) {
-    let (path, mut once, mut left) = (device.path(name), Some(text.to_owned()), commits);
+fn write_in(device: &mut Device, transaction: u32, name: &str, text: &str, commits: u32) {
+    let (path, text, mut number) = (device.path(name), text.to_owned(), 0);
     device.engine.store_mut().set_commit_gate(Box::new(move || {
-        if let Some(text) = once.take() {
-            fs::write(&path, text).unwrap();
+        number += 1;
+        if number == transaction {
+            fs::write(&path, &text).unwrap();
         }
-        let may_commit = left > 0;
-        left = left.saturating_sub(1);
-        may_commit
+        number <= commits
     }));
 }
 
 fn write_meanwhile(device: &mut Device, name: &str, text: &str) {
-    write_meanwhile_and_end_after(device, name, text, u32::MAX);
+    write_in(device, 1, name, text, u32::MAX);
 }
 
 fn fields(device: &mut Device, type_name: &str, id: Option<&str>, fields: serde_json::Value) {
@@ -152,7 +152,7 @@ async fn a_crash_before_the_vault_is_written_and_an_edit_after_it() {
     b.write("note.md", &start.replace("Milk", "Bread"));
     b.sync().await;
     // The turn comes to the point where it would write the file, and ends there.
-    write_meanwhile_and_end_after(&mut a, "note.md", &start.replace("open", "done"), 1);
+    write_in(&mut a, 1, "note.md", &start.replace("open", "done"), 1);
     let (storage, traffic) = (a.storage.clone(), Traffic::new());
     let turn = a.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent);
     assert!(turn.await.is_err());
@@ -163,6 +163,39 @@ async fn a_crash_before_the_vault_is_written_and_an_edit_after_it() {
     let both = "---\ntitle: Bread\nstatus: done\n---\nHello\n";
     assert_eq!(a.read("note.md"), both);
     assert_eq!(b.read("note.md"), both);
+}
+
+/// Found by processes that were killed: in a text with empty lines what the cut turn had not written
+/// yet was taken for something that its owner had removed.
+#[tokio::test]
+async fn a_crash_while_files_wait_for_their_places_and_an_edit_after_it() {
+    for commits in [1, 2] {
+        let (mut a, mut b) = pair().await;
+        let start = "---\ntitle: Milk\nstatus: open\n---\nHello\n";
+        a.write("note.md", start);
+        a.sync().await;
+        b.sync().await;
+        b.write("note.md", &format!("{start}\nby the other\n"));
+        b.sync().await;
+        let edited = format!("{start}\nby the owner\n");
+        write_in(&mut a, 2, "note.md", &edited, commits);
+        let (storage, traffic) = (a.storage.clone(), Traffic::new());
+        let turn = a.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent);
+        assert!(turn.await.is_err());
+        let intents = a.engine.store().intents().unwrap();
+        assert_eq!((intents.len(), intents[0].temp.is_some()), (1, commits == 2));
+        assert_eq!(a.read("note.md"), edited);
+        a.engine.store_mut().set_commit_gate(Box::new(|| true));
+        a.sync().await;
+        b.sync().await;
+        let both = a.read("note.md");
+        assert_eq!(b.read("note.md"), both);
+        for line in ["\nby the other\n", "\nby the owner\n"] {
+            assert!(both.contains(line), "{line:?} is lost: {both}");
+        }
+        let names = fs::read_dir(a.path("")).unwrap().map(|file| file.unwrap().file_name());
+        assert!(!names.into_iter().any(|name| name.to_string_lossy().contains("tmp")));
+    }
 }
 
 /// Found by processes that were killed: what the cut turn had written was taken for the work of the
@@ -178,7 +211,7 @@ async fn a_crash_after_the_vault_is_written_and_an_edit_after_it() {
         start.replace("Milk", "Bread").replace("Hello", "Hello there").replace("old: 1\n", "");
     b.write("note.md", &by_b);
     b.sync().await;
-    let mut left = 1;
+    let mut left = 2;
     a.engine.store_mut().set_commit_gate(Box::new(move || {
         left -= 1;
         left >= 0

@@ -51,7 +51,7 @@ fn one_turn(store: &mut Store, records: u64) -> Result<()> {
     let knows = (0..9).map(|nth| (device(&format!("d000{nth}")), records)).collect();
     let changed = BTreeSet::from([id("e7")]);
     let (state, agreed) = (entity("e7", "aaaa", &[1, 2]), Agreed::Never);
-    let intent = Intent { path: path("7.md"), entity: id("e7"), sha256: None };
+    let intent = Intent { path: path("7.md"), entity: id("e7"), sha256: None, temp: None };
     assert_eq!(store.records(&changed)?.len(), 1);
     assert_eq!(store.claimants("7.md")?, changed);
     assert_eq!(store.ids_of_path("7.md")?, changed);

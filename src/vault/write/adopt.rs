@@ -71,7 +71,7 @@ fn put_copy(
     expect: Expect,
 ) -> io::Result<bool> {
     let mut from = contents.open_file(content)?;
-    let (temp, mut file) = Temp::new(dirs, folder, dir)?;
+    let (mut temp, mut file) = Temp::new(dirs, folder, dir)?;
     keep_mode(&file, from.metadata()?.permissions())?;
     io::copy(&mut from, &mut file)?;
     file.sync_all()?;

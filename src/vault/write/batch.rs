@@ -1,5 +1,8 @@
 //! Writing files, many at once: all their bytes are made durable together, then all get their
 //! names, then the names are made durable together.
+//!
+//! In between somebody is told which temporary file waits for which name. After a crash a file that
+//! waits no more has its name, whatever its owner has made of it since: nothing else tells that.
 
 use std::collections::BTreeSet;
 use std::fs::Permissions;
@@ -32,6 +35,10 @@ pub struct WriteJob<'a> {
     /// What must stand there.
     pub expect: Expect,
 }
+
+/// A file on its way: where it is to lie, and the name of the temporary file that waits for that
+/// place; nothing if none does any more, though the place was not taken.
+pub type Waiting<'a> = (&'a VaultPath, Option<&'a str>);
 
 /// How far a file has come; nothing if it is not what the scan saw.
 type Step<T> = Result<Option<T>, VaultError>;
@@ -66,17 +73,30 @@ impl Vault {
     /// A file that is replaced keeps its mode; a new one gets the usual one. No name stands in the
     /// vault before its bytes are durable, so a crash leaves temporary files at most. Of two jobs
     /// for one path, the second finds a file that is not what the scan saw.
-    pub fn write_all(&self, jobs: &[WriteJob<'_>]) -> Vec<Result<Written, VaultError>> {
+    ///
+    /// `keep` is to keep what waits, safe from a crash, before it returns.
+    ///
+    /// # Errors
+    /// What `keep` says. If it does before anything has got its name, then nothing will.
+    pub fn write_all<E>(
+        &self,
+        jobs: &[WriteJob<'_>],
+        keep: impl FnMut(&[Waiting<'_>]) -> Result<(), E>,
+    ) -> Result<Vec<Result<Written, VaultError>>, E> {
         // By folders, so that each is opened once although not all can be open at a time.
         let mut sorted: Vec<(usize, &WriteJob<'_>)> = jobs.iter().enumerate().collect();
         sorted.sort_by_key(|(_, job)| job.path.parent());
         let (places, jobs): (Vec<usize>, Vec<_>) = sorted.into_iter().unzip();
-        let mut results: Vec<_> = places.into_iter().zip(self.write_sorted(&jobs)).collect();
+        let mut results: Vec<_> = places.into_iter().zip(self.write_sorted(&jobs, keep)?).collect();
         results.sort_by_key(|(place, _)| *place);
-        results.into_iter().map(|(_, result)| result).collect()
+        Ok(results.into_iter().map(|(_, result)| result).collect())
     }
 
-    fn write_sorted(&self, jobs: &[&WriteJob<'_>]) -> Vec<Result<Written, VaultError>> {
+    fn write_sorted<E>(
+        &self,
+        jobs: &[&WriteJob<'_>],
+        mut keep: impl FnMut(&[Waiting<'_>]) -> Result<(), E>,
+    ) -> Result<Vec<Result<Written, VaultError>>, E> {
         let dirs = self.dirs();
         let mut folders = Folders::default();
         let places: Vec<_> =
@@ -87,14 +107,28 @@ impl Vault {
         if let Some(Err(error)) = systems.as_ref().map(Systems::sync) {
             fail(&mut drafts, |draft| &draft.place.target, &error);
         }
+        let waiting: Vec<Waiting<'_>> = drafts
+            .iter()
+            .filter_map(|draft| draft.as_ref().ok()?.as_ref())
+            .map(|draft| (draft.place.path, Some(draft.temp.name())))
+            .collect();
+        if !waiting.is_empty() {
+            keep(&waiting)?;
+        }
+        let mut refused = Vec::new();
         let mut placed: Vec<_> = jobs
             .iter()
             .zip(drafts)
-            .map(|(job, draft)| match draft? {
-                Some(draft) => self.name(job, draft, &dirs, &mut folders.changed),
-                None => Ok(None),
+            .map(|(job, draft)| {
+                let Some(mut draft) = draft? else { return Ok(None) };
+                let named = self.name(job, &mut draft, &dirs, &mut folders.changed);
+                if draft.temp.waits() {
+                    refused.push(draft);
+                }
+                named
             })
             .collect();
+        drop_refused(refused, keep)?;
         match systems {
             Some(systems) => {
                 if let Err(error) = systems.sync() {
@@ -107,7 +141,7 @@ impl Vault {
             Some((_, stat)) => Written::Done(stat),
             None => Written::Moved,
         };
-        placed.into_iter().map(|step| step.map(written)).collect()
+        Ok(placed.into_iter().map(|step| step.map(written)).collect())
     }
 
     /// Looks at a job's place for the first time and makes the folders above it.
@@ -144,16 +178,16 @@ impl Vault {
     fn name(
         &self,
         job: &WriteJob<'_>,
-        draft: Draft<'_>,
+        draft: &mut Draft<'_>,
         dirs: &Dirs<'_>,
         changed: &mut BTreeSet<String>,
     ) -> Step<(PathBuf, FileStat)> {
         let Draft { place: Place { path, target, .. }, temp, stat } = draft;
-        let failed = |error| VaultError::write(&target, error);
+        let failed = |error| VaultError::write(target, error);
         let dir = dirs.above(path)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
-        self.gate.pass(&target).map_err(failed)?;
+        self.gate.pass(target).map_err(failed)?;
         let look = || dir.look(path.file_name()).map_err(failed);
-        let is_still = |expect| holds(&target, look()?.as_ref(), expect);
+        let is_still = |expect| holds(target, look()?.as_ref(), expect);
         if matches!(job.expect, Expect::Is(_)) && !is_still(job.expect)? {
             return Ok(None);
         }
@@ -168,9 +202,26 @@ impl Vault {
         // The rename moved the ctime. If more than that moved, somebody writes into the file
         // already: then the older answer makes the next scan look.
         let now = look().ok().flatten().map(|found| found.stat);
-        let now = now.filter(|now| now.same_content(&stat)).unwrap_or(stat);
-        Ok(Some((target, now)))
+        let now = now.filter(|now| now.same_content(stat)).unwrap_or(*stat);
+        Ok(Some((target.clone(), now)))
     }
+}
+
+/// Removes temporary files that did not get their names. One that is kept as waiting must not go:
+/// without it the file would be taken for one that has its name.
+fn drop_refused<E>(
+    mut refused: Vec<Draft<'_>>,
+    mut keep: impl FnMut(&[Waiting<'_>]) -> Result<(), E>,
+) -> Result<(), E> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let waiting: Vec<Waiting<'_>> = refused.iter().map(|draft| (draft.place.path, None)).collect();
+    let kept = keep(&waiting);
+    if kept.is_err() {
+        refused.iter_mut().for_each(|draft| draft.temp.leave());
+    }
+    kept
 }
 
 fn sync_each(

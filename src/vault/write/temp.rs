@@ -39,19 +39,34 @@ impl<'d> Temp<'d> {
 
     /// Gives the file its name in the folder that it lies in, `dir`; false if something stands there
     /// that should not.
-    pub(super) fn put(mut self, dir: &Dir, name: &str, expect: Expect) -> io::Result<bool> {
+    pub(super) fn put(&mut self, dir: &Dir, name: &str, expect: Expect) -> io::Result<bool> {
         let is_named = put(dir, &self.name, dir, name, expect)?;
         if is_named {
             self.name.clear();
         }
         Ok(is_named)
     }
+
+    /// What the file is called for now.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the file was not given its name.
+    pub(super) fn waits(&self) -> bool {
+        !self.name.is_empty()
+    }
+
+    /// Has the file stay where it is.
+    pub(super) fn leave(&mut self) {
+        self.name.clear();
+    }
 }
 
 impl Drop for Temp<'_> {
     fn drop(&mut self) {
         // What cannot be removed now is found by `clean_temps`.
-        if !self.name.is_empty()
+        if self.waits()
             && let Ok(Some(dir)) = self.dirs.get(self.folder)
         {
             dir.remove_file(&self.name).ok();

@@ -93,11 +93,12 @@ fn a_file_that_appears_during_the_write_is_left_alone() {
     let (dir, vault) = vault();
     let dirs = vault.dirs();
     let root = dirs.get("").unwrap().unwrap();
-    let (temp, _) = temp::Temp::new(&dirs, "", &root).unwrap();
+    let (mut temp, _) = temp::Temp::new(&dirs, "", &root).unwrap();
     put(&dir.path().join("a.md"), "user");
     assert_eq!(names(vault.root()).len(), 2);
     assert!(!temp.put(&root, "a.md", Expect::Absent).unwrap());
     assert_eq!(fs::read(dir.path().join("a.md")).unwrap(), b"user");
+    drop(temp);
     assert_eq!(names(vault.root()), ["a.md"]);
 }
 
@@ -263,7 +264,7 @@ proptest! {
             .zip(&bytes)
             .map(|((path, _, expect), bytes)| WriteJob { path, bytes: bytes.as_bytes(), expect: *expect })
             .collect();
-        let results = vault.write_all(&jobs);
+        let results = vault.write_all(&jobs, |_| Ok::<_, ()>(())).unwrap();
         prop_assert_eq!(results.len(), jobs.len());
         for ((job, (_, before, _)), result) in jobs.iter().zip(&all).zip(results) {
             let at = job.path.under(dir.path());
@@ -365,7 +366,7 @@ fn a_large_batch_makes_its_folders_and_takes_each_path_once() {
     let jobs: Vec<_> = twice
         .map(|path| WriteJob { path, bytes: path.as_str().as_bytes(), expect: Expect::Absent })
         .collect();
-    let results = vault.write_all(&jobs);
+    let results = vault.write_all(&jobs, |_| Ok::<_, ()>(())).unwrap();
     for (path, result) in paths.iter().zip(&results) {
         assert!(matches!(result, Ok(Written::Done(_))), "{result:?}");
         assert_eq!(fs::read(path.under(dir.path())).unwrap(), path.as_str().as_bytes());

@@ -104,7 +104,7 @@ impl Ground {
             },
         });
         let jobs: Vec<_> = jobs.collect();
-        let results = self.vault.write_all(&jobs);
+        let results = self.vault.write_all(&jobs, |_| Ok::<_, ()>(())).unwrap();
         let results = results.into_iter().map(|result| self.note(result));
         results.filter(|written| matches!(written, Some(Written::Done(_)))).count()
     }
