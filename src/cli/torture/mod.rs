@@ -176,7 +176,7 @@ fn judge(devices: &[Device]) -> Result<(Vec<Loss>, Vec<String>), CliError> {
 fn tell(ui: &Ui, verdict: &Verdict) {
     let Turns { done, killed, refused, compactions } = verdict.turns;
     ui.line(format!(
-        "{} done, {} killed, {} put off by the server or by rivals, {} ({})",
+        "{} done, {} killed, {} put off by the server, by rivals or by the brake, {} ({})",
         count(done, "turn", "turns"),
         grouped(killed),
         grouped(refused),
