@@ -22,6 +22,10 @@ pub enum Mutant {
     KnowsUnread,
     /// A restored or copied replica goes on under its old name.
     KeepsIdentity,
+    /// What was agreed and is gone is waited for, for ever.
+    WaitsForEver,
+    /// A head counts as read by what is listed, whatever state of it came.
+    OldHeads,
     /// Only own edits are sent, not what the remote has lost of others'.
     SendsOwnOnly,
     /// Of a deletion whose trash is emptied nothing is left.

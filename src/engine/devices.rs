@@ -25,7 +25,7 @@ pub struct Device {
 
 impl Engine {
     /// The devices that take part, those seen last first, and the remote's generation.
-    pub async fn devices(&self, storage: &SharedStorage) -> Result<(Vec<Device>, u64)> {
+    pub async fn devices(&mut self, storage: &SharedStorage) -> Result<(Vec<Device>, u64)> {
         let remote = self.bound_remote(storage)?;
         let manifest = self.read_head(&remote).await?.manifest;
         let own = self.replica()?.device;

@@ -15,10 +15,18 @@ use super::{
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join},
     model::{DeviceId, Entity, EntityId, Record, Stamp, VaultPath},
-    remote::{DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote},
-    store::Replica,
+    mutant::{self, Mutant},
+    remote::{
+        CommitMode, DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote,
+        RemoteError,
+    },
+    store::{Awaited, Replica},
     vault::Scan,
 };
+
+/// How long something may be on its way, and how often a device looks whether all is there, in
+/// milliseconds: a day.
+const PATIENCE_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What a turn found, or a part of it.
 #[derive(Debug)]
@@ -109,19 +117,21 @@ impl Engine {
         named.chain([(replica.device.clone(), self.device_name.clone())]).collect()
     }
 
-    pub(super) async fn read_head(&self, remote: &Remote) -> Result<HeadState> {
+    pub(super) async fn read_head(&mut self, remote: &Remote) -> Result<HeadState> {
         let mark = self.store.remote_mark()?.filter(|mark| mark.id == remote.id);
         let manifest = match &mark {
             Some(mark) => Some(self.decode_last(&mark.manifest)?),
             None => None,
         };
         let last = mark.as_ref().zip(manifest.as_ref());
+        let device = self.replica()?.device;
         let reader = Reader {
-            device: &self.replica()?.device,
+            device: &device,
             last: last.map(|(mark, manifest)| Last { mark: &mark.head, manifest }),
             is_lenient: false,
+            is_thorough: self.is_look_due(remote)?,
         };
-        let head = match remote.head.read(&reader).await? {
+        let head = match self.read_as(remote, reader).await? {
             HeadRead::Current(head) => *head,
             HeadRead::Unchanged => {
                 let (mark, manifest) = mark.zip(manifest).ok_or(EngineError::NotConnected)?;
@@ -142,6 +152,49 @@ impl Engine {
             return Err(Brake::Foreign { expected, found }.into());
         }
         Ok(head)
+    }
+
+    /// Reads the head; what was agreed and does not come for long enough is taken for gone.
+    async fn read_as(&mut self, remote: &Remote, reader: Reader<'_>) -> Result<HeadRead> {
+        let read = match remote.head.read(&reader).await {
+            Err(RemoteError::Incomplete { detail })
+                if reader.last.is_some() && self.has_waited_for(&detail)? =>
+            {
+                remote.head.read(&Reader { is_lenient: true, ..reader }).await?
+            }
+            read => read?,
+        };
+        if self.store.awaited()?.is_some() {
+            self.store.set_awaited(None)?;
+        }
+        Ok(read)
+    }
+
+    /// Whether it is time to look if what the heads name is there. Where each device has a head of its
+    /// own, a head that was made of an old state is its device's alone to mend.
+    pub(super) fn is_look_due(&self, remote: &Remote) -> Result<bool> {
+        if remote.head.mode() != CommitMode::Devices {
+            return Ok(false);
+        }
+        let now_ms = self.clock.now().millis();
+        let is_over = |looked_ms: i64| now_ms.abs_diff(looked_ms) >= PATIENCE_MS;
+        Ok(self.store.looked_ms()?.is_none_or(is_over))
+    }
+
+    /// Whether just this has been missing for so long that it is not on its way.
+    fn has_waited_for(&mut self, what: &str) -> Result<bool> {
+        let now_ms = self.clock.now().millis();
+        let awaited = self.store.awaited()?.filter(|awaited| awaited.what == what);
+        match awaited.map(|awaited| now_ms - awaited.since_ms) {
+            Some(waited_ms @ 0..) => {
+                Ok(waited_ms >= PATIENCE_MS.cast_signed() && !mutant::is(Mutant::WaitsForEver))
+            }
+            _ => {
+                let awaited = Awaited { what: what.to_owned(), since_ms: now_ms };
+                self.store.set_awaited(Some(&awaited))?;
+                Ok(false)
+            }
+        }
     }
 
     /// Reads the head whatever is known of it; lenient is who wants to see what is there even where

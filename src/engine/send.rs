@@ -227,6 +227,9 @@ impl Engine {
 
     /// Keeps that remote and replica are in the same state.
     fn agree(&mut self, remote: &Remote, head: &HeadState, ids: &[EntityId]) -> Result<()> {
+        if self.is_look_due(remote)? {
+            self.store.set_looked_ms(Some(self.clock.now().millis()))?;
+        }
         let last = self.store.remote_mark()?;
         let is_known = last.is_some_and(|last| last.head == head.mark && last.id == remote.id);
         if is_known && ids.is_empty() {

@@ -296,7 +296,7 @@ fn weight(entity: &Entity) -> u64 {
 async fn has_moved(remote: &Remote, head: &HeadState) -> Result<bool> {
     let HeadState { mark, manifest, .. } = head;
     let last = Some(Last { mark, manifest });
-    let reader = Reader { device: &manifest.commit.device, last, is_lenient: true };
+    let reader = Reader { last, is_lenient: true, ..Reader::new(&manifest.commit.device) };
     Ok(match remote.head.read(&reader).await? {
         HeadRead::Unchanged => false,
         HeadRead::Current(now) => now.mark != *mark,

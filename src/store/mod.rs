@@ -25,7 +25,7 @@ pub use conflicts::StoredConflict;
 pub use files::{FileRow, Intent};
 pub use history::Past;
 pub use records::Decided;
-pub use replica::{Binding, RemoteMark, Replica, StoredRules, Trouble};
+pub use replica::{Awaited, Binding, RemoteMark, Replica, StoredRules, Trouble};
 pub use salvage::Salvaged;
 
 /// The result of a call on the store.

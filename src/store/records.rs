@@ -277,7 +277,8 @@ impl RawRecord {
 }
 
 /// With a new device id the edits that were made again are no longer known by their old names, and
-/// what was skipped as known when files were read may be what another life made under them.
+/// what was skipped as known when files were read may be what another life made under them. The head
+/// is read anew: of what it says only a part may be the new device's.
 fn begin_life(connection: &Connection, decided: &Decided<'_>) -> Result<()> {
     let Some(before) = get::<Replica>(connection, "replica")? else { return Ok(()) };
     if before.device == decided.replica.device {
@@ -287,6 +288,9 @@ fn begin_life(connection: &Connection, decided: &Decided<'_>) -> Result<()> {
     let mut statement = connection.prepare_cached(sql)?;
     for update in decided.updates {
         statement.execute([update.state.id.as_str(), before.device.as_str()])?;
+    }
+    if let Some(mark) = get::<RemoteMark>(connection, "remote")? {
+        set(connection, "remote", &RemoteMark { head: String::new(), ..mark })?;
     }
     set(connection, "files_read", &BTreeSet::<String>::new())
 }

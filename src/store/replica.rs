@@ -57,6 +57,15 @@ pub struct Trouble {
     pub since_ms: i64,
 }
 
+/// What was agreed and has not been there for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// What is missing, as it was told.
+    pub what: String,
+    /// Since when nothing of it came, in milliseconds since 1970 by this device's clock.
+    pub since_ms: i64,
+}
+
 /// The rules by which types and deletions were last judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredRules {
@@ -150,6 +159,27 @@ impl Store {
             }
             set(connection, "tried", &tried)
         })
+    }
+
+    /// When this device last looked whether all that the heads name is there, in milliseconds since 1970
+    /// by its clock.
+    pub fn looked_ms(&self) -> Result<Option<i64>> {
+        Ok(get(&self.connection, "looked_ms")?.flatten())
+    }
+
+    /// Keeps when it looked; nothing has it look in the next turn.
+    pub fn set_looked_ms(&mut self, looked_ms: Option<i64>) -> Result<()> {
+        self.transact(|connection| set(connection, "looked_ms", &looked_ms))
+    }
+
+    /// What the replica waits for, if it does.
+    pub fn awaited(&self) -> Result<Option<Awaited>> {
+        Ok(get(&self.connection, "awaited")?.flatten())
+    }
+
+    /// Keeps what the replica waits for.
+    pub fn set_awaited(&mut self, awaited: Option<&Awaited>) -> Result<()> {
+        self.transact(|connection| set(connection, "awaited", &awaited))
     }
 
     /// How many files the vault had before a turn that was begun and has not come to its end.

@@ -14,6 +14,7 @@ use super::*;
 use crate::{
     engine::{CheckOptions, CompactOptions, EngineError, FindingKind, NoteKind},
     remote::{CommitMode, RemoteError, tiers::Pace},
+    store::Awaited,
 };
 
 /// A device and the folder that is its copy of the remote.
@@ -240,6 +241,59 @@ async fn a_head_of_its_own_that_went_back_is_written_anew() {
     a.device.sync().await;
     mirror.copy_all(&a.folder, &b.folder).await;
     b.device.sync().await;
+    assert_eq!(b.device.names(), ["one.md", "two.md"]);
+}
+
+#[tokio::test]
+async fn what_somebody_deleted_there_is_sent_again_within_a_day() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    a.device.write("one.md", "1\n");
+    a.device.sync().await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    let file = RemotePath::new(a.names("entities/").pop().unwrap()).unwrap();
+    a.folder.delete(&file).await.unwrap();
+    mirror.copy_all(&a.folder, &b.folder).await;
+    assert_eq!((a.device.sync().await.pushed, a.names("entities/").len()), (0, 0));
+    a.device.engine.store_mut().set_looked_ms(Some(0)).unwrap();
+    assert_eq!((a.device.sync().await.pushed, a.names("entities/").len()), (1, 1));
+    mirror.copy_all(&a.folder, &b.folder).await;
+    assert_eq!(b.device.sync().await.pushed, 0);
+    let mut c = place("tablet");
+    Mirror::default().copy_all(&b.folder, &c.folder).await;
+    c.connect(None).await;
+    c.device.sync().await;
+    assert_eq!(c.device.names(), ["one.md"]);
+}
+
+#[tokio::test]
+async fn what_was_agreed_is_waited_for_while_news_are_on_their_way_and_a_day_at_most() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    a.device.write("one.md", "1\n");
+    a.device.sync().await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    a.device.write("two.md", "2\n");
+    a.device.sync().await;
+    mirror.copy(&a.folder, &b.folder, |name| name.as_str().starts_with("heads/")).await;
+    let file = RemotePath::new(b.names("entities/").pop().unwrap()).unwrap();
+    b.folder.delete(&file).await.unwrap();
+    for _ in 0..2 {
+        let error = b.try_sync().await.unwrap_err();
+        assert!(matches!(error, EngineError::Remote(RemoteError::Incomplete { .. })), "{error}");
+    }
+    let awaited = b.device.engine.store().awaited().unwrap().unwrap();
+    let long_ago = Awaited { since_ms: 0, ..awaited };
+    b.device.engine.store_mut().set_awaited(Some(&long_ago)).unwrap();
+    assert_eq!((b.device.sync().await.pushed, b.names("entities/").len()), (1, 1));
+    assert_eq!(b.device.engine.store().awaited().unwrap(), None);
+    for _ in 0..2 {
+        mirror.copy_all(&a.folder, &b.folder).await;
+        a.device.sync().await;
+        mirror.copy_all(&a.folder, &b.folder).await;
+        b.device.sync().await;
+    }
+    assert_eq!((a.device.names(), b.device.names()), (b.device.names(), a.device.names()));
     assert_eq!(b.device.names(), ["one.md", "two.md"]);
 }
 

@@ -4,6 +4,7 @@ mod devices;
 mod if_match;
 mod rename;
 mod shelf;
+mod stamps;
 
 use std::{collections::BTreeSet, fmt};
 
@@ -54,6 +55,8 @@ pub struct Reader<'a> {
     pub last: Option<Last<'a>>,
     /// Take what is there, even where something is sure to be missing.
     pub is_lenient: bool,
+    /// Look also where nothing seems to have changed, whether what is named is still there.
+    pub is_thorough: bool,
 }
 
 /// A state of the head that somebody has.
@@ -68,7 +71,7 @@ pub struct Last<'a> {
 impl<'a> Reader<'a> {
     /// A device that has nothing yet, or wants to see everything anew.
     pub fn new(device: &'a DeviceId) -> Self {
-        Self { device, last: None, is_lenient: false }
+        Self { device, last: None, is_lenient: false, is_thorough: false }
     }
 
     fn mark(&self) -> Option<&'a str> {
