@@ -99,6 +99,15 @@ impl World {
         Ok(())
     }
 
+    /// One repair, as a person has it done who was told that something is missing.
+    pub(crate) async fn repair(&mut self, index: usize) -> Verdict {
+        let before = self.replicas[index].states();
+        let result = self.replicas[index].repair().await;
+        self.tell(format!("{index} repairs: {}", short(&result)));
+        let as_turn = result.map(|_| Report::default());
+        self.after(index, &before, &as_turn)
+    }
+
     /// One turn, which may fail as long as there are faults.
     pub(crate) async fn sync(&mut self, index: usize) -> Verdict {
         let before = self.replicas[index].states();

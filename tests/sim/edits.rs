@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     deeds::short,
+    oracle::States,
     promise::{Promise, Verdict},
     replica::{Death, Home},
     world::{TYPES, World},
@@ -59,6 +60,28 @@ impl World {
             self.reopen(index);
         }
         Ok(())
+    }
+
+    /// Somebody sets the title of a record and nothing else.
+    pub(crate) fn edit_title(&mut self, index: usize, id: &EntityId) {
+        let before = self.replicas[index].states();
+        let title = json!({ "title": self.word() }).as_object().cloned().unwrap_or_default();
+        let type_name = view(&before[id], self.replicas[index].peek().rules()).type_name;
+        self.replicas[index].engine().put(&type_name, Some(id.as_str()), title).unwrap();
+        self.log_command(index, &before, &format!("sets the title of {id}"));
+    }
+
+    /// Somebody deletes a record.
+    pub(crate) fn remove(&mut self, index: usize, id: &EntityId) {
+        let before = self.replicas[index].states();
+        self.replicas[index].engine().remove(id).unwrap();
+        self.log_command(index, &before, &format!("deletes {id}"));
+    }
+
+    pub(crate) fn log_command(&mut self, index: usize, before: &States, what: &str) {
+        let (device, states) = (self.replicas[index].device(), self.replicas[index].states());
+        self.tell(format!("{index} ({device}) {what}"));
+        self.log.note((index, self.step), &device, (before, &states), false);
     }
 
     fn resolve(&mut self, index: usize, id: EntityId) -> larder::engine::Result<EntityId> {

@@ -85,6 +85,10 @@ impl Watch {
 
     /// Nobody deletes a file that a head named until a moment ago, or that may be named yet.
     fn note_deletions(&mut self, files: &Files, now_ms: i64) -> Verdict {
+        // Also before there is a head: a first commit may take years.
+        for path in files.keys() {
+            self.seen.entry(path.clone()).or_insert(now_ms);
+        }
         let Some(Ground { manifest, .. }) = &self.ground else { return Ok(()) };
         let is_new = self.there.is_empty();
         for (path, named) in self.there.iter().filter(|(path, _)| !files.contains_key(path)) {
@@ -116,9 +120,6 @@ impl Watch {
         });
         let there = there.collect();
         self.seen.retain(|path, _| files.contains_key(path));
-        for path in files.keys() {
-            self.seen.entry(path.clone()).or_insert(now_ms);
-        }
         self.retired = manifest.retired.len();
         self.there = there;
         Ok(())

@@ -1,7 +1,10 @@
 //! A simulation that cannot fail proves nothing: each of these breaks a rule of larder, and some
 //! story has to notice.
 
-use larder::mutant::{Mutant, breaks};
+use larder::{
+    mutant::{Mutant, breaks},
+    remote::CommitMode,
+};
 
 use super::{promise::Promise, script::Script, shape::Shape, tell, tell_exactly};
 
@@ -28,11 +31,15 @@ const CASES: &[Case] = &[
     case(Mutant::FoldsUnread, Promise::HonestClaims, |s| s.faults.torn > 0.0),
     case(Mutant::KnowsUnread, Promise::HonestClaims, |s| s.faults.torn > 0.0),
     case(Mutant::KeepsIdentity, Promise::Convergence, |s| s.copies),
+    case(Mutant::WaitsForEver, Promise::NoHelp, |s| s.fools() && s.mode == CommitMode::Devices),
+    case(Mutant::OldHeads, Promise::Convergence, |s| {
+        s.faults.stale > 0.0 && s.mode == CommitMode::Devices
+    }),
     case(Mutant::SendsOwnOnly, Promise::HonestClaims, |s| s.rollbacks),
     case(Mutant::DropsMarkers, Promise::NoResurrection, |s| s.ages),
     case(Mutant::NoTrash, Promise::EditsStay, |s| !s.ages && !s.vaults),
     case(Mutant::StripsUnseen, Promise::Restorable, |s| s.ages && s.compacts),
-    // `NotSetAnew` is not among them: no story in 1,500 gets to where it matters.
+    case(Mutant::NotSetAnew, Promise::EditsStay, |s| s.ages && s.compacts && s.hermit),
     case(Mutant::RevivesPartly, Promise::Restorable, |s| s.ages && s.compacts),
     case(Mutant::JoinDropsSibling, Promise::EditsStay, |s| s.races),
     case(Mutant::JoinRevives, Promise::NoResurrection, |s| !s.vaults),

@@ -15,7 +15,8 @@ use std::{
 
 use larder::{
     engine::{
-        BatchSize, CompactOptions, CompactReport, Engine, EngineError, Report, Silent, TurnOptions,
+        BatchSize, CheckReport, CompactOptions, CompactReport, Engine, EngineError, RepairOptions,
+        Report, Silent, TurnOptions,
     },
     model::{DeviceId, Entity},
     remote::tiers::Pace,
@@ -347,6 +348,12 @@ impl Replica {
         let traffic = Traffic::new();
         let options = CompactOptions { force, dry_run: false };
         self.engine().compact(&storage, &traffic, options, &Silent).await
+    }
+
+    pub(crate) async fn repair(&mut self) -> Result<CheckReport, EngineError> {
+        let (storage, traffic) = (self.storage.clone(), Traffic::new());
+        let options = RepairOptions::default();
+        self.engine().repair(&storage, &traffic, options, &Silent).await
     }
 
     pub(crate) async fn turn(&mut self) -> Result<Report, EngineError> {

@@ -13,6 +13,14 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (1537, "the same"),
     (2399, "what was emptied from the trash was missed by the simulation, rightly gone"),
     (
+        6043,
+        "old answers after a backup came back: a head of what lay there no more, and nobody looked",
+    ),
+    (6114, "the same"),
+    (8102, "the same"),
+    (9223, "a replica under a new name took the head for read, and raced with itself for ever"),
+    (10874, "a folder of heads that was emptied was taken for the one that had been read"),
+    (
         50_246,
         "what a device with a slow clock put into its history was old once the clock was right",
     ),
