@@ -50,6 +50,8 @@ pub enum Mutant {
     WritesBlindly,
     /// After a crash files that larder wrote are taken for the user's.
     NoRecovery,
+    /// After a crash files that larder was about to write are taken for written.
+    TakesForWritten,
     /// A remote whose maker was cut off is not finished by others.
     ExpectsWhole,
     /// What a commit is called comes from chance and not from the engine's own source.

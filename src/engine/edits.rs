@@ -295,8 +295,10 @@ impl Clerk<'_> {
                 changes.insert(field.clone(), Change::set(content.clone()));
             }
         }
-        // A file that came about by itself knew of no field, and a plain text has no place for any.
-        let has_fields = Format::of_path(path.as_str()) != Format::Text;
+        // A file that came about by itself knew of no field, and a plain text has no place for any:
+        // neither now, nor before it was moved to a place where it may have some.
+        let places = record.and_then(|record| record.file.as_ref()).into_iter().chain([path]);
+        let has_fields = places.into_iter().all(|at| Format::of_path(at.as_str()) != Format::Text);
         let removes = |field: &String| seen && (has_fields || is_own(field));
         for field in before.keys().filter(|field| removes(field) && !now.contains_key(*field)) {
             changes.insert(field.clone(), Change::Remove);

@@ -27,7 +27,8 @@ impl Engine {
         vault.clean_temps()?;
         let (mut written, mut shows) = (Vec::new(), Vec::new());
         for intent in &intents {
-            let took_place = intent.temp.is_some() && !waiting.contains(&intent.path);
+            let took_place = intent.temp.is_some() && !waiting.contains(&intent.path)
+                || mutant::is(Mutant::TakesForWritten);
             let record = self.store.record(&intent.entity)?;
             let is_state = record.is_some_and(|record| self.is_state(&record, intent));
             if let Some(row) = done(vault, intent, took_place && is_state) {

@@ -227,3 +227,26 @@ async fn two_files_that_swap_their_names() {
         assert_eq!(device.names(), ["one.md", "two.md"]);
     }
 }
+
+#[tokio::test]
+async fn a_field_that_a_text_had_no_place_for_is_not_removed_by_moving_it() {
+    let (mut a, mut b) = pair().await;
+    a.write("note.txt", "Hello\n");
+    a.sync().await;
+    b.sync().await;
+    let id = b.engine.find("note.txt").unwrap().to_string();
+    let title = serde_json::Map::from_iter([("title".to_owned(), "Milk".into())]);
+    b.engine.put("note", Some(&id), title).unwrap();
+    b.sync().await;
+    a.sync().await;
+    for device in [&a, &b] {
+        assert_eq!(device.read("note.txt"), "Hello\n");
+    }
+    fs::rename(a.path("note.txt"), a.path("note.md")).unwrap();
+    a.sync().await;
+    b.sync().await;
+    for device in [&a, &b] {
+        assert_eq!(device.read("note.md"), "---\ntitle: Milk\ntype: note\n---\nHello\n");
+        assert_eq!(device.names(), ["note.md"]);
+    }
+}

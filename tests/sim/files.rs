@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    oracle::{States, Word, words_in, words_of},
+    oracle::{States, Word, collect, words_in, words_of},
     promise::{Promise, Verdict},
     replica::Typing,
     world::World,
@@ -139,8 +139,8 @@ impl World {
         for state in states.values() {
             there.extend(state.fields.keys().flat_map(|field| words_of(state, field)));
         }
-        let past = self.past_words();
-        // A value that lost, and was then edited over in the file, is in the history.
+        let past = self.settled_words();
+        // A value that lost, and was then edited over in the file, is in the journal.
         let is_lost = |word: &&Word| !there.contains(*word) && !past.contains(*word);
         let lost = self.log.typed.difference(&self.log.untyped).filter(is_lost);
         let told = lost.map(|word| format!("{word} was typed, and nobody has it any more"));
@@ -149,16 +149,17 @@ impl World {
 }
 
 impl World {
-    /// The words that somebody's history has.
-    pub(crate) fn past_words(&self) -> BTreeSet<Word> {
-        let mut past: BTreeSet<Word> = BTreeSet::new();
+    /// The words of conflicts that somebody's journal has. That they are in a history is not enough:
+    /// there is also what an edit took out that nobody made.
+    fn settled_words(&self) -> BTreeSet<Word> {
+        let mut words = BTreeSet::new();
         for replica in &self.replicas {
-            let history = replica.peek().store().recent_history(u32::MAX).unwrap();
-            for state in history.into_iter().map(|past| past.state) {
-                past.extend(state.fields.keys().flat_map(|field| words_of(&state, field)));
+            for settled in replica.peek().store().conflicts(true).unwrap() {
+                let values = settled.conflict.values.iter().filter_map(|v| v.content.as_ref());
+                values.for_each(|content| collect(&content.value, &mut words));
             }
         }
-        past
+        words
     }
 }
 

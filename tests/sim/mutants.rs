@@ -46,6 +46,7 @@ const CASES: &[Case] = &[
     case(Mutant::NoJournal, Promise::Restorable, |_| true),
     case(Mutant::NoHistory, Promise::Restorable, |s| !s.vaults),
     case(Mutant::WritesBlindly, Promise::EditsStay, |s| s.vaults),
+    case(Mutant::TakesForWritten, Promise::EditsStay, |s| s.vaults && s.crashes),
     case(Mutant::NoRecovery, Promise::Convergence, |s| s.vaults && s.crashes),
     case(Mutant::ExpectsWhole, Promise::NoHelp, |s| s.crashes),
 ];

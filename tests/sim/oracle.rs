@@ -362,9 +362,11 @@ fn doubled(state: &Entity) -> Vec<Word> {
     words_in(text).into_iter().filter(|word| times(word) > 1).collect()
 }
 
-/// The words in a text.
+/// The words in a text. Where the text of a JSON file became that of another, a line before a word
+/// ends in `\n` as two letters.
 pub(crate) fn words_in(text: &str) -> BTreeSet<Word> {
     let parts = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let parts = parts.map(|part| part.strip_prefix('n').unwrap_or(part));
     let is_word = |part: &&str| {
         part.strip_prefix('t')
             .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
@@ -372,7 +374,8 @@ pub(crate) fn words_in(text: &str) -> BTreeSet<Word> {
     parts.filter(is_word).map(str::to_owned).collect()
 }
 
-fn collect(value: &Value, words: &mut BTreeSet<Word>) {
+/// Takes the words in a value.
+pub(crate) fn collect(value: &Value, words: &mut BTreeSet<Word>) {
     match value {
         Value::String(text) => words.extend(words_in(text)),
         Value::Array(list) => list.iter().for_each(|value| collect(value, words)),
