@@ -37,8 +37,8 @@ fn on_apache() {
     kill_again_and_again(Place::APACHE);
 }
 
-/// Each device writes its own field of notes that all share: at the end each field holds what was
-/// written last, whoever was killed after that.
+/// Each device writes its own field and its own part of notes that all share: at the end each field
+/// holds what was written last, and each part all that was ever written, whoever was killed after that.
 #[test]
 fn in_everyday_life() {
     let days = std::env::var("LARDER_TEST_KILLS").map_or(DAYS, |days| days.parse().unwrap());
@@ -49,9 +49,10 @@ fn in_everyday_life() {
 
 fn everyday_life(remote: &Remote, days: u64) {
     let devices = ["laptop", "phone", "tablet"].map(|name| Device::joined(name, remote));
-    let text = "---\nlaptop: 0\nphone: 0\ntablet: 0\n---\ntext\n";
+    let parts = ["laptop", "phone", "tablet"].map(|name| format!("# {name}\n\nits part\n\n"));
+    let text = format!("---\nlaptop: 0\nphone: 0\ntablet: 0\n---\n{}", parts.concat());
     let notes = ["a", "b", "c", "d"].map(|name| format!("{name}.md"));
-    notes.iter().for_each(|note| devices[0].write(note, text));
+    notes.iter().for_each(|note| devices[0].write(note, &text));
     settle(&devices.each_ref());
     let span = {
         let started = Instant::now();
@@ -59,7 +60,7 @@ fn everyday_life(remote: &Remote, days: u64) {
         started.elapsed().as_secs_f64()
     };
     let mut random = fastrand::Rng::with_seed(days);
-    let (mut expected, mut landed) = (BTreeMap::new(), 0);
+    let (mut expected, mut lines, mut landed) = (BTreeMap::new(), Vec::new(), 0);
     for day in 1..=days {
         let device = &devices[random.usize(..devices.len())];
         let note = &notes[random.usize(..notes.len())];
@@ -67,6 +68,10 @@ fn everyday_life(remote: &Remote, days: u64) {
         let old: u64 = expected.get(&(note, device.to_string())).copied().unwrap_or_default();
         device.edit(note, &format!("{field}{old}\n"), &format!("{field}{day}\n"));
         expected.insert((note, device.to_string()), day);
+        // Texts have empty lines, and these are alike in whatever anybody adds.
+        let (part, line) = (format!("# {device}\n"), format!("\n{device} on day {day}\n"));
+        device.edit(note, &part, &format!("{part}{line}"));
+        lines.push((note, line));
         let command = if day % 10 == 0 { "compact" } else { "sync" };
         // The end of a process, with its checkpoint, as likely as any moment before.
         landed += kill(device, &[command], random.f64() * span * 2.5);
@@ -80,6 +85,9 @@ fn everyday_life(remote: &Remote, days: u64) {
     for ((note, device), day) in expected {
         let text = devices[0].read(note);
         assert!(text.contains(&format!("{device}: {day}\n")), "{note} lost day {day}: {text}");
+    }
+    for (note, line) in lines {
+        assert!(devices[0].read(note).contains(&line), "{note} lost {line:?}");
     }
     assert_eq!(devices[0].names().len(), notes.len());
     for device in &devices {
