@@ -56,11 +56,15 @@ impl Store {
     /// The records that name a content, or only those that name one which their agreed state does
     /// not.
     pub fn blob_owners(&self, only_new: bool) -> Result<BTreeSet<EntityId>> {
-        let sql = "SELECT DISTINCT b.entity FROM blob b JOIN entity e ON e.id = b.entity
-                   WHERE b.own = 1 AND b.agreed <= ?1 AND e.deleted = 0";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let ids = statement.query_map([!only_new], |row| row.get::<_, String>(0))?;
-        ids.map(|id| entity_id(id?)).collect()
+        // Crossed, or SQLite begins with the records, of which there may be far more.
+        let sql = if only_new {
+            "SELECT DISTINCT b.entity FROM blob b CROSS JOIN entity e
+             WHERE e.id = b.entity AND b.own = 1 AND b.agreed = 0 AND e.deleted = 0"
+        } else {
+            "SELECT DISTINCT b.entity FROM blob b CROSS JOIN entity e
+             WHERE e.id = b.entity AND b.own = 1 AND e.deleted = 0"
+        };
+        self.ids(sql)
     }
 
     /// The records whose present state names this file.

@@ -130,6 +130,9 @@ const VERSION_5: &str = "
 -- The temporary file that waits for the path, or that took it if it is gone by now: only this tells a
 -- file that was written, and edited by its owner after a crash, from one that was not.
 ALTER TABLE intent ADD COLUMN temp TEXT;
+
+-- What may have to be sent is found without a look at all contents.
+CREATE INDEX blob_unsent ON blob (entity) WHERE own = 1 AND agreed = 0;
 ";
 
 /// Brings the database to the current version; `file` is where it lies, if it lies in a file.

@@ -25,7 +25,9 @@ fn replica_of(records: u64) -> Store {
            INSERT INTO edit (entity, device, counter) SELECT id, device, n FROM temp.copy;
            INSERT INTO file (path, entity, size, mtime_ns, ctime_ns, inode, sha256)
            SELECT c.path, c.id, size, mtime_ns, ctime_ns, inode, sha256
-           FROM file, temp.copy c"#
+           FROM file, temp.copy c;
+           INSERT INTO blob (entity, file, sha256, bytes, own, agreed)
+           SELECT id, 'f' || n, '', n, 1, 1 FROM temp.copy"#
     );
     store.connection.execute_batch(&copies).unwrap();
     store
@@ -61,6 +63,9 @@ fn one_turn(store: &mut Store, records: u64) -> Result<()> {
     assert_eq!(store.unsent()?, changed);
     assert_eq!(store.unsettled(&knows)?, BTreeSet::from([id("pattern"), id("e7")]));
     assert_eq!(store.intents()?.len(), 1);
+    store.keep_waiting(&[(&path("7.md"), Some("temp"))])?;
+    assert!(store.blob_owners(true)?.is_empty());
+    assert_eq!(store.empty_trash(2, 1)?, 0);
     store.settle_files(&[row("7.md", "e7")], &[], &[id("e7")])?;
     store.revisit(&[id("e7")])?;
     store.agree(&mark(2), &[id("e7")])?;
