@@ -297,8 +297,9 @@ impl Clerk<'_> {
         }
         // A file that came about by itself knew of no field, and a plain text has no place for any:
         // neither now, nor before it was moved to a place where it may have some.
-        let places = record.and_then(|record| record.file.as_ref()).into_iter().chain([path]);
-        let has_fields = places.into_iter().all(|at| Format::of_path(at.as_str()) != Format::Text);
+        let before_it = record.and_then(|record| record.file.as_ref());
+        let mut places = before_it.into_iter().chain([path]);
+        let has_fields = places.all(|at| Format::of_path(at.as_str()) != Format::Text);
         let removes = |field: &String| seen && (has_fields || is_own(field));
         for field in before.keys().filter(|field| removes(field) && !now.contains_key(*field)) {
             changes.insert(field.clone(), Change::Remove);

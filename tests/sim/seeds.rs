@@ -20,6 +20,7 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (8102, "the same"),
     (9223, "a replica under a new name took the head for read, and raced with itself for ever"),
     (10874, "a folder of heads that was emptied was taken for the one that had been read"),
+    (7001, "a text that became a JSON file lost the fields that it had had no place for"),
     (
         50_246,
         "what a device with a slow clock put into its history was old once the clock was right",

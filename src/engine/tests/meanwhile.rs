@@ -233,6 +233,27 @@ async fn a_crash_after_the_vault_is_written_and_an_edit_after_it() {
     assert_eq!(a.engine.store().conflict_counts().unwrap(), (0, 0));
 }
 
+/// Found by processes that were killed: nothing ever took back that the file was behind.
+#[tokio::test]
+async fn a_crash_after_a_file_was_removed_leaves_none_behind() {
+    let (mut a, mut b) = pair().await;
+    a.write("note.md", "text\n");
+    a.sync().await;
+    b.sync().await;
+    let id = b.engine.find("note.md").unwrap();
+    fs::remove_file(a.path("note.md")).unwrap();
+    a.sync().await;
+    write_in(&mut b, 0, "note.md", "", 1);
+    let (storage, traffic) = (b.storage.clone(), Traffic::new());
+    let turn = b.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent);
+    assert!(turn.await.is_err());
+    assert_eq!(b.names(), [""; 0]);
+    b.engine.store_mut().set_commit_gate(Box::new(|| true));
+    b.sync().await;
+    let record = b.engine.store().record(&id).unwrap().unwrap();
+    assert_eq!((record.shown, record.file), (None, None));
+}
+
 #[tokio::test]
 async fn what_was_made_under_an_old_identity_survives_merges_of_runs() {
     let storage: SharedStorage = Arc::new(Memory::new());
