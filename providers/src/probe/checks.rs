@@ -63,6 +63,27 @@ impl Probe<'_> {
         })
     }
 
+    /// Every condition once on one file, for a storage whose commits can rest on nothing else.
+    pub(super) async fn conditions(&mut self) -> Result<Seen> {
+        let path = self.file("conditions")?;
+        let created = self.storage.put(&path, "one".into(), PutMode::Create).await?;
+        let again = self.storage.put(&path, "two".into(), PutMode::Create).await?;
+        let wrong = PutMode::Update(Version("\"larder-no-such-version\"".to_owned()));
+        let wrong = self.storage.put(&path, "three".into(), wrong).await?;
+        let Put::Done(Some(version)) = created else {
+            return Ok(bad("a new file could not be created, or tells no version"));
+        };
+        let right = self.storage.put(&path, "four".into(), PutMode::Update(version)).await?;
+        let read = self.read(&path).await?;
+        Ok(match (again, wrong, right) {
+            (Put::Done(_), _, _) => bad("an existing file was created again"),
+            (_, Put::Done(_), _) => bad("a write with a wrong version was accepted"),
+            (_, _, Put::Lost) => bad("a write with the right version was refused"),
+            _ if read != "four" => bad("a refused write changed the file all the same"),
+            _ => good("conditions of writes are kept"),
+        })
+    }
+
     pub(super) async fn right_version(&mut self) -> Result<Seen> {
         let path = self.file("right")?;
         self.storage.write(&path, "before".into()).await?;

@@ -52,7 +52,7 @@ pub async fn probe_at(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// Only what committing rests on: four calls, and five more for a storage that claims a
-    /// compare-and-swap.
+    /// compare-and-swap. Of one that cannot rename all conditions are tried, in six calls.
     Short,
     /// Everything, with real races: about 200 requests.
     Full,
@@ -109,7 +109,8 @@ impl fmt::Display for Verdict {
 }
 
 /// What conditional writes rest on; each of them that was tried must be good.
-const IF_MATCH_RESTS_ON: [&str; 8] = [
+const IF_MATCH_RESTS_ON: [&str; 9] = [
+    "conditions",
     "wrongVersion",
     "rightVersion",
     "createOnExisting",
@@ -123,6 +124,9 @@ const IF_MATCH_RESTS_ON: [&str; 8] = [
 /// What commits by moving rest on.
 const RENAME_RESTS_ON: [&str; 5] =
     ["moveAway", "moveRace", "moveOntoExisting", "readAfterWrite", "listAfterWrite"];
+
+/// What is tried only where files can be renamed.
+const MOVES: [&str; 3] = ["moveAway", "moveOntoExisting", "moveRace"];
 
 /// What it rests on that each writer keeps a file of its own.
 const OWN_FILES_REST_ON: [&str; 2] = ["readAfterWrite", "listAfterWrite"];
@@ -142,7 +146,8 @@ impl ProbeReport {
         };
         // What is not claimed has to be shown under races.
         let shown = claims_compare_and_swap || is_good("updateRace");
-        let if_match_ok = shown && is_good("wrongVersion") && all_are_good(&IF_MATCH_RESTS_ON);
+        let tried = is_good("wrongVersion") || is_good("conditions");
+        let if_match_ok = shown && tried && all_are_good(&IF_MATCH_RESTS_ON);
         let rename_ok = is_good("moveAway") && all_are_good(&RENAME_RESTS_ON);
         self.own_files_ok = all_are_good(&OWN_FILES_REST_ON);
         (self.rename_ok, self.if_match_ok) = (rename_ok, if_match_ok);
@@ -164,9 +169,14 @@ type Seen = (Verdict, String);
 
 impl Probe<'_> {
     async fn short(&mut self) -> Result<()> {
+        let can = self.storage.capabilities();
+        if !can.move_exclusive {
+            let seen = self.conditions().await;
+            return self.note("conditions", seen);
+        }
         let seen = self.move_away().await;
         self.note("moveAway", seen)?;
-        if self.storage.capabilities().compare_and_swap {
+        if can.compare_and_swap {
             let seen = self.wrong_version().await;
             self.note("wrongVersion", seen)?;
         }
@@ -175,9 +185,13 @@ impl Probe<'_> {
 
     async fn full(&mut self) -> Result<()> {
         self.storage.make_folder(self.scratch).await?;
+        let can_move = self.storage.capabilities().move_exclusive;
         macro_rules! check {
             ($($name:literal => $check:ident),* $(,)?) => {$(
-                let seen = self.$check().await;
+                let seen = match can_move || !MOVES.contains(&$name) {
+                    true => self.$check().await,
+                    false => Ok(checks::unknown("the storage cannot rename")),
+                };
                 self.note($name, seen)?;
             )*};
         }

@@ -21,12 +21,13 @@ enum Lie {
 struct Liar {
     inner: Memory,
     lie: Lie,
+    moves: bool,
     calls: AtomicU64,
 }
 
 impl Liar {
     fn new(lie: Lie) -> Self {
-        Self { inner: Memory::new(), lie, calls: AtomicU64::new(0) }
+        Self { inner: Memory::new(), lie, moves: true, calls: AtomicU64::new(0) }
     }
 
     fn count(&self) {
@@ -84,12 +85,20 @@ impl Storage for Liar {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { compare_and_swap: self.lie != Lie::ClaimsLess, ..self.inner.capabilities() }
+        Capabilities {
+            compare_and_swap: self.lie != Lie::ClaimsLess,
+            move_exclusive: self.moves,
+            ..self.inner.capabilities()
+        }
     }
 }
 
 async fn probed(lie: Lie, depth: Depth) -> (ProbeReport, u64) {
-    let liar = Liar::new(lie);
+    probed_as(Liar::new(lie), depth).await
+}
+
+async fn probed_as(liar: Liar, depth: Depth) -> (ProbeReport, u64) {
+    let lie = liar.lie;
     let scratch = RemotePath::new("probe").unwrap();
     let report = probe(&liar, &scratch, depth).await.unwrap();
     assert!(liar.inner.files().is_empty(), "{lie:?} leaves {:?}", liar.inner.files());
@@ -117,6 +126,22 @@ async fn lies_are_found_out_in_either_form() {
             let found = (report.rename_ok, report.if_match_ok);
             assert_eq!(found, (rename_ok, if_match_ok), "{lie:?} {depth:?} {report:#?}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_can_be_renamed_the_conditions_are_all_there_is() {
+    for (lie, depth, if_match_ok) in [
+        (Lie::None, Depth::Short, true),
+        (Lie::None, Depth::Full, true),
+        (Lie::IgnoresConditions, Depth::Short, false),
+        (Lie::IgnoresConditions, Depth::Full, false),
+    ] {
+        let liar = Liar { moves: false, ..Liar::new(lie) };
+        let (report, calls) = probed_as(liar, depth).await;
+        let found = (report.rename_ok, report.if_match_ok);
+        assert_eq!(found, (false, if_match_ok), "{lie:?} {depth:?} {report:#?}");
+        assert!(depth == Depth::Full || calls <= 7, "{calls}");
     }
 }
 
