@@ -12,6 +12,8 @@ mod error;
 pub mod layer;
 mod local;
 mod memory;
+#[cfg(feature = "object-stores")]
+mod object_store;
 mod path;
 pub mod probe;
 mod storage;
@@ -21,6 +23,8 @@ pub mod testing;
 mod traffic;
 pub mod webdav;
 
+#[cfg(feature = "object-stores")]
+pub use self::object_store::{Bucket, BucketConfig, Credentials, Service};
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use local::Local;

@@ -58,6 +58,26 @@ async fn webdav_on_rclone() {
     webdav(Kind::Rclone).await;
 }
 
+#[cfg(feature = "object-stores")]
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_on_moto() {
+    bucket(Kind::Moto).await;
+}
+
+#[cfg(feature = "object-stores")]
+#[tokio::test(flavor = "multi_thread")]
+async fn azure_on_azurite() {
+    bucket(Kind::Azurite).await;
+}
+
+#[cfg(feature = "object-stores")]
+async fn bucket(kind: Kind) {
+    let Some(server) = Server::start(kind) else {
+        return;
+    };
+    conformance::run(async || server.shared("a folder/in it")).await;
+}
+
 async fn webdav(kind: Kind) {
     let Some(server) = Server::start(kind) else {
         return;

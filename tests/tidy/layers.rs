@@ -29,7 +29,7 @@ const OPEN_TO_ALL: &str = "mutant";
 /// a slash at its end, a folder.
 const ROOMS: &[(&[&str], &[&str], &str)] = &[
     (&["rusqlite"], &["src/store/"], "SQL stays in the replica"),
-    (&["reqwest", "reqwest_dav"], &["providers/"], "HTTP stays in the providers"),
+    (&["object_store", "reqwest", "reqwest_dav"], &["providers/"], "HTTP stays in the providers"),
     (
         &["larder_providers"],
         &["src/remote/", "src/engine/", "src/daemon/", "src/cli/", "src/lib.rs"],

@@ -1,8 +1,12 @@
 //! Help for the tests of this crate and of those who use it.
 
+#[cfg(feature = "object-stores")]
+mod emulators;
 mod in_process;
 mod servers;
 
+#[cfg(feature = "object-stores")]
+pub use emulators::AZURE_KEY;
 pub use servers::{Account, Kind, Server};
 
 /// Chooses the cryptography that HTTP clients need, as `main` does; calling it again is fine.

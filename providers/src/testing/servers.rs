@@ -1,10 +1,11 @@
-//! Real WebDAV servers, each in a folder and on a port of its own.
+//! Real servers, each in a folder and on a port of its own.
 
 use std::{
     fs, io,
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -13,8 +14,12 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use url::Url;
 
+#[cfg(feature = "object-stores")]
+use super::emulators;
 use super::{in_process, install_crypto};
-use crate::{WebDav, WebDavConfig};
+#[cfg(feature = "object-stores")]
+use crate::{Bucket, BucketConfig, Traffic};
+use crate::{SharedStorage, WebDav, WebDavConfig};
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
@@ -49,6 +54,12 @@ pub enum Kind {
     WsgiDav,
     /// sabre/dav, the engine of Nextcloud, on four workers of PHP's own server.
     Sabre,
+    /// moto, which speaks like S3, one request at a time.
+    #[cfg(feature = "object-stores")]
+    Moto,
+    /// Azurite, Microsoft's emulator of Azure Blob Storage.
+    #[cfg(feature = "object-stores")]
+    Azurite,
 }
 
 /// The account that a server wants: name and password.
@@ -108,6 +119,37 @@ impl Server {
         }
     }
 
+    /// Settings to reach its bucket with.
+    #[cfg(feature = "object-stores")]
+    pub fn bucket(&self) -> BucketConfig {
+        emulators::config(self.kind, self.port)
+    }
+
+    /// A client of it, whatever it is, in one of its folders.
+    pub fn shared(&self, folder: &str) -> SharedStorage {
+        #[cfg(feature = "object-stores")]
+        if self.kind.is_object_store() {
+            let config = BucketConfig { prefix: folder.to_owned(), ..self.bucket() };
+            return Arc::new(Bucket::new(config, Traffic::new()).expect("good settings"));
+        }
+        let mut config = self.config();
+        config.url = self.url().join(folder).expect("a good name");
+        Arc::new(WebDav::new(config).expect("good settings"))
+    }
+
+    /// The address of one of its folders, as a user types it.
+    pub fn address(&self, folder: &str) -> String {
+        #[cfg(feature = "object-stores")]
+        if self.kind.is_object_store() {
+            return emulators::address(self.kind, self.port, folder);
+        }
+        let mut url = self.url().join(folder).expect("a good name");
+        if let Some((user, _)) = self.account() {
+            url.set_username(user).expect("a place for a user");
+        }
+        url.to_string()
+    }
+
     /// A client of it.
     pub fn storage(&self) -> WebDav {
         WebDav::new(self.config()).expect("good settings")
@@ -132,6 +174,10 @@ impl Server {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut server = Self { kind, port, dir, child: Some(command.spawn()?), _stop: None };
         server.wait_until_up()?;
+        #[cfg(feature = "object-stores")]
+        if kind.is_object_store() {
+            emulators::make_bucket(kind, port)?;
+        }
         Ok(server)
     }
 
@@ -179,10 +225,24 @@ impl Kind {
             Self::WsgiDav => "wsgidav",
             // What it needs besides is looked for in `command`.
             Self::Sabre => "php",
+            #[cfg(feature = "object-stores")]
+            Self::Moto => "moto_server",
+            #[cfg(feature = "object-stores")]
+            Self::Azurite => "azurite-blob",
         }
     }
 
+    /// Whether it keeps objects in a bucket and not files in a folder that can be looked into.
+    #[cfg(feature = "object-stores")]
+    pub fn is_object_store(self) -> bool {
+        matches!(self, Self::Moto | Self::Azurite)
+    }
+
     fn command(self, dir: &Path, port: u16) -> io::Result<Command> {
+        #[cfg(feature = "object-stores")]
+        if self.is_object_store() {
+            return emulators::command(self, port);
+        }
         let mut command = Command::new(find(self.program())?);
         let conf = dir.join("conf");
         let text = match self {
@@ -291,7 +351,7 @@ fn sabre(dir: &Path) -> io::Result<String> {
     ))
 }
 
-fn find(program: &str) -> io::Result<PathBuf> {
+pub(super) fn find(program: &str) -> io::Result<PathBuf> {
     ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"]
         .iter()
         .map(|dir| Path::new(dir).join(program))

@@ -316,11 +316,11 @@ fn follow(call: &Call<'_>, from: &Url, response: &Response) -> Result<Url> {
     Err(call.error(ErrorKind::Protocol, &detail))
 }
 
-fn silent(operation: &'static str, path: &RemotePath) -> Error {
+pub(crate) fn silent(operation: &'static str, path: &RemotePath) -> Error {
     Error::new(ErrorKind::Unreachable, operation, path, "the server has not answered in time")
 }
 
-fn broken(operation: &'static str, path: &RemotePath, error: reqwest::Error) -> Error {
+pub(crate) fn broken(operation: &'static str, path: &RemotePath, error: reqwest::Error) -> Error {
     let server = error.url().map_or_else(|| "the server".to_owned(), server_of);
     let error = error.without_url();
     let (kind, detail) = if is_certificate(&error) {
@@ -336,7 +336,7 @@ fn broken(operation: &'static str, path: &RemotePath, error: reqwest::Error) -> 
 }
 
 /// Who was asked: host and port, without account and path.
-fn server_of(url: &Url) -> String {
+pub(crate) fn server_of(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}{port}", url.host_str().unwrap_or("the server"))
 }
@@ -354,7 +354,7 @@ fn is_certificate(error: &reqwest::Error) -> bool {
     })
 }
 
-fn causes<'a>(
+pub(crate) fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())

@@ -6,7 +6,7 @@ mod config;
 mod list;
 mod multistatus;
 mod read;
-mod status;
+pub(crate) mod status;
 mod write;
 
 use async_trait::async_trait;
@@ -14,6 +14,9 @@ use async_trait::async_trait;
 pub use config::{Password, WebDavConfig};
 #[cfg(feature = "fuzzing")]
 pub use list::read_listing;
+
+#[cfg(feature = "object-stores")]
+pub(crate) use client::{broken, causes, server_of, silent};
 
 use self::client::Client;
 use crate::{

@@ -14,7 +14,7 @@ use crate::{ErrorKind, Version};
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// Whether the server asks for patience, and for how much of it.
-pub(super) fn patience(status: StatusCode, headers: &HeaderMap) -> Option<Option<Duration>> {
+pub(crate) fn patience(status: StatusCode, headers: &HeaderMap) -> Option<Option<Duration>> {
     matches!(status.as_u16(), 429 | 503 | 509).then(|| retry_after(headers))
 }
 
@@ -54,7 +54,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The server's clock.
-pub(super) fn server_time(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+pub(crate) fn server_time(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     date(text(headers, DATE)?)
 }
 
@@ -76,7 +76,7 @@ pub(super) fn version(headers: &HeaderMap) -> Option<Version> {
 /// Weak tags are no versions. Apache gives one to a file younger than a second and takes it back
 /// in no `If-Match`; nginx makes one from second and length. Two states can share one, so even
 /// `If-None-Match` would keep a reader on the old state for ever.
-pub(super) fn tag(text: &str) -> Option<Version> {
+pub(crate) fn tag(text: &str) -> Option<Version> {
     let text = text.trim();
     if text.starts_with("W/") || text.starts_with("w/") {
         return None;
@@ -100,7 +100,7 @@ pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 /// About how many bytes header fields take in their HTTP/1.1 form, with the line above them.
-pub(super) fn header_bytes(headers: &HeaderMap) -> u64 {
+pub(crate) fn header_bytes(headers: &HeaderMap) -> u64 {
     let field = |(name, value): (&HeaderName, &reqwest::header::HeaderValue)| {
         (name.as_str().len() + value.len() + 4) as u64
     };

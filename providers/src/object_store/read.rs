@@ -1,0 +1,185 @@
+//! Reading and listing.
+
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
+
+use ::object_store::{
+    GetRange, GetResult, ObjectMeta,
+    list::{PaginatedListOptions, PaginatedListResult},
+    path::Path,
+};
+use futures::{TryStreamExt, stream};
+use reqwest::StatusCode;
+
+use super::{
+    Bucket, Service,
+    http::{Seen, watched},
+};
+use crate::{
+    Entry, Error, ErrorKind, Get, GetOptions, Listing, Object, RemotePath, Result, Version,
+    webdav::causes,
+};
+
+/// The most names that are listed in one folder: a hostile service could go on for ever.
+const NAMES_MAX: usize = 2_000_000;
+
+/// The most pages of them.
+const PAGES_MAX: usize = 10_000;
+
+impl Bucket {
+    pub(super) async fn open(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
+        let asked = ::object_store::GetOptions {
+            // No header can ask for nothing; one byte tells whether the file is there.
+            range: options.range.clone().map(|range| {
+                GetRange::Bounded(range.start..range.end.max(range.start.saturating_add(1)))
+            }),
+            if_none_match: options.if_none_match.map(|version| self.tag_of(version)),
+            ..Default::default()
+        };
+        let key = self.key(path);
+        let (got, seen) = watched(true, self.store.get_opts(&key, asked)).await;
+        let wanted = options.range;
+        match (got, wanted) {
+            (Ok(result), wanted) => Ok(Get::Object(self.object(path, result, wanted, &seen))),
+            (Err(::object_store::Error::NotModified { .. }), _) => Ok(Get::NotModified),
+            (Err(_), Some(range)) if seen.status == Some(StatusCode::RANGE_NOT_SATISFIABLE) => {
+                Ok(Get::Object(nothing(range.start, &seen)))
+            }
+            (Err(error), _) => Err(self.failure("get", path, &error, &seen)),
+        }
+    }
+
+    fn object(
+        &self,
+        path: &RemotePath,
+        result: GetResult,
+        wanted: Option<Range<u64>>,
+        seen: &Seen,
+    ) -> Object {
+        let version = self.version(result.meta.e_tag.clone(), result.meta.version.clone());
+        if let Some(wanted) = wanted.as_ref().filter(|wanted| wanted.is_empty()) {
+            return Object { version, ..nothing(wanted.start, seen) };
+        }
+        let range = result.range.clone();
+        let told = Told { path: path.clone(), host: self.host.clone() };
+        let body = result.into_stream().map_err(move |error| told.broken(&error));
+        Object {
+            version,
+            bytes: Some(range.end.saturating_sub(range.start)),
+            range: wanted.map(|_| range),
+            server_time: seen.server_time,
+            body: Box::pin(body),
+        }
+    }
+
+    /// The part of a version that a read can depend on.
+    fn tag_of(&self, Version(version): Version) -> String {
+        match (self.service, version.split_once(' ')) {
+            (Service::Gcs, Some((_, tag))) => tag.to_owned(),
+            _ => version,
+        }
+    }
+
+    pub(super) async fn entries(&self, folder: &RemotePath) -> Result<Listing> {
+        let here = self.key(folder);
+        let prefix = Some(format!("{here}/")).filter(|prefix| prefix != "/");
+        let mut found =
+            Found { folder, here: &here, entries: BTreeMap::new(), foreign: Vec::new() };
+        let mut page_token = None;
+        for _ in 0..PAGES_MAX {
+            let asked = PaginatedListOptions {
+                delimiter: Some(Cow::Borrowed("/")),
+                page_token: page_token.take(),
+                ..Default::default()
+            };
+            let asking = self.store.list_paginated(prefix.as_deref(), asked);
+            let (listed, seen) = watched(false, asking).await;
+            let listed = listed.map_err(|error| self.failure("list", folder, &error, &seen))?;
+            page_token = listed.page_token.clone();
+            found.take(self, listed);
+            if page_token.is_none() {
+                return Ok(found.listing(&seen));
+            }
+            if found.entries.len() + found.foreign.len() > NAMES_MAX {
+                break;
+            }
+        }
+        let detail = format!("{} lists more than {NAMES_MAX} names, or without end", self.host);
+        Err(Error::new(ErrorKind::TooLarge, "list", folder, detail))
+    }
+}
+
+/// What a listing has told so far.
+struct Found<'a> {
+    folder: &'a RemotePath,
+    here: &'a Path,
+    entries: BTreeMap<RemotePath, Entry>,
+    foreign: Vec<String>,
+}
+
+impl Found<'_> {
+    fn take(&mut self, bucket: &Bucket, listed: PaginatedListResult) {
+        for ObjectMeta { location, last_modified, size, e_tag, version } in listed.result.objects {
+            let Some(path) = self.place(&location) else { continue };
+            let entry = Entry {
+                path: path.clone(),
+                is_folder: false,
+                bytes: Some(size),
+                version: bucket.version(e_tag, version),
+                modified: Some(last_modified),
+            };
+            self.entries.insert(path, entry);
+        }
+        for location in listed.result.common_prefixes {
+            let Some(path) = self.place(&location) else { continue };
+            let (bytes, version, modified) = (None, None, None);
+            let entry = Entry { path: path.clone(), is_folder: true, bytes, version, modified };
+            self.entries.entry(path).or_insert(entry);
+        }
+    }
+
+    /// Where it lies, unless it is the folder's own mark or has a name that is not one of ours.
+    fn place(&mut self, location: &Path) -> Option<RemotePath> {
+        let name = location.filename().filter(|_| location != self.here)?;
+        let path = self.folder.join(name).ok().filter(|_| !name.contains('/'));
+        if path.is_none() {
+            self.foreign.push(name.to_owned());
+        }
+        path
+    }
+
+    fn listing(mut self, seen: &Seen) -> Listing {
+        self.foreign.sort();
+        Listing {
+            entries: self.entries.into_values().collect(),
+            foreign: self.foreign,
+            server_time: seen.server_time,
+        }
+    }
+}
+
+/// What an error in the middle of a file has to tell.
+struct Told {
+    path: RemotePath,
+    host: String,
+}
+
+impl Told {
+    fn broken(&self, error: &(dyn std::error::Error + 'static)) -> Error {
+        let ours = causes(error).find_map(|cause| cause.downcast_ref::<Error>());
+        let (kind, detail) = match ours {
+            Some(ours) => (ours.kind(), ours.detail().to_owned()),
+            None => (ErrorKind::Unreachable, format!("the connection to {} broke", self.host)),
+        };
+        Error::new(kind, "get", &self.path, detail)
+    }
+}
+
+fn nothing(start: u64, seen: &Seen) -> Object {
+    Object {
+        version: None,
+        bytes: Some(0),
+        range: Some(start..start),
+        server_time: seen.server_time,
+        body: Box::pin(stream::empty()),
+    }
+}
