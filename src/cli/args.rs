@@ -98,7 +98,7 @@ pub(super) enum Command {
 pub(super) struct InitArgs {
     /// The folder to make a vault; by default the current one.
     pub(super) dir: Option<PathBuf>,
-    /// Where the remote lies: a folder, webdav://, webdavs://, http:// or https://.
+    /// Where the remote lies: a folder, webdav(s)://, http(s)://, s3://, gs:// or az://.
     #[arg(long, value_name = "URL")]
     pub(super) remote: String,
     /// What to call this device; by default its host name.

@@ -157,6 +157,10 @@ fn remote_hint(error: &RemoteError) -> Option<String> {
             "nothing is lost: every device has its records, and `larder check --repair` on one that has synced with it \
              makes the head anew. Was something in the folder deleted or restored?"
         }
+        RemoteError::NoCommit { .. } => {
+            "`larder init --commit devices` has each device keep a file of its own, which any storage carries; \
+             `larder remote probe URL` says what this one can do"
+        }
         RemoteError::Storage(error) => match error.kind() {
             ErrorKind::Unauthorized => {
                 "set LARDER_PASSWORD, or let larder ask for it again with `larder remote set URL`"

@@ -111,7 +111,8 @@ pub(super) fn take_address(
     let (url, password) = RemoteUrl::parse(address)?;
     if url.is_exposed() {
         ui.note(format!(
-            "warning: {url} is not encrypted on its way; use webdavs:// if the server can"
+            "warning: {url} is not encrypted on its way; use {} if the server can",
+            url.encrypted()
         ));
     }
     Ok((url, password))

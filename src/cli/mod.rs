@@ -7,6 +7,8 @@
 )]
 
 mod args;
+#[cfg(feature = "object-stores")]
+mod bucket_url;
 mod change;
 mod check;
 mod compact;

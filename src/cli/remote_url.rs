@@ -8,6 +8,8 @@ use larder_providers::{
 };
 use url::Url;
 
+#[cfg(feature = "object-stores")]
+use super::bucket_url::BucketUrl;
 use super::{env, error::CliError};
 
 /// An address of a remote, without any password.
@@ -17,6 +19,9 @@ pub(super) enum RemoteUrl {
     Folder(PathBuf),
     /// A folder on a WebDAV server.
     WebDav(Url),
+    /// A prefix in a bucket of an object store.
+    #[cfg(feature = "object-stores")]
+    Bucket(BucketUrl),
 }
 
 /// How long a command waits for a server that does not answer, in seconds.
@@ -33,13 +38,22 @@ impl RemoteUrl {
             "file" => Ok((Self::folder(rest.strip_prefix("//").unwrap_or(rest))?, None)),
             "webdav" | "http" => Self::web(&format!("http:{rest}"), text),
             "webdavs" | "https" => Self::web(&format!("https:{rest}"), text),
-            "dropbox" | "s3" | "gs" | "az" => Err(CliError::Usage(format!(
+            #[cfg(feature = "object-stores")]
+            scheme @ ("s3" | "gs" | "az") => {
+                let (bucket, secret) = BucketUrl::parse(scheme, rest)?;
+                Ok((Self::Bucket(bucket.completed(&env::var)?), secret))
+            }
+            #[cfg(not(feature = "object-stores"))]
+            "s3" | "gs" | "az" => Err(CliError::Usage(format!(
+                "{scheme}: is not in this build of larder (feature object-stores)"
+            ))),
+            "dropbox" => Err(CliError::Usage(format!(
                 "{scheme}: is not supported yet; use a folder or webdavs://"
             ))),
             _ if scheme.contains(['/', '.', ' ']) => Ok((Self::folder(text)?, None)),
             _ => Err(CliError::Usage(format!(
                 "{scheme}: is no kind of remote that larder knows; use a folder, webdav://, \
-                 webdavs://, http:// or https://"
+                 webdavs://, http://, https://, s3://, gs:// or az://"
             ))),
         }
     }
@@ -86,15 +100,33 @@ impl RemoteUrl {
                 let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
                 Some(format!("{}@{}{port}", url.username(), url.host_str().unwrap_or_default()))
             }
+            #[cfg(feature = "object-stores")]
+            Self::Bucket(bucket) => bucket.account(&env::var),
         }
     }
 
-    /// Whether a password would travel in the open.
+    /// Whether what is sent would travel in the open.
     pub(super) fn is_exposed(&self) -> bool {
-        let Self::WebDav(url) = self else { return false };
-        let host = url.host_str().unwrap_or_default();
-        let is_here = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
-        url.scheme() == "http" && !is_here
+        match self {
+            Self::Folder(_) => false,
+            Self::WebDav(url) => is_open(url),
+            #[cfg(feature = "object-stores")]
+            Self::Bucket(bucket) => bucket.is_exposed(),
+        }
+    }
+
+    /// How an address begins that is encrypted on its way.
+    pub(super) fn encrypted(&self) -> &'static str {
+        if matches!(self, Self::WebDav(_)) { "webdavs://" } else { "an https:// endpoint" }
+    }
+
+    /// The address of a folder below this one.
+    pub(super) fn below(&self, name: &str) -> String {
+        #[cfg(feature = "object-stores")]
+        if let Self::Bucket(bucket) = self {
+            return bucket.below(name).to_string();
+        }
+        format!("{}/{name}", self.to_string().trim_end_matches('/'))
     }
 
     /// The storage at this address.
@@ -111,8 +143,20 @@ impl RemoteUrl {
                 let storage = WebDav::new(config)?.with_traffic(traffic.clone());
                 Ok(Arc::new(Retry::with_policy(storage, patience())))
             }
+            #[cfg(feature = "object-stores")]
+            Self::Bucket(bucket) => {
+                let storage = bucket.open(password, &env::var, traffic)?;
+                Ok(Arc::new(Retry::with_policy(storage, patience())))
+            }
         }
     }
+}
+
+/// Whether what goes to `url` can be read on its way.
+pub(super) fn is_open(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let is_here = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
+    url.scheme() == "http" && !is_here
 }
 
 /// Waits as long as a person would; `LARDER_RETRIES` sets how often.
@@ -133,6 +177,8 @@ impl fmt::Display for RemoteUrl {
                 let scheme = if url.scheme() == "https" { "webdavs" } else { "webdav" };
                 write!(f, "{scheme}:{}", rest.trim_end_matches('/'))
             }
+            #[cfg(feature = "object-stores")]
+            Self::Bucket(bucket) => write!(f, "{bucket}"),
         }
     }
 }

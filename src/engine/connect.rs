@@ -183,9 +183,14 @@ impl Engine {
         let can = storage.capabilities();
         let wanted = forced.unwrap_or(match can.mirrored_by {
             Some(_) => CommitMode::Devices,
-            None if can.trusted && can.compare_and_swap => CommitMode::IfMatch,
+            None if can.compare_and_swap && (can.trusted || !can.move_exclusive) => {
+                CommitMode::IfMatch
+            }
             None => CommitMode::Rename,
         });
+        if wanted == CommitMode::Rename && !can.move_exclusive {
+            return Err(RemoteError::NoCommit { detail: "it cannot rename".to_owned() }.into());
+        }
         if !can.trusted || wanted != CommitMode::IfMatch {
             for folder in folders(wanted) {
                 storage.make_folder(&root_file(folder)?).await?;

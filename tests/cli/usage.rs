@@ -36,12 +36,36 @@ fn a_folder_that_is_no_vault() {
 fn addresses_that_cannot_be_used() {
     let device = Device::new("laptop");
     let init = |url| failed(&device, &["init", "--remote", url], 2);
-    assert_snapshot!(init("ftp://example.org/x"), @"error: ftp: is no kind of remote that larder knows; use a folder, webdav://, webdavs://, http:// or https://");
+    assert_snapshot!(init("ftp://example.org/x"), @"error: ftp: is no kind of remote that larder knows; use a folder, webdav://, webdavs://, http://, https://, s3://, gs:// or az://");
     assert_snapshot!(init("dropbox:/notes"), @"error: dropbox: is not supported yet; use a folder or webdavs://");
     assert_snapshot!(init(""), @"error: the remote's address is empty");
     assert_snapshot!(init("https://exa mple.org/"), @r#"error: the address ending in "https://exa mple.org/" cannot be used: invalid international domain name"#);
     assert_snapshot!(init("inside"), @"error: the remote would be inside the vault (remote VAULT/inside, vault VAULT); choose a folder apart from it");
     assert_snapshot!(init(".."), @"error: the vault would be inside the remote (remote ABOVE, vault VAULT); choose a folder apart from it");
+}
+
+#[test]
+#[cfg(feature = "object-stores")]
+fn buckets_that_cannot_be_used() {
+    let device = Device::new("laptop");
+    let init = |url| failed(&device, &["init", "--remote", url], 2);
+    assert_snapshot!(init("s3://bucket/notes"), @"error: no credentials for s3://bucket/notes: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write the id of the key before the bucket, s3://ID@bucket/prefix, and larder asks for its secret");
+    assert_snapshot!(init("gs://bucket/notes"), @"error: no credentials for gs://bucket/notes: set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account's key");
+    assert_snapshot!(init("s3://bucket/notes?secret=x"), @"error: this s3:// address has a setting that is none; there are ?endpoint= and region=");
+    assert_snapshot!(init("az://container/a//b"), @r"error: this az:// address has a prefix that larder does not take (empty parts, %, # or \)");
+}
+
+#[test]
+#[cfg(feature = "object-stores")]
+fn a_bucket_is_not_asked_to_rename() {
+    let Some(remote) = Remote::start(crate::common::Place::MOTO) else { return };
+    let device = Device::new("laptop");
+    let init = ["init", "--remote", remote.url(), "--commit", "rename"];
+    assert_snapshot!(failed(&device, &init, 1), @"
+    error: the storage cannot keep one writer from overwriting another: it cannot rename
+      `larder init --commit devices` has each device keep a file of its own, which any storage carries; `larder remote probe URL` says what this one can do
+    ");
+    assert!(remote.files().is_empty(), "nothing is begun there");
 }
 
 #[test]

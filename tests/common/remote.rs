@@ -1,14 +1,14 @@
 //! Places for a remote: a folder of this machine, or a real server.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use larder_providers::{
-    Local, RemotePath, SharedStorage, WebDav,
+    Local, RemotePath, SharedStorage, Storage, StorageExt as _,
     testing::{Kind, Server},
 };
 use tempfile::TempDir;
 
-use super::tree;
+use super::{Text, tree};
 
 /// What kind of place a remote lies at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum Place {
     Folder,
     /// A folder that a program copies to other devices, as its marker says.
     Mirrored,
-    /// A WebDAV server.
+    /// A WebDAV server, or an emulator of an object store.
     Server(Kind),
 }
 
@@ -29,7 +29,22 @@ impl Place {
     pub(crate) const RCLONE: Self = Self::Server(Kind::Rclone);
     pub(crate) const WSGIDAV: Self = Self::Server(Kind::WsgiDav);
     pub(crate) const SABRE: Self = Self::Server(Kind::Sabre);
+    #[cfg(feature = "object-stores")]
+    pub(crate) const MOTO: Self = Self::Server(Kind::Moto);
+    #[cfg(feature = "object-stores")]
+    pub(crate) const AZURITE: Self = Self::Server(Kind::Azurite);
+
+    /// Whether its files lie in no folder of this machine.
+    fn is_object_store(self) -> bool {
+        #[cfg(feature = "object-stores")]
+        return matches!(self, Self::Server(kind) if kind.is_object_store());
+        #[cfg(not(feature = "object-stores"))]
+        false
+    }
 }
+
+/// Everything that lies on a remote.
+pub(crate) type Files = BTreeMap<String, Text>;
 
 /// A place for a remote, gone when nobody uses it any more.
 #[derive(Debug, Clone)]
@@ -60,11 +75,7 @@ impl Remote {
             }
             Place::Server(kind) => {
                 let server = Server::start(kind)?;
-                let mut url = server.url().join("remote").unwrap();
-                if let Some((user, _)) = server.account() {
-                    url.set_username(user).unwrap();
-                }
-                (url.to_string(), server.dir().join("remote"), Keep::Server { server })
+                (server.address("remote"), server.dir().join("remote"), Keep::Server { server })
             }
         };
         Some(Self { place, url, dir, keep: Arc::new(keep) })
@@ -87,17 +98,10 @@ impl Remote {
 
     /// Deletes every file in it, through the server: some remember what they served.
     pub(crate) fn empty(&self) {
-        let storage: SharedStorage = match self.keep.as_ref() {
-            Keep::Folder { .. } => Arc::new(Local::new(&self.dir)),
-            Keep::Server { server } => {
-                let mut config = server.config();
-                config.url = server.url().join("remote/").unwrap();
-                Arc::new(WebDav::new(config).unwrap())
-            }
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            for file in tree(&self.dir).into_keys() {
+        let storage = self.storage();
+        let files = self.files().into_keys();
+        block_on(async {
+            for file in files {
                 // What the storage keeps for itself has no name that can be asked for.
                 if let Ok(path) = RemotePath::new(file) {
                     storage.delete(&path).await.unwrap();
@@ -106,8 +110,65 @@ impl Remote {
         });
     }
 
+    /// All files in it, behind the server's back where it keeps them in a folder.
+    pub(crate) fn files(&self) -> Files {
+        if self.place.is_object_store() {
+            return block_on(walk(&*self.storage()));
+        }
+        tree(&self.dir)
+    }
+
+    /// Writes a file, behind the server's back where it keeps them in a folder.
+    pub(crate) fn insert(&self, file: &str, bytes: &[u8]) {
+        if self.place.is_object_store() {
+            let (storage, path) = (self.storage(), RemotePath::new(file).unwrap());
+            block_on(storage.write(&path, bytes.to_vec().into())).unwrap();
+            return;
+        }
+        let path = self.dir.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Removes a file, behind the server's back where it keeps them in a folder.
+    pub(crate) fn remove(&self, file: &str) {
+        if self.place.is_object_store() {
+            let path = RemotePath::new(file).unwrap();
+            return block_on(self.storage().delete(&path)).unwrap();
+        }
+        fs::remove_file(self.dir.join(file)).unwrap();
+    }
+
+    fn storage(&self) -> SharedStorage {
+        match self.keep.as_ref() {
+            Keep::Folder { .. } => Arc::new(Local::new(&self.dir)),
+            Keep::Server { server } => server.shared("remote"),
+        }
+    }
+
     /// Where its files lie on this machine, to look behind the server's back.
     pub(crate) fn dir(&self) -> &std::path::Path {
         &self.dir
     }
+}
+
+async fn walk(storage: &dyn Storage) -> Files {
+    let mut files = Files::new();
+    let mut open = vec![RemotePath::root()];
+    while let Some(folder) = open.pop() {
+        for entry in storage.list(&folder).await.unwrap().entries {
+            if entry.is_folder {
+                open.push(entry.path);
+            } else {
+                let (bytes, _) = storage.read(&entry.path, u64::MAX).await.unwrap();
+                files.insert(entry.path.to_string(), Text(bytes.to_vec()));
+            }
+        }
+    }
+    files
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(work)
 }

@@ -3,8 +3,8 @@
 use crate::common::{Device, Place, Remote};
 
 macro_rules! on {
-    ($($name:ident => $place:expr, $args:expr;)*) => {
-        $(#[test] fn $name() { torture($place, &$args); })*
+    ($($(#[$when:meta])? $name:ident => $place:expr, $args:expr;)*) => {
+        $($(#[$when])? #[test] fn $name() { torture($place, &$args); })*
     };
 }
 
@@ -19,6 +19,12 @@ on! {
     on_rclone => Place::RCLONE, [];
     on_wsgidav => Place::WSGIDAV, [];
     on_sabre => Place::SABRE, [];
+    #[cfg(feature = "object-stores")]
+    on_moto => Place::MOTO, [];
+    #[cfg(feature = "object-stores")]
+    on_azurite => Place::AZURITE, [];
+    #[cfg(feature = "object-stores")]
+    on_azurite_with_a_head_for_each_device => Place::AZURITE, ["--commit", "devices"];
     on_nginx_with_a_head_for_each_device => Place::NGINX, ["--commit", "devices"];
 }
 
@@ -36,6 +42,6 @@ fn torture(place: Place, args: &[&str]) {
     assert_eq!((&told["lost"], &told["faults"]), (&serde_json::json!([]), &serde_json::json!([])));
     assert!(told["acknowledged"].as_u64().unwrap() > 20, "{told}");
     assert!(told["turns"]["killed"].as_u64().unwrap() > 0, "{told}");
-    let left: Vec<_> = std::fs::read_dir(remote.dir()).unwrap().collect();
+    let left: Vec<_> = remote.files().into_keys().collect();
     assert!(left.len() <= 1, "what it made there is taken away: {left:?}");
 }

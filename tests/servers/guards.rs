@@ -127,11 +127,11 @@ fn dry_run_is_the_turn_that_follows(remote: &Remote) {
         &["remote", "show", "--json"],
     ];
     let look = || looks.map(|args| b.run(args).exits(0).stdout);
-    let before = (b.files(), crate::common::tree(remote.dir()), look());
+    let before = (b.files(), remote.files(), look());
     let dry = b.run(&["sync", "--dry-run", "--json"]).exits(0).json();
-    assert_eq!((b.files(), crate::common::tree(remote.dir()), look()), before);
+    assert_eq!((b.files(), remote.files(), look()), before);
     let told = b.run(&["sync", "--dry-run"]).exits(0).stdout;
-    assert_eq!((b.files(), crate::common::tree(remote.dir()), look()), before);
+    assert_eq!((b.files(), remote.files(), look()), before);
     let lines = |text: &str| -> Vec<String> {
         let lines = text.lines().filter_map(|line| line.strip_prefix("  "));
         lines.map(str::to_owned).collect()

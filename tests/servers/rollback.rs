@@ -1,9 +1,7 @@
 //! A remote that went back, was forked, wiped, swapped for another, or lost its head: each is named as
 //! such by `sync`, `status` and `check`, and healed.
 
-use std::fs;
-
-use crate::common::{Device, Remote, pair, settle, tree};
+use crate::common::{Device, Remote, pair, settle};
 
 mod folder {
     crate::servers::on!(
@@ -29,12 +27,16 @@ mod dav_server {
         lost_pack
     );
 }
+#[cfg(feature = "object-stores")]
+mod moto {
+    crate::servers::on!(Place::MOTO, went_back, forked, wiped, swapped, headless, torn, lost_pack);
+}
 
 type Backup = std::collections::BTreeMap<String, crate::common::Text>;
 
 /// What is in the remote's folder, without what the storage keeps for itself.
 fn backup(remote: &Remote) -> Backup {
-    let mut files = tree(remote.dir());
+    let mut files = remote.files();
     files.retain(|path, _| !path.contains(".larder-"));
     files
 }
@@ -42,20 +44,17 @@ fn backup(remote: &Remote) -> Backup {
 fn restore(remote: &Remote, backup: &Backup) {
     remote.empty();
     for (path, text) in backup {
-        let path = remote.dir().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, &text.0).unwrap();
+        remote.insert(path, &text.0);
     }
 }
 
 /// Removes or changes the files in some folders, behind the server's back.
 fn hurt(remote: &Remote, begins: &[&str], content: Option<&[u8]>) {
-    let files = tree(remote.dir()).into_keys();
+    let files = remote.files().into_keys();
     for path in files.filter(|path| begins.iter().any(|begin| path.starts_with(begin))) {
-        let path = remote.dir().join(path);
         match content {
-            Some(content) => fs::write(path, content).unwrap(),
-            None => fs::remove_file(path).unwrap(),
+            Some(content) => remote.insert(&path, content),
+            None => remote.remove(&path),
         }
     }
 }
@@ -171,7 +170,8 @@ fn headless(remote: &Remote) {
 
 fn torn(remote: &Remote) {
     let (a, b) = full_pair(remote);
-    let manifests = if remote.dir().join("meta").exists() { "meta/" } else { "meta.json" };
+    let has_own = remote.files().keys().any(|file| file.starts_with("meta/"));
+    let manifests = if has_own { "meta/" } else { "meta.json" };
     hurt(remote, &[manifests], Some(b"{\"format\": 1, \"minReader"));
     if manifests == "meta.json" {
         a.run(&["sync"]).exits(1);

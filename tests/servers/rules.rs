@@ -127,6 +127,6 @@ fn types_that_stay_at_home(remote: &Remote) {
     assert_eq!(b.names(), ["larder.toml", "note.md"]);
     a.delete("diary/today.md");
     a.sync();
-    let told = crate::common::tree(remote.dir());
+    let told = remote.files();
     assert!(told.values().all(|text| !format!("{text:?}").contains("for nobody")));
 }

@@ -61,7 +61,7 @@ pub(super) async fn run(ui: &Ui, options: &TortureArgs) -> Result<Ended, CliErro
     let letters: String = (0..8).map(|_| random.char('a'..='z')).collect();
     let scratch = format!("larder-torture-{letters}");
     storage.make_folder(&RemotePath::root()).await?;
-    let remote = format!("{}/{scratch}", url.to_string().trim_end_matches('/'));
+    let remote = url.below(&scratch);
     let lasts = duration(i64::try_from(options.duration.as_millis()).unwrap_or(i64::MAX));
     let devices = count(u64::from(options.devices), "device", "devices");
     ui.line(format!("{devices} on {remote}, for {lasts} (seed {seed})"));
