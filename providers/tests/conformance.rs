@@ -71,6 +71,12 @@ async fn azure_on_azurite() {
 }
 
 #[cfg(feature = "object-stores")]
+#[tokio::test(flavor = "multi_thread")]
+async fn google_on_a_server_like_it() {
+    bucket(Kind::GoogleLike).await;
+}
+
+#[cfg(feature = "object-stores")]
 async fn bucket(kind: Kind) {
     let Some(server) = Server::start(kind) else {
         return;

@@ -77,7 +77,7 @@ async fn a_folder_carries_both() {
 #[cfg(feature = "object-stores")]
 #[tokio::test(flavor = "multi_thread")]
 async fn object_stores_carry_commits_by_conditional_writes() {
-    for kind in [Kind::Moto, Kind::Azurite] {
+    for kind in [Kind::Moto, Kind::Azurite, Kind::GoogleLike] {
         let Some(server) = Server::start(kind) else {
             continue;
         };

@@ -107,8 +107,8 @@ impl Way {
         let url = parts.uri.to_string().parse::<Url>();
         let url = url.map_err(|_| wrong("the address of the bucket makes no sense"))?;
         let body_bytes = body.content_length() as u64;
-        let line = parts.method.as_str().len() + " ? HTTP/1.1\r\n\r\n".len() + url.path().len();
-        let line = line + url.query().map_or(0, str::len);
+        let line = parts.method.as_str().len() + "  HTTP/1.1\r\n\r\n".len() + url.path().len();
+        let line = line + url.query().map_or(0, |query| query.len() + 1);
         let host = if parts.headers.contains_key("host") { 0 } else { "Host: \r\n".len() };
         let head = (line + host + url.authority().len()) as u64
             + self.own_field_bytes

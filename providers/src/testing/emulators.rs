@@ -11,7 +11,7 @@ use super::servers::{Kind, find};
 use crate::{BucketConfig, Credentials, Password, Service};
 
 /// The bucket that every emulator has.
-const BUCKET: &str = "larder";
+pub(super) const BUCKET: &str = "larder";
 
 /// The account of Azurite, which everybody knows.
 const AZURE_ACCOUNT: &str = "devstoreaccount1";
@@ -19,6 +19,10 @@ const AZURE_ACCOUNT: &str = "devstoreaccount1";
 /// Its key, which everybody knows too.
 pub const AZURE_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// A Google service account that needs no token.
+pub const GOOGLE_KEY: &str =
+    r#"{"private_key": "", "private_key_id": "", "client_email": "", "disable_oauth": true}"#;
 
 /// A permission to make containers there, signed with that key, good until 2099.
 const AZURE_PERMISSION: &str = "sv=2021-08-06&ss=b&srt=sco&sp=rwdlac&se=2099-01-01T00:00:00Z\
@@ -71,13 +75,17 @@ pub(super) fn make_bucket(kind: Kind, port: u16) -> io::Result<()> {
 
 /// Settings to reach the bucket with.
 pub(super) fn config(kind: Kind, port: u16) -> BucketConfig {
-    let (service, id, secret, below) = match kind {
-        Kind::Azurite => (Service::Azure, AZURE_ACCOUNT, AZURE_KEY, AZURE_ACCOUNT),
-        _ => (Service::S3, "ann", "secret", ""),
+    let endpoint = endpoint(kind, port).parse().ok();
+    if kind == Kind::GoogleLike {
+        let credentials = Credentials::AccountText(Password::new(GOOGLE_KEY));
+        return BucketConfig { endpoint, ..BucketConfig::new(Service::Gcs, BUCKET, credentials) };
+    }
+    let (service, id, secret) = match kind {
+        Kind::Azurite => (Service::Azure, AZURE_ACCOUNT, AZURE_KEY),
+        _ => (Service::S3, "ann", "secret"),
     };
     let secret = Password::new(secret);
     let credentials = Credentials::Key { id: id.to_owned(), secret, session: None };
-    let endpoint = format!("http://127.0.0.1:{port}/{below}").parse().ok();
     BucketConfig { endpoint, ..BucketConfig::new(service, BUCKET, credentials) }
 }
 
@@ -85,8 +93,13 @@ pub(super) fn config(kind: Kind, port: u16) -> BucketConfig {
 pub(super) fn address(kind: Kind, port: u16, folder: &str) -> String {
     let at = match kind {
         Kind::Azurite => format!("az://{AZURE_ACCOUNT}@{BUCKET}"),
+        Kind::GoogleLike => format!("gs://{BUCKET}"),
         _ => format!("s3://ann@{BUCKET}"),
     };
-    let below = if kind == Kind::Azurite { AZURE_ACCOUNT } else { "" };
-    format!("{at}/{folder}?endpoint=http://127.0.0.1:{port}/{below}")
+    format!("{at}/{folder}?endpoint={}", endpoint(kind, port))
+}
+
+fn endpoint(kind: Kind, port: u16) -> String {
+    let account = if kind == Kind::Azurite { AZURE_ACCOUNT } else { "" };
+    format!("http://127.0.0.1:{port}/{account}")
 }

@@ -2,11 +2,13 @@
 
 #[cfg(feature = "object-stores")]
 mod emulators;
+#[cfg(feature = "object-stores")]
+mod google;
 mod in_process;
 mod servers;
 
 #[cfg(feature = "object-stores")]
-pub use emulators::AZURE_KEY;
+pub use emulators::{AZURE_KEY, GOOGLE_KEY};
 pub use servers::{Account, Kind, Server};
 
 /// Chooses the cryptography that HTTP clients need, as `main` does; calling it again is fine.

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use url::Url;
 
 #[cfg(feature = "object-stores")]
-use super::emulators;
+use super::{emulators, google};
 use super::{in_process, install_crypto};
 #[cfg(feature = "object-stores")]
 use crate::{Bucket, BucketConfig, Traffic};
@@ -60,6 +60,9 @@ pub enum Kind {
     /// Azurite, Microsoft's emulator of Azure Blob Storage.
     #[cfg(feature = "object-stores")]
     Azurite,
+    /// A server in this process that speaks like Google Cloud Storage.
+    #[cfg(feature = "object-stores")]
+    GoogleLike,
 }
 
 /// The account that a server wants: name and password.
@@ -165,6 +168,11 @@ impl Server {
             let stop = in_process::serve(listener, &data, kind == Kind::DavServer)?;
             return Ok(Self { kind, port, dir, child: None, _stop: Some(stop) });
         }
+        #[cfg(feature = "object-stores")]
+        if kind == Kind::GoogleLike {
+            let stop = google::serve(listener)?;
+            return Ok(Self { kind, port, dir, child: None, _stop: Some(stop) });
+        }
         drop(listener);
         open_to_all(dir.path(), &data)?;
         let log = fs::File::create(dir.path().join("log"))?;
@@ -229,13 +237,15 @@ impl Kind {
             Self::Moto => "moto_server",
             #[cfg(feature = "object-stores")]
             Self::Azurite => "azurite-blob",
+            #[cfg(feature = "object-stores")]
+            Self::GoogleLike => "itself",
         }
     }
 
     /// Whether it keeps objects in a bucket and not files in a folder that can be looked into.
     #[cfg(feature = "object-stores")]
     pub fn is_object_store(self) -> bool {
-        matches!(self, Self::Moto | Self::Azurite)
+        matches!(self, Self::Moto | Self::Azurite | Self::GoogleLike)
     }
 
     fn command(self, dir: &Path, port: u16) -> io::Result<Command> {
