@@ -29,19 +29,19 @@ pub(super) async fn open(
 ) -> Result<SharedStorage, CliError> {
     let Some(account) = url.account() else { return url.open(None, traffic) };
     if let Some(given) = given {
-        let is_kept = load()?.get(&account).map(String::as_str) == Some(given.expose());
+        let is_kept = recall(&account)?.is_some_and(|kept| kept.expose() == given.expose());
         let storage = url.open(Some(given.clone()), traffic)?;
         if !is_kept {
             try_out(&storage).await?;
-            keep(&account, &given, ui)?;
+            keep(&account, &given, &format!("password of {account}"), ui)?;
         }
         return Ok(storage);
     }
     if let Some(password) = env::var(VARIABLE) {
         return url.open(Some(Password::new(password)), traffic);
     }
-    if let Some(password) = load()?.remove(&account) {
-        return url.open(Some(Password::new(password)), traffic);
+    if let Some(password) = recall(&account)? {
+        return url.open(Some(password), traffic);
     }
     ask(url, &account, ui, traffic).await
 }
@@ -67,15 +67,17 @@ async fn try_out(storage: &SharedStorage) -> Result<(), larder_providers::Error>
     }
 }
 
-/// Keeps a password and says where.
-fn keep(account: &str, password: &Password, ui: &Ui) -> Result<(), CliError> {
+/// The secret that is kept for an account.
+pub(super) fn recall(account: &str) -> Result<Option<Password>, CliError> {
+    Ok(load()?.remove(account).map(Password::new))
+}
+
+/// Keeps the secret of an account and says where; `what` is what it is called.
+pub(super) fn keep(account: &str, secret: &Password, what: &str, ui: &Ui) -> Result<(), CliError> {
     let mut kept = load()?;
-    kept.insert(account.to_owned(), password.expose().to_owned());
+    kept.insert(account.to_owned(), secret.expose().to_owned());
     let file = store(&kept)?;
-    ui.note(format!(
-        "The password of {account} is kept in {}, readable by you alone.",
-        file.display()
-    ));
+    ui.note(format!("The {what} is kept in {}, readable by you alone.", file.display()));
     Ok(())
 }
 
@@ -98,7 +100,7 @@ async fn ask(
         let storage = url.open(Some(password.clone()), traffic)?;
         match try_out(&storage).await {
             Ok(()) => {
-                keep(account, &password, ui)?;
+                keep(account, &password, &format!("password of {account}"), ui)?;
                 return Ok(storage);
             }
             Err(error) if error.kind() == ErrorKind::Unauthorized && tries < TRIES => {
