@@ -80,7 +80,8 @@ impl<S: Storage> Retry<S> {
     where
         F: Future<Output = Result<T>> + Send,
     {
-        for try_number in 0.. {
+        let mut try_number = 0;
+        loop {
             let error = match attempt().await {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
@@ -88,8 +89,8 @@ impl<S: Storage> Retry<S> {
             if !may_repeat(error.kind()) || !self.patience.waited(try_number, &error).await {
                 return Err(error);
             }
+            try_number += 1;
         }
-        unreachable!("there are fewer waits than numbers")
     }
 }
 

@@ -44,7 +44,9 @@ impl Bucket {
         let key = self.key(path);
         let has_condition = mode != PutMode::Overwrite;
         let mode = self.mode(mode);
-        for tried in 1.. {
+        let mut tried = 0;
+        loop {
+            tried += 1;
             let payload = PutPayload::from_bytes(bytes.clone());
             let options = PutOptions { mode: mode.clone(), ..Default::default() };
             let (put, seen) = watched(false, self.store.put_opts(&key, payload, options)).await;
@@ -64,7 +66,6 @@ impl Bucket {
             // By then the other write is done, and tells whether the condition still holds.
             tokio::time::sleep(Duration::from_millis(50 * u64::from(tried))).await;
         }
-        unreachable!("the last try returns")
     }
 
     fn mode(&self, mode: PutMode) -> ::object_store::PutMode {
