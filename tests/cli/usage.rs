@@ -50,7 +50,7 @@ fn buckets_that_cannot_be_used() {
     let device = Device::new("laptop");
     let init = |url| failed(&device, &["init", "--remote", url], 2);
     assert_snapshot!(init("s3://bucket/notes"), @"error: no credentials for s3://bucket/notes: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write the id of the key before the bucket, s3://ID@bucket/prefix, and larder asks for its secret");
-    assert_snapshot!(init("gs://bucket/notes"), @"error: no credentials for gs://bucket/notes: set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account's key");
+    assert_snapshot!(init("gs://ann@bucket/notes"), @"error: this gs:// address takes no account; GOOGLE_APPLICATION_CREDENTIALS names its file");
     assert_snapshot!(init("s3://bucket/notes?secret=x"), @"error: this s3:// address has a setting that is none; there are ?endpoint= and region=");
     assert_snapshot!(init("az://container/a//b"), @r"error: this az:// address has a prefix that larder does not take (empty parts, %, # or \)");
 }

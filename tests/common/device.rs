@@ -65,9 +65,11 @@ impl Device {
         command.env("HOME", self.home()).env("XDG_STATE_HOME", self.home().join("state"));
         command.env("HOSTNAME", &self.name).env("LARDER_RETRIES", "0");
         command.env("LARDER_PASSWORD", PASSWORD).env("COLUMNS", "80");
-        // The key that everybody knows; it is asked for nowhere else.
+        // Keys that everybody knows, and that no other remote asks for.
         #[cfg(feature = "object-stores")]
-        command.env("AZURE_STORAGE_ACCOUNT_KEY", larder_providers::testing::AZURE_KEY);
+        command
+            .env("AZURE_STORAGE_ACCOUNT_KEY", larder_providers::testing::AZURE_KEY)
+            .env("GOOGLE_SERVICE_ACCOUNT_KEY", larder_providers::testing::GOOGLE_KEY);
         command
     }
 

@@ -33,6 +33,8 @@ impl Place {
     pub(crate) const MOTO: Self = Self::Server(Kind::Moto);
     #[cfg(feature = "object-stores")]
     pub(crate) const AZURITE: Self = Self::Server(Kind::Azurite);
+    #[cfg(feature = "object-stores")]
+    pub(crate) const GOOGLE_LIKE: Self = Self::Server(Kind::GoogleLike);
 
     /// Whether its files lie in no folder of this machine.
     fn is_object_store(self) -> bool {

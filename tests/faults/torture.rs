@@ -24,6 +24,8 @@ on! {
     #[cfg(feature = "object-stores")]
     on_azurite => Place::AZURITE, [];
     #[cfg(feature = "object-stores")]
+    on_a_server_like_google => Place::GOOGLE_LIKE, [];
+    #[cfg(feature = "object-stores")]
     on_azurite_with_a_head_for_each_device => Place::AZURITE, ["--commit", "devices"];
     on_nginx_with_a_head_for_each_device => Place::NGINX, ["--commit", "devices"];
 }

@@ -18,6 +18,8 @@ macro_rules! on_every_remote {
         mod moto { $crate::servers::on!(Place::MOTO, $($scenario),*); }
         #[cfg(feature = "object-stores")]
         mod azurite { $crate::servers::on!(Place::AZURITE, $($scenario),*); }
+        #[cfg(feature = "object-stores")]
+        mod google_like { $crate::servers::on!(Place::GOOGLE_LIKE, $($scenario),*); }
     };
 }
 
