@@ -9,6 +9,7 @@ mod clock;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod error;
+pub mod http;
 pub mod layer;
 mod local;
 mod memory;
@@ -27,6 +28,7 @@ pub mod webdav;
 pub use self::object_store::{Bucket, BucketConfig, Credentials, Service};
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
+pub use http::HttpConfig;
 pub use local::Local;
 pub use memory::{Memory, MemorySnapshot, Tags};
 pub use path::{InvalidPath, NAME_BYTES_MAX, RemotePath};

@@ -1,6 +1,6 @@
 //! What is needed to reach a bucket.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use ::object_store::{
     RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder,
@@ -8,7 +8,7 @@ use ::object_store::{
 use url::Url;
 
 use super::{Store, http::Way, wrong};
-use crate::{Password, Result};
+use crate::{HttpConfig, Password, Result};
 
 /// Which kind of object store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,12 +36,8 @@ pub struct BucketConfig {
     pub region: Option<String>,
     /// Whose bucket it is.
     pub credentials: Credentials,
-    /// What the client calls itself.
-    pub user_agent: String,
-    /// How long a connection may take to come up.
-    pub connect_timeout: Duration,
-    /// How long the service may be silent. An upload is given more, as its size asks for.
-    pub read_timeout: Duration,
+    /// How the service is spoken to.
+    pub http: HttpConfig,
 }
 
 /// What shows a service who asks.
@@ -72,9 +68,7 @@ impl BucketConfig {
             endpoint: None,
             region: None,
             credentials,
-            user_agent: concat!("larder/", env!("CARGO_PKG_VERSION")).to_owned(),
-            connect_timeout: Duration::from_secs(15),
-            read_timeout: Duration::from_secs(60),
+            http: HttpConfig::default(),
         }
     }
 

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http_body::{Body, Frame, SizeHint};
-use reqwest::{Method, Response, StatusCode, redirect::Policy};
+use reqwest::{Method, Response, StatusCode};
 use tokio::time::{Sleep, timeout};
 use url::Url;
 
@@ -83,22 +83,10 @@ pub(super) struct Way {
 
 impl Way {
     pub(super) fn new(config: &BucketConfig, traffic: Traffic) -> Result<Self> {
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            return Err(wrong("this program has not chosen its cryptography (rustls provider)"));
-        }
-        let agent = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .connect_timeout(config.connect_timeout)
-            .user_agent(config.user_agent.as_str())
-            .build()
-            .map_err(|error| wrong("the HTTP client cannot be set up").with_source(error))?;
-        let own_fields = "User-Agent: \r\nAccept: */*\r\n".len() + config.user_agent.len();
+        let agent = crate::http::client(&config.http)?;
+        let own_fields = "User-Agent: \r\nAccept: */*\r\n".len() + config.http.user_agent.len();
         let own_field_bytes = own_fields as u64;
-        Ok(Self { agent, traffic, own_field_bytes, read_timeout: config.read_timeout })
+        Ok(Self { agent, traffic, own_field_bytes, read_timeout: config.http.read_timeout })
     }
 
     async fn send(&self, request: HttpRequest) -> Result<Response> {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Entry, Error, ErrorKind, Get, GetOptions, Listing, Object, RemotePath, Result, Version,
-    webdav::causes,
+    http::causes,
 };
 
 /// The most names that are listed in one folder: a hostile service could go on for ever.

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use reqwest::StatusCode;
 
 use super::{Bucket, Service, http::Seen};
-use crate::{Error, ErrorKind, RemotePath, webdav::causes};
+use crate::{Error, ErrorKind, RemotePath, http::causes};
 
 /// Names of faults that stand for a refused account.
 const UNAUTHORIZED: [&str; 8] = [

@@ -1,19 +1,21 @@
 //! Requests: building them, the account, redirects, time-outs, and what they cost.
 
-use std::{error::Error as StdError, io, sync::atomic::AtomicBool, time::Duration};
+use std::{sync::atomic::AtomicBool, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use reqwest::{
     Method, Response, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName, LOCATION},
-    redirect::Policy,
 };
 use tokio::time::timeout;
 use url::Url;
 
 use super::{WebDavConfig, auth::Auth, config::forget_account, status};
-use crate::{Body, Error, ErrorKind, RemotePath, Result, Traffic, body};
+use crate::{
+    Body, Error, ErrorKind, RemotePath, Result, Traffic, body,
+    http::{self, causes, refused_certificate},
+};
 
 /// The slowest upload that is waited for, in bytes a second.
 const UPLOAD_RATE_MIN: u64 = 8 * 1024;
@@ -55,22 +57,10 @@ impl Client {
         let wrong =
             |detail: &str| Error::new(ErrorKind::Config, "connect", &RemotePath::root(), detail);
         let base = config.checked_url()?;
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            return Err(wrong("this program has not chosen its cryptography (rustls provider)"));
-        }
         let host_bytes = base.authority().len() + "Host: \r\n".len();
-        let agent_bytes = config.user_agent.len() + "User-Agent: \r\n".len();
+        let agent_bytes = config.http.user_agent.len() + "User-Agent: \r\n".len();
         let own_field_bytes = host_bytes + agent_bytes + "Accept: */*\r\n".len();
-        let agent = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .connect_timeout(config.connect_timeout)
-            .user_agent(config.user_agent)
-            .build()
-            .map_err(|error| wrong("the HTTP client cannot be set up").with_source(error))?;
+        let agent = http::client(&config.http)?;
         let dav = reqwest_dav::ClientBuilder::new()
             .set_agent(agent)
             .set_host(base.origin().ascii_serialization())
@@ -81,7 +71,7 @@ impl Client {
             base,
             auth: Auth::new(config.user, config.password),
             own_field_bytes: own_field_bytes as u64,
-            read_timeout: config.read_timeout,
+            read_timeout: config.http.read_timeout,
             short_destination: AtomicBool::new(false),
             traffic,
         })
@@ -323,9 +313,10 @@ pub(crate) fn silent(operation: &'static str, path: &RemotePath) -> Error {
 pub(crate) fn broken(operation: &'static str, path: &RemotePath, error: reqwest::Error) -> Error {
     let server = error.url().map_or_else(|| "the server".to_owned(), server_of);
     let error = error.without_url();
-    let (kind, detail) = if is_certificate(&error) {
-        (ErrorKind::Config, format!("the certificate of {server} is not valid"))
-    } else if error.is_connect() {
+    if let Some(why) = refused_certificate(&server, &error) {
+        return Error::new(why.kind(), operation, path, why.detail()).with_source(error);
+    }
+    let (kind, detail) = if error.is_connect() {
         (ErrorKind::Unreachable, format!("{server} cannot be reached"))
     } else if let Some((kind, detail)) = own_cause(&error) {
         return Error::new(kind, operation, path, detail).with_source(error);
@@ -345,17 +336,4 @@ pub(crate) fn server_of(url: &Url) -> String {
 fn own_cause(error: &reqwest::Error) -> Option<(ErrorKind, String)> {
     let ours = causes(error).find_map(|cause| cause.downcast_ref::<Error>())?;
     Some((ours.kind(), ours.detail().to_owned()))
-}
-
-fn is_certificate(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
-    })
-}
-
-pub(crate) fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
 }

@@ -1,11 +1,11 @@
 //! What is needed to reach a WebDAV server.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::{Error, ErrorKind, RemotePath, Result};
+use crate::{Error, ErrorKind, HttpConfig, RemotePath, Result};
 
 /// Where a WebDAV remote lies and how to get at it.
 #[derive(Debug, Clone)]
@@ -16,12 +16,8 @@ pub struct WebDavConfig {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<Password>,
-    /// What the client calls itself.
-    pub user_agent: String,
-    /// How long a connection may take to come up.
-    pub connect_timeout: Duration,
-    /// How long the server may be silent. An upload is given more, as its size asks for.
-    pub read_timeout: Duration,
+    /// How it is spoken to.
+    pub http: HttpConfig,
 }
 
 impl WebDavConfig {
@@ -31,14 +27,7 @@ impl WebDavConfig {
         let user = (!url.username().is_empty()).then(|| decoded(url.username()));
         let password = url.password().map(|password| Password::new(decoded(password)));
         forget_account(&mut url);
-        Self {
-            url,
-            user,
-            password,
-            user_agent: concat!("larder/", env!("CARGO_PKG_VERSION")).to_owned(),
-            connect_timeout: Duration::from_secs(15),
-            read_timeout: Duration::from_secs(60),
-        }
+        Self { url, user, password, http: HttpConfig::default() }
     }
 
     /// The same settings with an account.

@@ -16,7 +16,7 @@ pub use config::{Password, WebDavConfig};
 pub use list::read_listing;
 
 #[cfg(feature = "object-stores")]
-pub(crate) use client::{broken, causes, server_of, silent};
+pub(crate) use client::{broken, server_of, silent};
 
 use self::client::Client;
 use crate::{

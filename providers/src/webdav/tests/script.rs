@@ -71,7 +71,7 @@ impl Script {
     pub(super) fn config(&self) -> WebDavConfig {
         install_crypto();
         let mut config = WebDavConfig::new(self.url.clone());
-        config.read_timeout = Duration::from_millis(500);
+        config.http.read_timeout = Duration::from_millis(500);
         config
     }
 

@@ -1,0 +1,195 @@
+//! The HTTP client of every provider that has one: TLS by rustls with the roots of the system, and
+//! no redirect that it follows by itself.
+
+use std::{
+    error::Error as StdError,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use reqwest::{Certificate, ClientBuilder, redirect::Policy};
+use rustls::CertificateError;
+
+use crate::{Error, ErrorKind, RemotePath, Result};
+
+/// The longest file of certificates that is read; the system's own has about 220 kB.
+const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// How a server is spoken to, whatever it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// What the client calls itself.
+    pub user_agent: String,
+    /// How long a connection may take to come up.
+    pub connect_timeout: Duration,
+    /// How long the server may be silent. An upload is given more, as its size asks for.
+    pub read_timeout: Duration,
+    /// Certificates that are trusted beside those of the system: a file in the PEM format.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            user_agent: concat!("larder/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect_timeout: Duration::from_secs(15),
+            read_timeout: Duration::from_secs(60),
+            ca_file: None,
+        }
+    }
+}
+
+/// A client as `config` wants it. Redirects come back as answers: who may learn the account and
+/// what is sent is decided by those who know what was asked.
+///
+/// The program must have installed a rustls provider before.
+pub fn client(config: &HttpConfig) -> Result<reqwest::Client> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        return Err(wrong("this program has not chosen its cryptography (rustls provider)"));
+    }
+    let builder = || {
+        reqwest::Client::builder()
+            .redirect(Policy::none())
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .connect_timeout(config.connect_timeout)
+            .user_agent(config.user_agent.as_str())
+    };
+    let built = match &config.ca_file {
+        Some(file) => builder().tls_certs_merge(authorities(file)?).build(),
+        None => builder().build().or_else(|error| without_roots(builder(), error)),
+    };
+    built.map_err(|error| wrong("the HTTP client cannot be set up").with_source(error))
+}
+
+/// A system without any root, such as a small container, can still do without TLS; with it, every
+/// certificate is refused, and the message says what to do.
+fn without_roots(
+    builder: ClientBuilder,
+    error: reqwest::Error,
+) -> reqwest::Result<reqwest::Client> {
+    tracing::debug!(error = %told(&error), "the system has no roots");
+    builder.tls_certs_only([]).build().map_err(|_| error)
+}
+
+/// The certificates in a file.
+fn authorities(file: &Path) -> Result<Vec<Certificate>> {
+    let refused = |why: &str| wrong(&format!("ca_file {}: {why}", file.display()));
+    let unread = |error: io::Error| refused("cannot be read").with_source(error);
+    let metadata = fs::metadata(file).map_err(unread)?;
+    if metadata.is_dir() {
+        return Err(refused("is a folder; give a file in the PEM format"));
+    }
+    if metadata.len() > CA_FILE_BYTES_MAX {
+        return Err(refused("is too long for a file of certificates"));
+    }
+    let text = fs::read(file).map_err(unread)?;
+    let broken = || refused("is not in the PEM format, or a certificate in it is broken");
+    let found = Certificate::from_pem_bundle(&text).map_err(|_| broken())?;
+    if found.is_empty() {
+        return Err(refused("has no certificate in it (PEM: -----BEGIN CERTIFICATE-----)"));
+    }
+    // What is no certificate would be found out here, and told without the name of the file.
+    let is_whole = reqwest::Client::builder().tls_certs_only(found.clone()).build().is_ok();
+    if is_whole { Ok(found) } else { Err(broken()) }
+}
+
+/// What is wrong with a certificate that made a connection fail, and what to do about it.
+pub(crate) fn refused_certificate(server: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
+    let rustls::Error::InvalidCertificate(why) = causes(error).find_map(tls_error)? else {
+        return Some(wrong(&format!("no TLS connection to {server} can be made")));
+    };
+    let words = match why {
+        CertificateError::UnknownIssuer => format!(
+            "the certificate of {server} is not trusted: nobody on this system knows who issued it. If it is \
+             your own authority, name its certificate: ca_file in .larder/config.toml, or --ca-file"
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("the certificate of {server} is for another name")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!(
+                "the certificate of {server} has expired (or is the clock of this device wrong?)"
+            )
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!(
+                "the certificate of {server} is not valid yet: is the clock of this device wrong?"
+            )
+        }
+        CertificateError::Revoked => format!("the certificate of {server} was revoked"),
+        _ => format!("the certificate of {server} is not valid"),
+    };
+    Some(wrong(&words))
+}
+
+/// The error of rustls, which comes bare or inside an I/O error.
+fn tls_error<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    cause.downcast_ref().or_else(|| inner?.downcast_ref())
+}
+
+/// An error and all that caused it.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}
+
+fn told(error: &(dyn StdError + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn wrong(detail: &str) -> Error {
+    Error::new(ErrorKind::Config, "connect", &RemotePath::root(), detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::install_crypto;
+
+    fn refusal(text: &[u8]) -> String {
+        install_crypto();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        io::Write::write_all(&mut file, text).unwrap();
+        let path = file.path().to_owned();
+        let error = client(&HttpConfig { ca_file: Some(path.clone()), ..HttpConfig::default() })
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        error.detail().to_owned()
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused() {
+        assert!(refusal(b"").contains("has no certificate in it"));
+        assert!(refusal(b"hello").contains("has no certificate in it"));
+        let nothing = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(refusal(nothing).contains("is broken"));
+        let cut = b"-----BEGIN CERTIFICATE-----\nAAAA\n";
+        assert!(refusal(cut).contains("is broken"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        install_crypto();
+        for (path, words) in [("/nowhere/ca.pem", "cannot be read"), ("/", "is a folder")] {
+            let config = HttpConfig { ca_file: Some(path.into()), ..HttpConfig::default() };
+            let error = client(&config).unwrap_err();
+            assert!(error.detail().contains(&format!("ca_file {path}: {words}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_system_without_roots_can_do_without_tls() {
+        install_crypto();
+        let error = client(&HttpConfig::default()).map(|_| ());
+        assert!(error.is_ok(), "{error:?}");
+        let builder = reqwest::Client::builder().redirect(Policy::none());
+        assert!(builder.tls_certs_only([]).build().is_ok());
+    }
+}
