@@ -34,8 +34,10 @@ pub enum ErrorKind {
     Changed,
     /// The answer was longer than the caller allows.
     TooLarge,
-    /// The answer makes no sense: wrong length, broken XML, a redirect to another host.
+    /// The answer makes no sense: wrong length, broken XML.
     Protocol,
+    /// The server sends us to another address, which is not followed.
+    Moved,
     /// The storage cannot do this at all.
     Unsupported,
     /// The URL, the certificate or a setting is wrong.

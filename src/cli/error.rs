@@ -112,6 +112,7 @@ fn storage_message(error: &StorageError) -> String {
             | ErrorKind::Unreachable
             | ErrorKind::Throttled { .. }
             | ErrorKind::Config
+            | ErrorKind::Moved
     );
     let mut cause = std::error::Error::source(error);
     if !is_general && !error.path().is_root() {
@@ -170,6 +171,9 @@ fn remote_hint(error: &RemoteError) -> Option<String> {
             }
             ErrorKind::Full => {
                 "the storage is full; what came from other devices is here, what this device has is kept and sent when there is room"
+            }
+            ErrorKind::Moved => {
+                "nothing was sent there. If you trust that address: `larder remote set ADDRESS`"
             }
             ErrorKind::Unreachable => "nothing is lost; try again later (is the address right?)",
             kind if kind.is_temporary() => "nothing is lost; try again later",

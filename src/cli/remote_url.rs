@@ -6,7 +6,7 @@ use larder_providers::{
     Local, Password, SharedStorage, Traffic, WebDav, WebDavConfig,
     layer::{Retry, RetryPolicy},
 };
-use url::Url;
+use url::{Host, Url};
 
 #[cfg(feature = "object-stores")]
 use super::bucket_url::BucketUrl;
@@ -73,10 +73,17 @@ impl RemoteUrl {
     }
 
     fn web(text: &str, given: &str) -> Result<(Self, Option<Password>), CliError> {
+        // What is wrong is told without the address: a password may stand anywhere in it.
+        let scheme = given.split(':').next().unwrap_or_default();
         let wrong = |why: &dyn fmt::Display| {
-            let shown = given.split('@').next_back().unwrap_or_default();
-            CliError::Usage(format!("the address ending in {shown:?} cannot be used: {why}"))
+            CliError::Usage(format!("this {scheme}: address cannot be used: {why}"))
         };
+        if has_split_password(text) {
+            return Err(wrong(
+                &"its password has a / or another character that ends it; write / as %2F, ? as %3F, # as %23 and \\ as \
+                  %5C, or leave the password out, and larder asks for it",
+            ));
+        }
         let url = Url::parse(text).map_err(|error| wrong(&error))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(wrong(&"it has a ? or a # in it"));
@@ -152,10 +159,25 @@ impl RemoteUrl {
     }
 }
 
+/// Whether an address has a password that a character ends too early, as the `/` does in
+/// `http://ada:a/b@host`: what would be a host and its port has no number for a port, and the `@`
+/// comes later.
+fn has_split_password(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("//") else { return false };
+    let Some(end) = rest.find(['/', '?', '#', '\\']) else { return false };
+    let (place, after) = rest.split_at(end);
+    let port = place.rsplit_once(':').filter(|_| !place.contains(['@', '[']));
+    after.contains('@') && port.is_some_and(|(_, port)| port.parse::<u16>().is_err())
+}
+
 /// Whether what goes to `url` can be read on its way.
 pub(super) fn is_open(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let is_here = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
+    let is_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
     url.scheme() == "http" && !is_here
 }
 
@@ -231,10 +253,39 @@ mod tests {
     }
 
     #[test]
+    fn a_password_with_a_slash_is_asked_for_in_another_way() {
+        for text in [
+            "webdavs://ada:s3/cret@host/x",
+            "webdavs://ada:s3?cret@host/x",
+            "webdavs://ada:s3#cret@host",
+            "webdavs://ada:s3\\cret@host/x",
+            "https://ada:/s3cret@host/x",
+        ] {
+            let told = RemoteUrl::parse(text).unwrap_err().message();
+            assert!(told.contains("write / as %2F") && !told.contains("cret"), "{told}");
+        }
+        let (_, password) = RemoteUrl::parse("webdavs://ada:s3%2Fcret@host/x").unwrap();
+        assert_eq!(password.unwrap().expose(), "s3/cret");
+        for text in [
+            "https://cloud.example:8443/dav/files/ada@example.org/",
+            "https://cloud.example/dav/files/ada@example.org/",
+            "https://ada:pw@host:8443/ada@example.org",
+            "https://ada:p@w@host/x",
+            "https://[::1]/ada@example.org",
+        ] {
+            RemoteUrl::parse(text).unwrap();
+        }
+    }
+
+    #[test]
     fn http_to_another_machine_is_exposed() {
-        let exposed = |text| RemoteUrl::parse(text).unwrap().0.is_exposed();
+        let exposed = |text: &str| RemoteUrl::parse(text).unwrap().0.is_exposed();
         assert!(exposed("webdav://ada@example.org/x"));
-        assert!(!exposed("webdav://ada@127.0.0.1:8080/x"));
+        assert!(exposed("webdav://ada@127.0.0.1.example.org/x"));
+        assert!(exposed("webdav://ada@192.168.1.2/x"));
+        for here in ["127.0.0.1:8080", "127.1.2.3", "[::1]", "localhost:80", "dav.localhost"] {
+            assert!(!exposed(&format!("webdav://ada@{here}/x")), "{here}");
+        }
         assert!(!exposed("webdavs://ada@example.org/x"));
     }
 }

@@ -39,7 +39,7 @@ fn addresses_that_cannot_be_used() {
     assert_snapshot!(init("ftp://example.org/x"), @"error: ftp: is no kind of remote that larder knows; use a folder, webdav://, webdavs://, http://, https://, s3://, gs:// or az://");
     assert_snapshot!(init("dropbox:/notes"), @"error: dropbox: is not supported yet; use a folder or webdavs://");
     assert_snapshot!(init(""), @"error: the remote's address is empty");
-    assert_snapshot!(init("https://exa mple.org/"), @r#"error: the address ending in "https://exa mple.org/" cannot be used: invalid international domain name"#);
+    assert_snapshot!(init("https://exa mple.org/"), @r#"error: this https: address cannot be used: invalid international domain name"#);
     assert_snapshot!(init("inside"), @"error: the remote would be inside the vault (remote VAULT/inside, vault VAULT); choose a folder apart from it");
     assert_snapshot!(init(".."), @"error: the vault would be inside the remote (remote ABOVE, vault VAULT); choose a folder apart from it");
 }

@@ -18,7 +18,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http_body::{Body, Frame, SizeHint};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{HeaderMap, LOCATION},
+};
 use tokio::time::{Sleep, timeout};
 use url::Url;
 
@@ -26,7 +29,7 @@ use super::{BucketConfig, status, wrong};
 use crate::{
     Error, ErrorKind, RemotePath, Result, Traffic,
     sync::lock,
-    webdav::{broken, silent, status as fields},
+    webdav::{broken, forget_account, silent, status as fields},
 };
 
 /// The slowest upload that is waited for, in bytes a second.
@@ -61,6 +64,8 @@ pub(super) struct Seen {
     pub(super) code: Option<String>,
     /// The region in which the bucket lies, if it is another.
     pub(super) region: Option<String>,
+    /// Where it sends us instead: an address without a query.
+    pub(super) elsewhere: Option<String>,
 }
 
 /// What `work` comes to, and what the last answer to it told.
@@ -104,6 +109,7 @@ impl Way {
         self.traffic.request(name(&parts.method), url.path(), head + body_bytes);
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
+        hide_secrets(request.headers_mut());
         *request.body_mut() = Some(match body.as_bytes() {
             Some(bytes) => bytes.clone().into(),
             None => reqwest::Body::wrap(body),
@@ -134,6 +140,7 @@ impl Way {
             patience,
             code: text("x-ms-error-code"),
             region: text("x-amz-bucket-region"),
+            elsewhere: response.status().is_redirection().then(|| elsewhere(response)).flatten(),
         };
         let _ = CALL.try_with(|call| *lock(&call.seen) = seen);
     }
@@ -233,6 +240,24 @@ impl Body for Incoming {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Where a redirect leads. Nothing is sent there: it would not be signed for that place either.
+fn elsewhere(response: &Response) -> Option<String> {
+    let mut to = response.url().join(fields::text(response.headers(), LOCATION)?).ok()?;
+    forget_account(&mut to);
+    to.set_query(None);
+    to.set_fragment(None);
+    Some(to.to_string())
+}
+
+/// Keeps what shows who we are out of every log.
+fn hide_secrets(headers: &mut HeaderMap) {
+    for name in ["authorization", "x-amz-security-token"] {
+        if let Some(value) = headers.get_mut(name) {
+            value.set_sensitive(true);
+        }
     }
 }
 

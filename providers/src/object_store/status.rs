@@ -69,6 +69,10 @@ impl Bucket {
                     format!("the bucket lies in {region}: add region={region} to its address");
                 (ErrorKind::Config, words)
             }
+            (300..=399, _) if let Some(to) = &seen.elsewhere => {
+                let words = format!("{host} sends us elsewhere, to {to}, which is not followed");
+                (ErrorKind::Moved, words)
+            }
             (401, _) => (ErrorKind::Unauthorized, format!("{host} refused the credentials")),
             (_, code) if UNAUTHORIZED.contains(&code) => {
                 (ErrorKind::Unauthorized, format!("{host} refused the credentials"))

@@ -280,3 +280,27 @@ async fn a_conditional_write_that_was_called_off_is_made_again() {
     let error = bucket.put(&path("a"), "x".into(), update()).await.unwrap_err();
     assert_eq!((error.kind(), traffic.snapshot().requests), (ErrorKind::Server, 1));
 }
+
+#[tokio::test]
+async fn a_redirect_is_told_and_gets_nothing() {
+    let other = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    other.set_nonblocking(true).unwrap();
+    let to =
+        format!("http://ann:s3cret@{}/b/a?X-Amz-Signature=s3cret", other.local_addr().unwrap());
+    for status in ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        let answer =
+            format!("{status}\nlocation: {to}\n\n<Error><Code>TemporaryRedirect</Code></Error>");
+        let answers: &[&str] = vec![&*answer.leak(); 3].leak();
+        let (bucket, _) = answering(answers);
+        for error in [
+            bucket.read(&path("a"), 10).await.map(drop).unwrap_err(),
+            bucket.write(&path("a"), "x".into()).await.map(drop).unwrap_err(),
+            bucket.list(&RemotePath::root()).await.map(drop).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Moved, "{error}");
+            assert!(error.detail().contains("sends us elsewhere, to http://127.0.0.1:"), "{error}");
+            assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
+    }
+    assert!(other.accept().is_err(), "nobody came");
+}

@@ -1,6 +1,12 @@
 //! Requests: building them, the account, redirects, time-outs, and what they cost.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -11,10 +17,11 @@ use reqwest::{
 use tokio::time::timeout;
 use url::Url;
 
-use super::{WebDavConfig, auth::Auth, config::forget_account, status};
+use super::{WebDavConfig, auth::Auth, redirect::follow, status};
 use crate::{
     Body, Error, ErrorKind, RemotePath, Result, Traffic, body,
     http::{self, causes, refused_certificate},
+    sync::lock,
 };
 
 /// The slowest upload that is waited for, in bytes a second.
@@ -30,7 +37,8 @@ const DRAIN_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Client {
     dav: reqwest_dav::Client,
-    base: Url,
+    /// The folder of the remote, as the server calls it.
+    base: Mutex<Url>,
     auth: Auth,
     /// How many bytes of fields the HTTP client adds to every request: host, agent, accept.
     own_field_bytes: u64,
@@ -49,6 +57,8 @@ pub(super) struct Call<'a> {
     /// Whether the address ends in a slash.
     pub(super) folder: bool,
     pub(super) headers: Vec<(HeaderName, String)>,
+    /// Where a file is to be moved.
+    pub(super) destination: Option<&'a RemotePath>,
     pub(super) body: Option<Body>,
 }
 
@@ -68,22 +78,13 @@ impl Client {
             .map_err(|error| wrong(&format!("the WebDAV client cannot be set up: {error}")))?;
         Ok(Self {
             dav,
-            base,
+            base: Mutex::new(base),
             auth: Auth::new(config.user, config.password),
             own_field_bytes: own_field_bytes as u64,
             read_timeout: config.http.read_timeout,
             short_destination: AtomicBool::new(false),
             traffic,
         })
-    }
-
-    /// The address of `path`; every character of it stands for itself.
-    pub(super) fn url(&self, path: &RemotePath, folder: bool) -> Url {
-        let mut url = self.base.clone();
-        let base = self.base.path().trim_end_matches('/');
-        let end = if folder && !path.is_root() { "/" } else { "" };
-        url.set_path(&format!("{base}/{}{end}", path.as_str()));
-        url
     }
 
     /// Makes `call`; any answer but a refused account, a redirect elsewhere, and silence comes back.
@@ -103,6 +104,7 @@ impl Client {
             method: "PROPFIND",
             folder: true,
             headers: vec![(HeaderName::from_static("depth"), "0".to_owned())],
+            destination: None,
             body: None,
         };
         let response = self.exchange(&harmless).await?;
@@ -111,23 +113,29 @@ impl Client {
     }
 
     async fn exchange(&self, call: &Call<'_>) -> Result<Response> {
-        let mut url = self.url(call.path, call.folder);
+        let mut base = lock(&self.base).clone();
+        let mut url = address(&base, call.path, call.folder);
         let (mut hops, mut challenged) = (0, false);
         loop {
-            let response = self.send_once(call, &url).await?;
+            let response = self.send_once(call, &url, &base).await?;
             match response.status().as_u16() {
                 401 if !challenged && self.auth.learn(response.headers()) => {
                     challenged = true;
                     self.finish(response).await;
                 }
                 401 => return Err(self.failure(call.operation, call.path, &response)),
-                301 | 302 | 307 | 308 if response.headers().contains_key(LOCATION) => {
-                    url = follow(call, &url, &response)?;
+                status @ (301 | 302 | 307 | 308) if response.headers().contains_key(LOCATION) => {
+                    let hop = follow(call, &base, &url, &response)?;
                     hops += 1;
                     if hops > HOPS_MAX {
                         return Err(call.error(ErrorKind::Protocol, "redirects without end"));
                     }
                     self.finish(response).await;
+                    (url, base) = (hop.url, hop.base);
+                    // What moved for good is not asked at its old place again.
+                    if matches!(status, 301 | 308) {
+                        lock(&self.base).clone_from(&base);
+                    }
                 }
                 _ => {
                     self.auth.taken();
@@ -137,7 +145,7 @@ impl Client {
         }
     }
 
-    async fn send_once(&self, call: &Call<'_>, url: &Url) -> Result<Response> {
+    async fn send_once(&self, call: &Call<'_>, url: &Url, base: &Url) -> Result<Response> {
         let method = Method::from_bytes(call.method.as_bytes())
             .map_err(|error| call.error(ErrorKind::Config, "no method").with_source(error))?;
         let mut request = self
@@ -149,6 +157,9 @@ impl Client {
         request = self.auth.apply(request, call.method, url.path());
         for (name, value) in &call.headers {
             request = request.header(name, value);
+        }
+        if let Some(to) = call.destination {
+            request = request.header("destination", self.destination(base, to));
         }
         let mut wait = self.read_timeout;
         if let Some(body) = &call.body {
@@ -181,6 +192,12 @@ impl Client {
         }
         tracing::debug!(method = call.method, path = %call.path, status = %response.status(), "answer");
         Ok(response)
+    }
+
+    fn destination(&self, base: &Url, to: &RemotePath) -> String {
+        let url = address(base, to, false);
+        let is_short = self.short_destination.load(Ordering::Relaxed);
+        if is_short { url.path().to_owned() } else { url.to_string() }
     }
 
     async fn outgoing(&self, path: &RemotePath, body: &Body) -> Result<reqwest::Body> {
@@ -259,7 +276,7 @@ impl Client {
         path: &RemotePath,
         response: &Response,
     ) -> Error {
-        let host = server_of(&self.base);
+        let host = server_of(&lock(&self.base));
         let (kind, words) = match (response.status(), self.auth.user()) {
             (StatusCode::UNAUTHORIZED, Some(user)) => {
                 let words = format!("{host} refused the account \"{user}\" or its password");
@@ -282,28 +299,19 @@ impl Client {
     }
 }
 
+/// The address of `path` below `base`; every character of it stands for itself.
+fn address(base: &Url, path: &RemotePath, folder: bool) -> Url {
+    let mut url = base.clone();
+    let above = base.path().trim_end_matches('/');
+    let end = if folder && !path.is_root() { "/" } else { "" };
+    url.set_path(&format!("{above}/{}{end}", path.as_str()));
+    url
+}
+
 impl Call<'_> {
     pub(super) fn error(&self, kind: ErrorKind, detail: &str) -> Error {
         Error::new(kind, self.operation, self.path, detail)
     }
-}
-
-/// Where a redirect leads, if it is the same thing at the same server: the same name under
-/// another folder, or with a slash at its end. Anything else gets neither account nor data.
-fn follow(call: &Call<'_>, from: &Url, response: &Response) -> Result<Url> {
-    let location = status::text(response.headers(), LOCATION).unwrap_or_default();
-    let mut to = from
-        .join(location)
-        .map_err(|error| call.error(ErrorKind::Protocol, "a broken redirect").with_source(error))?;
-    forget_account(&mut to);
-    let last = |url: &Url| url.path().trim_end_matches('/').rsplit('/').next().map(str::to_owned);
-    if to.origin() == from.origin() && last(&to) == last(from) && to.query().is_none() {
-        return Ok(to);
-    }
-    to.set_query(None);
-    to.set_fragment(None);
-    let detail = format!("the server sends us elsewhere, to {to}");
-    Err(call.error(ErrorKind::Protocol, &detail))
 }
 
 pub(crate) fn silent(operation: &'static str, path: &RemotePath) -> Error {

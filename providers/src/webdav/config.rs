@@ -75,7 +75,7 @@ impl fmt::Debug for Password {
 }
 
 /// Removes account and password from `url`; only addresses that cannot have them refuse.
-pub(super) fn forget_account(url: &mut Url) {
+pub(crate) fn forget_account(url: &mut Url) {
     let _ = url.set_username("");
     let _ = url.set_password(None);
 }

@@ -120,6 +120,7 @@ fn propfind<'a>(
             (header("depth"), depth.to_owned()),
             (header("content-type"), "application/xml; charset=utf-8".to_owned()),
         ],
+        destination: None,
         body: Some(Body::from(wanted.as_bytes())),
     }
 }

@@ -6,6 +6,7 @@ mod config;
 mod list;
 mod multistatus;
 mod read;
+mod redirect;
 pub(crate) mod status;
 mod write;
 
@@ -17,6 +18,8 @@ pub use list::read_listing;
 
 #[cfg(feature = "object-stores")]
 pub(crate) use client::{broken, server_of, silent};
+#[cfg(feature = "object-stores")]
+pub(crate) use config::forget_account;
 
 use self::client::Client;
 use crate::{

@@ -27,8 +27,15 @@ impl Client {
         if let Some(version) = options.if_none_match {
             headers.push((IF_NONE_MATCH, version.0));
         }
-        let call =
-            Call { operation: "get", path, method: "GET", folder: false, headers, body: None };
+        let call = Call {
+            operation: "get",
+            path,
+            method: "GET",
+            folder: false,
+            headers,
+            destination: None,
+            body: None,
+        };
         let response = self.send(&call).await?;
         match (response.status(), wanted) {
             (StatusCode::NOT_MODIFIED, _) => {

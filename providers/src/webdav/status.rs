@@ -95,7 +95,7 @@ pub(super) fn is_web_page(headers: &HeaderMap) -> bool {
 }
 
 /// A header field as text.
-pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 

@@ -30,6 +30,7 @@ impl Client {
             method: "PUT",
             folder: false,
             headers,
+            destination: None,
             body: Some(body),
         };
         let mut sent = self.send(&call).await;
@@ -168,15 +169,8 @@ impl Client {
         to: &RemotePath,
     ) -> Result<std::result::Result<(), Refusal>> {
         let mut call = plain("move", from, "MOVE", false);
-        let header = HeaderName::from_static;
-        let to = self.url(to, false);
-        let destination = if self.short_destination.load(Ordering::Relaxed) {
-            to.path().to_owned()
-        } else {
-            to.to_string()
-        };
-        call.headers =
-            vec![(header("destination"), destination), (header("overwrite"), "F".to_owned())];
+        call.headers = vec![(HeaderName::from_static("overwrite"), "F".to_owned())];
+        call.destination = Some(to);
         let response = self.send(&call).await?;
         let status = response.status();
         let refusal = (!is_done(&response)).then(|| self.refused(&call, &response));
@@ -228,5 +222,5 @@ fn plain<'a>(
     method: &'static str,
     folder: bool,
 ) -> Call<'a> {
-    Call { operation, path, method, folder, headers: Vec::new(), body: None }
+    Call { operation, path, method, folder, headers: Vec::new(), destination: None, body: None }
 }

@@ -5,7 +5,7 @@ use super::{
     path,
     script::{Script, answer},
 };
-use crate::{Body, ErrorKind, PutMode, RemotePath, Storage, StorageExt, WebDav};
+use crate::{Body, ErrorKind, PutMode, Storage, StorageExt, WebDav};
 
 const BASIC: &str = "Basic YW5uOnMzY3JldA==";
 
@@ -104,46 +104,6 @@ async fn a_long_body_waits_until_the_account_is_settled() {
         storage.put(&path("a"), long.clone(), PutMode::Overwrite).await.unwrap();
     }
     assert_eq!(script.methods(), ["PROPFIND", "PROPFIND", "PUT", "PUT"]);
-}
-
-#[tokio::test]
-async fn a_redirect_to_another_host_gets_neither_account_nor_data() {
-    let other = Script::of(&[&answer("200 OK", "", "stolen")]);
-    let location = format!("Location: {}a?token=t\r\n", other.url);
-    for status in ["301 x", "302 x", "307 x", "308 x"] {
-        let script = Script::of(&[&answer(status, &location, "")]);
-        let storage = script.storage_of_ann();
-        let error = storage.write(&path("a"), "private".into()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Protocol);
-        assert!(error.to_string().contains(other.url.as_str()), "{error}");
-        assert!(!error.to_string().contains("token"), "{error}");
-        let error = storage.read(&path("a"), 99).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Protocol);
-        assert_eq!(
-            storage.list(&RemotePath::root()).await.unwrap_err().kind(),
-            ErrorKind::Protocol
-        );
-    }
-    assert!(other.seen().is_empty());
-}
-
-#[tokio::test]
-async fn a_redirect_within_the_host_is_followed_for_the_same_name_only() {
-    let script = Script::start(|seen, _| match seen.path.as_str() {
-        "/dav/a" => answer("301 x", "Location: /remote.php/dav/a\r\n", ""),
-        "/remote.php/dav/a" => answer("200 OK", "", "here"),
-        "/dav/loop" => answer("307 x", "Location: /dav/loop\r\n", ""),
-        _ => answer("302 x", "Location: /login\r\n", ""),
-    });
-    let storage = script.storage_of_ann();
-    assert_eq!(storage.read(&path("a"), 99).await.unwrap().0, "here");
-    assert!(script.seen().iter().all(|seen| seen.header("authorization") == Some(BASIC)));
-    storage.write(&path("a"), "whole".into()).await.unwrap();
-    assert_eq!(script.seen()[3].body, b"whole", "method and body survive");
-    for name in ["b", "loop"] {
-        let error = storage.read(&path(name), 99).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
-    }
 }
 
 #[test]
