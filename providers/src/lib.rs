@@ -8,6 +8,7 @@ mod body;
 mod clock;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod dropbox;
 mod error;
 pub mod http;
 pub mod layer;
@@ -27,6 +28,7 @@ pub mod webdav;
 #[cfg(feature = "object-stores")]
 pub use self::object_store::{Bucket, BucketConfig, Credentials, Service};
 pub use clock::Clock;
+pub use dropbox::{Dropbox, DropboxConfig, DropboxLogin, Hosts};
 pub use error::{Error, ErrorKind, Result};
 pub use http::HttpConfig;
 pub use local::Local;

@@ -1,5 +1,5 @@
-//! The seam between larder and any storage: seven methods over checked names and bytes, and one that
-//! only has to be written where it can be done cheaper.
+//! The seam between larder and any storage: seven methods over checked names and bytes, and two that
+//! only have to be written where more can be done, or cheaper.
 
 use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 
@@ -45,6 +45,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// folders do nothing.
     async fn make_folder(&self, folder: &RemotePath) -> Result<()>;
 
+    /// Comes back when something in the root may have changed since the last call came back: a hint
+    /// to look soon, and no more. A storage that cannot tell never comes back.
+    async fn changed(&self) -> Result<()> {
+        std::future::pending().await
+    }
+
     /// What this storage claims to do. The probe finds out whether it is true.
     fn capabilities(&self) -> Capabilities;
 }
@@ -77,6 +83,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     async fn make_folder(&self, folder: &RemotePath) -> Result<()> {
         (**self).make_folder(folder).await
+    }
+
+    async fn changed(&self) -> Result<()> {
+        (**self).changed().await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -6,9 +6,9 @@
 )]
 
 use larder_providers::{
-    ErrorKind, Local, RemotePath, Storage, Traffic, Verdict,
+    Dropbox, ErrorKind, Local, RemotePath, Storage, Traffic, Verdict,
     probe::{Depth, ProbeReport, probe},
-    testing::{Kind, Server},
+    testing::{DropboxLike, Kind, Server},
 };
 
 async fn probed(storage: &dyn Storage, traffic: &Traffic, depth: Depth) -> ProbeReport {
@@ -88,5 +88,16 @@ async fn object_stores_carry_commits_by_conditional_writes() {
             let report = probed(&bucket, &traffic, depth).await;
             assert!(report.if_match_ok && !report.rename_ok, "{kind:?} {report:#?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropbox_carries_both() {
+    let server = DropboxLike::start().unwrap();
+    let traffic = Traffic::new();
+    let dropbox = Dropbox::new(server.config("/notes"), traffic.clone()).unwrap();
+    for depth in [Depth::Short, Depth::Full] {
+        let report = probed(&dropbox, &traffic, depth).await;
+        assert!(report.if_match_ok && report.rename_ok, "{report:#?}");
     }
 }

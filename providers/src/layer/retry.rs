@@ -136,6 +136,11 @@ impl<S: Storage + 'static> Storage for Retry<S> {
         self.patiently(ErrorKind::is_temporary, || self.inner.make_folder(folder)).await
     }
 
+    /// Who waits for a hint has other ways to look.
+    async fn changed(&self) -> Result<()> {
+        self.inner.changed().await
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }

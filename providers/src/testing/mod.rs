@@ -1,5 +1,6 @@
 //! Help for the tests of this crate and of those who use it.
 
+mod dropbox;
 #[cfg(feature = "object-stores")]
 mod emulators;
 #[cfg(feature = "object-stores")]
@@ -7,6 +8,7 @@ mod google;
 mod in_process;
 mod servers;
 
+pub use dropbox::{DROPBOX_APP_KEY, DROPBOX_TOKEN, DropboxLike, Trouble};
 #[cfg(feature = "object-stores")]
 pub use emulators::{AZURE_KEY, GOOGLE_KEY};
 pub use servers::{Account, Kind, Server};

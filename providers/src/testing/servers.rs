@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use url::Url;
 
+use super::{dropbox::DropboxLike, in_process, install_crypto};
 #[cfg(feature = "object-stores")]
 use super::{emulators, google};
-use super::{in_process, install_crypto};
 #[cfg(feature = "object-stores")]
 use crate::{Bucket, BucketConfig, Traffic};
 use crate::{SharedStorage, WebDav, WebDavConfig};
@@ -28,6 +28,7 @@ pub struct Server {
     port: u16,
     dir: TempDir,
     child: Option<Child>,
+    dropbox: Option<DropboxLike>,
     _stop: Option<oneshot::Sender<()>>,
 }
 
@@ -54,6 +55,8 @@ pub enum Kind {
     WsgiDav,
     /// sabre/dav, the engine of Nextcloud, on four workers of PHP's own server.
     Sabre,
+    /// A server in this process that speaks like Dropbox.
+    DropboxLike,
     /// moto, which speaks like S3, one request at a time.
     #[cfg(feature = "object-stores")]
     Moto,
@@ -128,8 +131,16 @@ impl Server {
         emulators::config(self.kind, self.port)
     }
 
+    /// The server that speaks like Dropbox, if it is that.
+    pub fn dropbox(&self) -> Option<&DropboxLike> {
+        self.dropbox.as_ref()
+    }
+
     /// A client of it, whatever it is, in one of its folders.
     pub fn shared(&self, folder: &str) -> SharedStorage {
+        if let Some(dropbox) = &self.dropbox {
+            return Arc::new(dropbox.storage(&format!("/{folder}")));
+        }
         #[cfg(feature = "object-stores")]
         if self.kind.is_object_store() {
             let config = BucketConfig { prefix: folder.to_owned(), ..self.bucket() };
@@ -142,6 +153,9 @@ impl Server {
 
     /// The address of one of its folders, as a user types it.
     pub fn address(&self, folder: &str) -> String {
+        if self.kind == Kind::DropboxLike {
+            return format!("dropbox:/{folder}");
+        }
         #[cfg(feature = "object-stores")]
         if self.kind.is_object_store() {
             return emulators::address(self.kind, self.port, folder);
@@ -162,16 +176,21 @@ impl Server {
         let dir = tempfile::Builder::new().prefix("larder-server-").tempdir()?;
         let data = dir.path().join("data");
         fs::create_dir(&data)?;
+        if kind == Kind::DropboxLike {
+            let dropbox = DropboxLike::start()?;
+            let port = dropbox.url().port().unwrap_or_default();
+            return Ok(Self { kind, port, dir, child: None, dropbox: Some(dropbox), _stop: None });
+        }
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
         if matches!(kind, Kind::DavServer | Kind::DavServerBare) {
             let stop = in_process::serve(listener, &data, kind == Kind::DavServer)?;
-            return Ok(Self { kind, port, dir, child: None, _stop: Some(stop) });
+            return Ok(Self { kind, port, dir, child: None, dropbox: None, _stop: Some(stop) });
         }
         #[cfg(feature = "object-stores")]
         if kind == Kind::GoogleLike {
             let stop = google::serve(listener)?;
-            return Ok(Self { kind, port, dir, child: None, _stop: Some(stop) });
+            return Ok(Self { kind, port, dir, child: None, dropbox: None, _stop: Some(stop) });
         }
         drop(listener);
         open_to_all(dir.path(), &data)?;
@@ -180,7 +199,8 @@ impl Server {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut server = Self { kind, port, dir, child: Some(command.spawn()?), _stop: None };
+        let child = Some(command.spawn()?);
+        let mut server = Self { kind, port, dir, child, dropbox: None, _stop: None };
         server.wait_until_up()?;
         #[cfg(feature = "object-stores")]
         if kind.is_object_store() {
@@ -233,6 +253,7 @@ impl Kind {
             Self::WsgiDav => "wsgidav",
             // What it needs besides is looked for in `command`.
             Self::Sabre => "php",
+            Self::DropboxLike => "itself",
             #[cfg(feature = "object-stores")]
             Self::Moto => "moto_server",
             #[cfg(feature = "object-stores")]
@@ -242,7 +263,16 @@ impl Kind {
         }
     }
 
-    /// Whether it keeps objects in a bucket and not files in a folder that can be looked into.
+    /// Whether it keeps files in a folder of this machine that can be looked into.
+    pub fn keeps_a_folder(self) -> bool {
+        #[cfg(feature = "object-stores")]
+        if self.is_object_store() {
+            return false;
+        }
+        self != Self::DropboxLike
+    }
+
+    /// Whether it keeps objects in a bucket.
     #[cfg(feature = "object-stores")]
     pub fn is_object_store(self) -> bool {
         matches!(self, Self::Moto | Self::Azurite | Self::GoogleLike)

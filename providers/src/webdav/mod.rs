@@ -16,10 +16,10 @@ pub use config::{Password, WebDavConfig};
 #[cfg(feature = "fuzzing")]
 pub use list::read_listing;
 
-#[cfg(feature = "object-stores")]
 pub(crate) use client::{broken, server_of, silent};
 #[cfg(feature = "object-stores")]
 pub(crate) use config::forget_account;
+pub(crate) use read::content_range;
 
 use self::client::Client;
 use crate::{

@@ -128,7 +128,7 @@ fn length(response: &Response) -> Option<u64> {
 }
 
 /// The bytes that `bytes 0-4/10` stands for.
-fn content_range(field: &str) -> Option<Range<u64>> {
+pub(crate) fn content_range(field: &str) -> Option<Range<u64>> {
     let (range, _) = field.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last) = (first.trim().parse().ok()?, last.trim().parse::<u64>().ok()?);

@@ -1,0 +1,269 @@
+//! Reading, listing, and waiting for changes.
+
+use std::{ops::Range, time::Duration};
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use reqwest::{
+    Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, IF_NONE_MATCH, RANGE},
+};
+use serde_json::json;
+
+use super::{
+    Dropbox,
+    hash::ContentHash,
+    json::{Cursor, Metadata, Page, Waited},
+    wire::{Call, Style},
+};
+use crate::{
+    Entry, Error, ErrorKind, Get, GetOptions, Listing, Object, RemotePath, Result, Version, body,
+    sync::lock, webdav::status as fields,
+};
+
+/// The most names that are listed in one folder: a hostile service could go on for ever.
+const NAMES_MAX: usize = 2_000_000;
+
+/// The most pages of them.
+const PAGES_MAX: usize = 10_000;
+
+/// The longest answer whose end is waited for only to keep its connection.
+const DRAIN_BYTES_MAX: u64 = 64 * 1024;
+
+/// The least time between two looks for changes, whatever Dropbox says.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
+
+impl Dropbox {
+    pub(super) async fn open(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
+        let wanted = options.range;
+        let mut headers = Vec::new();
+        if let Some(range) = &wanted {
+            // No header can ask for nothing; one byte tells whether the file is there.
+            let last = range.end.max(range.start.saturating_add(1)) - 1;
+            headers.push((RANGE, format!("bytes={}-{last}", range.start)));
+        }
+        if let Some(Version(rev)) = &options.if_none_match {
+            // The entity tag is the revision, marked as weak; that it is so stands in no document,
+            // and nothing depends on it: the revision that comes is looked at too.
+            headers.push((IF_NONE_MATCH, format!("W/\"{rev}\"")));
+        }
+        let mut call = Call::rpc("get", path, "files/download", json!({ "path": self.key(path) }));
+        (call.style, call.headers) = (Style::Download, headers);
+        let response = match self.wire.send(&call).await? {
+            Ok(response) => response,
+            Err(fault) => return Err(self.wire.refused(&call, &fault)),
+        };
+        match (response.status(), wanted) {
+            (StatusCode::NOT_MODIFIED, _) => {
+                self.wire.finish(response).await;
+                Ok(Get::NotModified)
+            }
+            (StatusCode::RANGE_NOT_SATISFIABLE, Some(range)) => {
+                let object = nothing(&response, range.start, None);
+                self.wire.finish(response).await;
+                Ok(Get::Object(object))
+            }
+            (_, wanted) => self.object(&call, response, wanted, options.if_none_match).await,
+        }
+    }
+
+    async fn object(
+        &self,
+        call: &Call<'_>,
+        response: Response,
+        wanted: Option<Range<u64>>,
+        known: Option<Version>,
+    ) -> Result<Get> {
+        let metadata = result_of(&response);
+        let no_result = "Dropbox does not tell what file it sends";
+        let metadata = metadata.ok_or_else(|| call.error(ErrorKind::Protocol, no_result))?;
+        let version = metadata.rev.clone().map(Version);
+        if known.is_some() && known == version {
+            // Dropbox sent all of it although nothing is new.
+            if metadata.size.is_some_and(|bytes| bytes <= DRAIN_BYTES_MAX) {
+                self.wire.finish(response).await;
+            }
+            return Ok(Get::NotModified);
+        }
+        let range = match wanted.filter(|_| response.status() == StatusCode::PARTIAL_CONTENT) {
+            Some(wanted) => {
+                let covered = covered(&response).filter(|covered| {
+                    covered.start == wanted.start
+                        && covered.end <= wanted.end.max(wanted.start.saturating_add(1))
+                });
+                let another = "Dropbox answered with another range";
+                let covered = covered.ok_or_else(|| call.error(ErrorKind::Protocol, another))?;
+                if wanted.is_empty() {
+                    return Ok(Get::Object(nothing(&response, wanted.start, version)));
+                }
+                Some(covered)
+            }
+            None => None,
+        };
+        let told =
+            fields::text(response.headers(), CONTENT_LENGTH).and_then(|n| n.trim().parse().ok());
+        let bytes = match &range {
+            Some(range) => Some(range.end - range.start),
+            None => metadata.size.or(told),
+        };
+        let server_time = fields::server_time(response.headers());
+        let incoming = self.wire.incoming("get", call.path, response);
+        let body = match metadata.content_hash.filter(|_| range.is_none()) {
+            Some(hash) => proven(call.path.clone(), incoming, hash),
+            None => incoming,
+        };
+        Ok(Get::Object(Object { version, bytes, range, server_time, body }))
+    }
+
+    pub(super) async fn entries(&self, folder: &RemotePath) -> Result<Listing> {
+        let mut listing = Listing::default();
+        let mut call = Call::rpc(
+            "list",
+            folder,
+            "files/list_folder",
+            json!({ "path": self.key(folder), "recursive": false }),
+        );
+        for _ in 0..PAGES_MAX {
+            let sent = self.wire.send(&call).await?;
+            let response = sent.map_err(|fault| self.wire.refused(&call, &fault))?;
+            listing.server_time = fields::server_time(response.headers());
+            let page: Page = self.wire.read(&call, response).await?;
+            for metadata in page.entries {
+                take(&mut listing, folder, metadata);
+            }
+            if !page.has_more {
+                listing.entries.sort_by(|a, b| a.path.cmp(&b.path));
+                listing.foreign.sort();
+                return Ok(listing);
+            }
+            if listing.entries.len() + listing.foreign.len() > NAMES_MAX {
+                break;
+            }
+            call.route = "files/list_folder/continue";
+            call.arg = json!({ "cursor": page.cursor });
+        }
+        let detail = format!("Dropbox lists more than {NAMES_MAX} names, or without end");
+        Err(Error::new(ErrorKind::TooLarge, "list", folder, detail))
+    }
+
+    /// What lies at `path`, if anything does.
+    pub(super) async fn look(
+        &self,
+        operation: &'static str,
+        path: &RemotePath,
+    ) -> Result<Option<Metadata>> {
+        let arg = json!({ "path": self.key(path) });
+        let call = Call::rpc(operation, path, "files/get_metadata", arg);
+        match self.wire.send(&call).await? {
+            Ok(response) => Ok(Some(self.wire.read(&call, response).await?)),
+            Err(fault) if fault.has("not_found") => Ok(None),
+            Err(fault) => Err(self.wire.refused(&call, &fault)),
+        }
+    }
+
+    /// Comes back when something changed in the remote's folder itself, where the head lies. What
+    /// happened since the last call is not missed: its cursor was taken before that call returned.
+    pub(super) async fn watch(&self) -> Result<()> {
+        let root = RemotePath::root();
+        let known = lock(&self.cursor).clone();
+        let cursor = match known {
+            Some(cursor) => cursor,
+            None => self.latest().await?,
+        };
+        loop {
+            let arg = json!({ "cursor": cursor, "timeout": self.wire.config.watch.as_secs() });
+            let mut call = Call::rpc("watch", &root, "files/list_folder/longpoll", arg);
+            call.style = Style::Watch;
+            let (changes, backoff) = match self.wire.send(&call).await? {
+                Ok(response) => {
+                    let waited: Waited = self.wire.read(&call, response).await?;
+                    (waited.changes, waited.backoff.map(Duration::from_secs))
+                }
+                // Whatever happened meanwhile, the caller had better look.
+                Err(fault) if fault.has("reset") => (true, None),
+                Err(fault) => return Err(self.wire.refused(&call, &fault)),
+            };
+            tokio::time::sleep(backoff.unwrap_or(WATCH_PAUSE).max(WATCH_PAUSE)).await;
+            if changes {
+                self.latest().await?;
+                return Ok(());
+            }
+        }
+    }
+
+    /// A cursor of how the folder is now, kept for the next wait.
+    async fn latest(&self) -> Result<String> {
+        let root = RemotePath::root();
+        let arg = json!({ "path": self.key(&root), "recursive": false });
+        let call = Call::rpc("watch", &root, "files/list_folder/get_latest_cursor", arg);
+        let latest: Cursor = self.wire.ask(&call).await?;
+        *lock(&self.cursor) = Some(latest.cursor.clone());
+        Ok(latest.cursor)
+    }
+}
+
+/// What the answer to a download says of the file, in a header field.
+fn result_of(response: &Response) -> Option<Metadata> {
+    let name = HeaderName::from_static("dropbox-api-result");
+    serde_json::from_slice(response.headers().get(name)?.as_bytes()).ok()
+}
+
+/// Takes one row of a listing. Dropbox folds case: the name that counts is the folded one, whatever
+/// somebody else wrote there.
+fn take(listing: &mut Listing, folder: &RemotePath, metadata: Metadata) {
+    let is_folder = match metadata.tag.as_str() {
+        "file" => false,
+        "folder" => true,
+        _ => return,
+    };
+    let folded = metadata.path_lower.as_deref().and_then(|path| path.rsplit('/').next());
+    let name = folded.unwrap_or(&metadata.name);
+    let Some(path) = folder.join(name).ok().filter(|_| !name.is_empty() && !name.contains('/'))
+    else {
+        listing.foreign.push(metadata.name);
+        return;
+    };
+    listing.entries.push(Entry {
+        path,
+        is_folder,
+        bytes: metadata.size,
+        version: metadata.rev.map(Version),
+        modified: metadata.server_modified,
+    });
+}
+
+/// `body`, which ends in an error if it was not what has this content hash.
+fn proven(
+    path: RemotePath,
+    body: BoxStream<'static, Result<Bytes>>,
+    wanted: String,
+) -> BoxStream<'static, Result<Bytes>> {
+    let state = (body, ContentHash::default(), path, wanted);
+    stream::try_unfold(state, async |(mut body, mut hash, path, wanted)| {
+        let Some(chunk) = body.try_next().await? else {
+            if hash.finish() == wanted {
+                return Ok(None);
+            }
+            let detail = "other bytes arrived than Dropbox has";
+            return Err(Error::new(ErrorKind::Protocol, "get", &path, detail));
+        };
+        hash.update(&chunk);
+        Ok(Some((chunk, (body, hash, path, wanted))))
+    })
+    .boxed()
+}
+
+fn nothing(response: &Response, start: u64, version: Option<Version>) -> Object {
+    Object {
+        version,
+        bytes: Some(0),
+        range: Some(start..start),
+        server_time: fields::server_time(response.headers()),
+        body: body::once(Bytes::new()),
+    }
+}
+
+/// The bytes that `bytes 0-4/10` stands for.
+fn covered(response: &Response) -> Option<Range<u64>> {
+    crate::webdav::content_range(fields::text(response.headers(), CONTENT_RANGE)?)
+}
