@@ -15,6 +15,8 @@ pub enum ErrorKind {
     NotFound,
     /// The account or its password was refused (401).
     Unauthorized,
+    /// A login that was good once has ended: it was revoked, or is of another program.
+    LoggedOut,
     /// The account may not do this (403).
     Forbidden,
     /// The server asks for patience (429, 503), perhaps saying for how long.

@@ -71,7 +71,7 @@ pub(super) enum Command {
     /// Sync again and again until stopped.
     #[command(alias = "watch")]
     Daemon(DaemonArgs),
-    /// Show, move or probe the remote.
+    /// Show, move, probe or log in to the remote.
     Remote {
         #[command(subcommand)]
         action: RemoteAction,
@@ -98,7 +98,7 @@ pub(super) enum Command {
 pub(super) struct InitArgs {
     /// The folder to make a vault; by default the current one.
     pub(super) dir: Option<PathBuf>,
-    /// Where the remote lies: a folder, webdav(s)://, http(s)://, s3://, gs:// or az://.
+    /// Where the remote lies: a folder, webdav(s)://, http(s)://, dropbox:/, s3://, gs:// or az://.
     #[arg(long, value_name = "URL")]
     pub(super) remote: String,
     /// What to call this device; by default its host name.
@@ -305,6 +305,20 @@ pub(super) enum RemoteAction {
     Set {
         /// The new address.
         url: String,
+    },
+    /// Let larder into your Dropbox: prints the page to open, takes the code from there, and keeps the
+    /// login.
+    Login {
+        /// The remote, such as dropbox:/notes.
+        url: String,
+        /// The key of the app that you registered at Dropbox; by default LARDER_DROPBOX_APP_KEY, or
+        /// that of the last login.
+        #[arg(long, value_name = "KEY")]
+        app_key: Option<String>,
+        /// Have Dropbox send the code to http://localhost:PORT/, which the app must have registered
+        /// as a redirect URI, instead of showing it.
+        #[arg(long, value_name = "PORT")]
+        port: Option<u16>,
     },
 }
 

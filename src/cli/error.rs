@@ -109,6 +109,7 @@ fn storage_message(error: &StorageError) -> String {
     let is_general = matches!(
         error.kind(),
         ErrorKind::Unauthorized
+            | ErrorKind::LoggedOut
             | ErrorKind::Unreachable
             | ErrorKind::Throttled { .. }
             | ErrorKind::Config
@@ -165,6 +166,9 @@ fn remote_hint(error: &RemoteError) -> Option<String> {
         RemoteError::Storage(error) => match error.kind() {
             ErrorKind::Unauthorized => {
                 "set LARDER_PASSWORD, or let larder ask for it again with `larder remote set URL`"
+            }
+            ErrorKind::LoggedOut => {
+                "nothing is lost; log in again with `larder remote login dropbox:/` (or set LARDER_DROPBOX_TOKEN anew)"
             }
             ErrorKind::Forbidden => {
                 "the account may not do this: give it the right to write in that folder"

@@ -17,6 +17,7 @@ mod conflicts;
 mod daemon;
 mod demo;
 mod devices;
+mod dropbox_url;
 mod env;
 mod error;
 #[cfg(feature = "fuzzing")]
@@ -24,6 +25,7 @@ pub mod fuzzing;
 mod init;
 mod list;
 mod log;
+mod login;
 mod rebuild;
 mod remote;
 mod remote_url;

@@ -1,4 +1,4 @@
-//! `larder remote`: show, move or probe the remote.
+//! `larder remote`: show, move, probe or log in to the remote.
 
 use larder_providers::{Depth, ProbeReport, RemotePath, Storage as _, Traffic, probe};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use super::{
     Ended,
     args::{Args, RemoteAction},
     error::CliError,
-    init, secrets,
+    init, login, secrets,
     ui::{Ui, bytes, count, grouped},
     workplace::{Access, Workplace},
 };
@@ -61,6 +61,9 @@ pub(super) async fn run(args: &Args, ui: &Ui, action: &RemoteAction) -> Result<E
         RemoteAction::Show => show(args, ui).await,
         RemoteAction::Set { url } => set(args, ui, url).await,
         RemoteAction::Probe { url } => run_probe(args, ui, url.as_deref()).await,
+        RemoteAction::Login { url, app_key, port } => {
+            login::run(ui, url, app_key.as_deref(), *port).await
+        }
     }
 }
 

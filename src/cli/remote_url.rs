@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 #[cfg(feature = "object-stores")]
 use super::bucket_url::BucketUrl;
-use super::{env, error::CliError};
+use super::{dropbox_url::DropboxUrl, env, error::CliError};
 
 /// An address of a remote, without any password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(super) enum RemoteUrl {
     Folder(PathBuf),
     /// A folder on a WebDAV server.
     WebDav(Url),
+    /// A folder in Dropbox.
+    Dropbox(DropboxUrl),
     /// A prefix in a bucket of an object store.
     #[cfg(feature = "object-stores")]
     Bucket(BucketUrl),
@@ -47,13 +49,11 @@ impl RemoteUrl {
             "s3" | "gs" | "az" => Err(CliError::Usage(format!(
                 "{scheme}: is not in this build of larder (feature object-stores)"
             ))),
-            "dropbox" => Err(CliError::Usage(format!(
-                "{scheme}: is not supported yet; use a folder or webdavs://"
-            ))),
+            "dropbox" => Ok((Self::Dropbox(DropboxUrl::parse(rest)?), None)),
             _ if scheme.contains(['/', '.', ' ']) => Ok((Self::folder(text)?, None)),
             _ => Err(CliError::Usage(format!(
                 "{scheme}: is no kind of remote that larder knows; use a folder, webdav://, \
-                 webdavs://, http://, https://, s3://, gs:// or az://"
+                 webdavs://, http://, https://, dropbox:/, s3://, gs:// or az://"
             ))),
         }
     }
@@ -101,7 +101,8 @@ impl RemoteUrl {
     /// The account that a password is asked and kept for; nothing where none is needed.
     pub(super) fn account(&self) -> Option<String> {
         match self {
-            Self::Folder(_) => None,
+            // The login at Dropbox is no password, and has a command of its own.
+            Self::Folder(_) | Self::Dropbox(_) => None,
             Self::WebDav(url) if url.username().is_empty() => None,
             Self::WebDav(url) => {
                 let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -115,7 +116,7 @@ impl RemoteUrl {
     /// Whether what is sent would travel in the open.
     pub(super) fn is_exposed(&self) -> bool {
         match self {
-            Self::Folder(_) => false,
+            Self::Folder(_) | Self::Dropbox(_) => false,
             Self::WebDav(url) => is_open(url),
             #[cfg(feature = "object-stores")]
             Self::Bucket(bucket) => bucket.is_exposed(),
@@ -129,6 +130,9 @@ impl RemoteUrl {
 
     /// The address of a folder below this one.
     pub(super) fn below(&self, name: &str) -> String {
+        if let Self::Dropbox(url) = self {
+            return url.below(name).to_string();
+        }
         #[cfg(feature = "object-stores")]
         if let Self::Bucket(bucket) = self {
             return bucket.below(name).to_string();
@@ -148,6 +152,10 @@ impl RemoteUrl {
                 let mut config = WebDavConfig::new(url.clone());
                 config.password = password;
                 let storage = WebDav::new(config)?.with_traffic(traffic.clone());
+                Ok(Arc::new(Retry::with_policy(storage, patience())))
+            }
+            Self::Dropbox(url) => {
+                let storage = url.open(traffic)?;
                 Ok(Arc::new(Retry::with_policy(storage, patience())))
             }
             #[cfg(feature = "object-stores")]
@@ -199,6 +207,7 @@ impl fmt::Display for RemoteUrl {
                 let scheme = if url.scheme() == "https" { "webdavs" } else { "webdav" };
                 write!(f, "{scheme}:{}", rest.trim_end_matches('/'))
             }
+            Self::Dropbox(url) => write!(f, "{url}"),
             #[cfg(feature = "object-stores")]
             Self::Bucket(bucket) => write!(f, "{bucket}"),
         }
@@ -245,7 +254,7 @@ mod tests {
     fn says_what_is_wrong_without_the_password() {
         let error = |text| RemoteUrl::parse(text).unwrap_err().message();
         assert!(error("ftp://x/y").contains("ftp: is no kind of remote"));
-        assert!(error("dropbox:/notes").contains("is not supported yet"));
+        assert!(error("dropbox:notes").contains("needs one / and a folder"));
         let told = error("https://ada:s3cret@exa mple.org/");
         assert!(!told.contains("s3cret"), "{told}");
         let told = error("https://ada:s3cret@example.org/?x");

@@ -1,8 +1,10 @@
-//! Turns again and again: on an interval, slower while something is wrong, until it is told to stop.
+//! Turns again and again: on an interval, at once where the storage tells of changes, slower while
+//! something is wrong, until it is told to stop.
 
 use std::{future::Future, time::Duration};
 
-use larder_providers::{SharedStorage, Traffic};
+use larder_providers::{SharedStorage, Storage as _, Traffic};
+use tokio::task::JoinSet;
 
 use crate::engine::{Engine, EngineError, Report, Silent, TurnOptions};
 
@@ -30,6 +32,7 @@ pub async fn run(
 ) -> Result<(), EngineError> {
     tokio::pin!(stop);
     let mut failures = 0;
+    let mut hint = Hint { storage: storage.clone(), waiting: JoinSet::new() };
     loop {
         let (result, stopped) = {
             let turn = engine.turn(storage, traffic, TurnOptions::default(), &Silent);
@@ -63,7 +66,30 @@ pub async fn run(
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = hint.come(), if failures == 0 => {}
             () = &mut stop => return Ok(()),
+        }
+    }
+}
+
+/// The storage's own word that something changed. One wait outlasts many turns: to begin it costs a
+/// request.
+struct Hint {
+    storage: SharedStorage,
+    waiting: JoinSet<Result<(), larder_providers::Error>>,
+}
+
+impl Hint {
+    /// Comes back when the storage tells of a change. A storage that fails is not asked again until
+    /// the interval is over.
+    async fn come(&mut self) {
+        if self.waiting.is_empty() {
+            let storage = self.storage.clone();
+            self.waiting.spawn(async move { storage.changed().await });
+        }
+        match self.waiting.join_next().await {
+            Some(Ok(Ok(()))) => {}
+            _ => std::future::pending().await,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::common::{Device, Remote, pair, settle};
+use crate::common::{Device, Place, Remote, pair, settle};
 
 /// A daemon that is killed when the test ends, however that ends.
 struct Daemon {
@@ -18,7 +18,11 @@ struct Daemon {
 
 impl Daemon {
     fn start(device: &Device) -> Self {
-        let mut child = device.start(&["daemon", "--interval", "1s", "--json"]);
+        Self::start_every(device, "1s")
+    }
+
+    fn start_every(device: &Device, interval: &str) -> Self {
+        let mut child = device.start(&["daemon", "--interval", interval, "--json"]);
         let events = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, events }
     }
@@ -101,4 +105,24 @@ fn trouble_does_not_end_it() {
     std::fs::rename(&away, remote.dir()).unwrap();
     daemon.wait_for(|event| event["pushed"] == 1);
     assert_eq!(daemon.stop("-INT").1, Some(0));
+}
+
+/// Where the storage tells of changes, nobody waits for the interval.
+#[test]
+fn news_from_dropbox_come_at_once() {
+    let Some(remote) = Remote::start(Place::DROPBOX) else { return };
+    let (a, b) = pair(&remote);
+    a.write("note.md", "one\n");
+    let mut daemon = Daemon::start_every(&a, "1h");
+    daemon.wait_for(|event| event["pushed"] == 1);
+    b.sync();
+    for round in 0..2 {
+        b.write(&format!("{round}.md"), "news\n");
+        b.sync();
+        daemon.wait_for(|event| event["pulled"] == 1);
+    }
+    assert_eq!(daemon.stop("-TERM").1, Some(0));
+    let calls = remote.dropbox().unwrap().log();
+    let waits = calls.iter().filter(|route| route.ends_with("longpoll")).count();
+    assert!((2..20).contains(&waits), "{calls:?}");
 }

@@ -4,6 +4,7 @@ mod conflicts;
 mod daemon;
 mod damage;
 mod devices;
+mod dropbox;
 mod limits;
 mod looks;
 mod secrets;

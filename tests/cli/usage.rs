@@ -36,8 +36,9 @@ fn a_folder_that_is_no_vault() {
 fn addresses_that_cannot_be_used() {
     let device = Device::new("laptop");
     let init = |url| failed(&device, &["init", "--remote", url], 2);
-    assert_snapshot!(init("ftp://example.org/x"), @"error: ftp: is no kind of remote that larder knows; use a folder, webdav://, webdavs://, http://, https://, s3://, gs:// or az://");
-    assert_snapshot!(init("dropbox:/notes"), @"error: dropbox: is not supported yet; use a folder or webdavs://");
+    assert_snapshot!(init("ftp://example.org/x"), @"error: ftp: is no kind of remote that larder knows; use a folder, webdav://, webdavs://, http://, https://, dropbox:/, s3://, gs:// or az://");
+    assert_snapshot!(init("dropbox:notes"), @"error: this dropbox: address needs one / and a folder after it: dropbox:/notes");
+    assert_snapshot!(init("dropbox:/notes"), @"error: nobody is logged in to Dropbox here: run `larder remote login dropbox:/notes` once, or set LARDER_DROPBOX_TOKEN and LARDER_DROPBOX_APP_KEY");
     assert_snapshot!(init(""), @"error: the remote's address is empty");
     assert_snapshot!(init("https://exa mple.org/"), @r#"error: this https: address cannot be used: invalid international domain name"#);
     assert_snapshot!(init("inside"), @"error: the remote would be inside the vault (remote VAULT/inside, vault VAULT); choose a folder apart from it");

@@ -6,6 +6,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::OnceLock,
 };
 
 use tempfile::TempDir;
@@ -22,6 +23,8 @@ pub(crate) struct Device {
     dir: TempDir,
     /// What it was made to take part in, kept alive.
     _remote: Option<Remote>,
+    /// What has to be in the environment to reach the remote.
+    way: OnceLock<Vec<(&'static str, String)>>,
 }
 
 impl Device {
@@ -31,7 +34,7 @@ impl Device {
         for folder in ["vault", "home"] {
             fs::create_dir(dir.path().join(folder)).unwrap();
         }
-        Self { name: name.to_owned(), dir, _remote: None }
+        Self { name: name.to_owned(), dir, _remote: None, way: OnceLock::new() }
     }
 
     /// A device that takes part in a remote.
@@ -42,9 +45,16 @@ impl Device {
         device
     }
 
+    /// This device with what it needs in its environment to reach a remote.
+    pub(crate) fn facing(self, remote: &Remote) -> Self {
+        self.way.get_or_init(|| remote.way());
+        self
+    }
+
     /// Connects the vault.
     #[track_caller]
     pub(crate) fn init(&self, remote: &Remote) -> Ran {
+        self.way.get_or_init(|| remote.way());
         self.run(&["init", "--remote", remote.url(), "--json"]).exits(0)
     }
 
@@ -65,6 +75,7 @@ impl Device {
         command.env("HOME", self.home()).env("XDG_STATE_HOME", self.home().join("state"));
         command.env("HOSTNAME", &self.name).env("LARDER_RETRIES", "0");
         command.env("LARDER_PASSWORD", PASSWORD).env("COLUMNS", "80");
+        command.envs(self.way.get().into_iter().flatten().map(|(name, value)| (name, value)));
         // Keys that everybody knows, and that no other remote asks for.
         #[cfg(feature = "object-stores")]
         command

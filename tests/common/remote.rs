@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use larder_providers::{
     Local, RemotePath, SharedStorage, Storage, StorageExt as _,
-    testing::{Kind, Server},
+    testing::{DROPBOX_APP_KEY, DROPBOX_TOKEN, DropboxLike, Kind, Server},
 };
 use tempfile::TempDir;
 
@@ -29,6 +29,7 @@ impl Place {
     pub(crate) const RCLONE: Self = Self::Server(Kind::Rclone);
     pub(crate) const WSGIDAV: Self = Self::Server(Kind::WsgiDav);
     pub(crate) const SABRE: Self = Self::Server(Kind::Sabre);
+    pub(crate) const DROPBOX: Self = Self::Server(Kind::DropboxLike);
     #[cfg(feature = "object-stores")]
     pub(crate) const MOTO: Self = Self::Server(Kind::Moto);
     #[cfg(feature = "object-stores")]
@@ -37,11 +38,8 @@ impl Place {
     pub(crate) const GOOGLE_LIKE: Self = Self::Server(Kind::GoogleLike);
 
     /// Whether its files lie in no folder of this machine.
-    fn is_object_store(self) -> bool {
-        #[cfg(feature = "object-stores")]
-        return matches!(self, Self::Server(kind) if kind.is_object_store());
-        #[cfg(not(feature = "object-stores"))]
-        false
+    fn is_closed(self) -> bool {
+        matches!(self, Self::Server(kind) if !kind.keeps_a_folder())
     }
 }
 
@@ -98,6 +96,26 @@ impl Remote {
         &self.url
     }
 
+    /// What has to be in the environment to reach it.
+    pub(crate) fn way(&self) -> Vec<(&'static str, String)> {
+        match self.dropbox() {
+            Some(dropbox) => vec![
+                ("LARDER_TEST_DROPBOX_URL", dropbox.url().to_string()),
+                ("LARDER_DROPBOX_APP_KEY", DROPBOX_APP_KEY.to_owned()),
+                ("LARDER_DROPBOX_TOKEN", DROPBOX_TOKEN.to_owned()),
+            ],
+            None => Vec::new(),
+        }
+    }
+
+    /// The server that speaks like Dropbox, if it is that.
+    pub(crate) fn dropbox(&self) -> Option<&DropboxLike> {
+        match self.keep.as_ref() {
+            Keep::Server { server } => server.dropbox(),
+            Keep::Folder { .. } => None,
+        }
+    }
+
     /// Deletes every file in it, through the server: some remember what they served.
     pub(crate) fn empty(&self) {
         let storage = self.storage();
@@ -114,7 +132,7 @@ impl Remote {
 
     /// All files in it, behind the server's back where it keeps them in a folder.
     pub(crate) fn files(&self) -> Files {
-        if self.place.is_object_store() {
+        if self.place.is_closed() {
             return block_on(walk(&*self.storage()));
         }
         tree(&self.dir)
@@ -122,7 +140,7 @@ impl Remote {
 
     /// Writes a file, behind the server's back where it keeps them in a folder.
     pub(crate) fn insert(&self, file: &str, bytes: &[u8]) {
-        if self.place.is_object_store() {
+        if self.place.is_closed() {
             let (storage, path) = (self.storage(), RemotePath::new(file).unwrap());
             block_on(storage.write(&path, bytes.to_vec().into())).unwrap();
             return;
@@ -134,7 +152,7 @@ impl Remote {
 
     /// Removes a file, behind the server's back where it keeps them in a folder.
     pub(crate) fn remove(&self, file: &str) {
-        if self.place.is_object_store() {
+        if self.place.is_closed() {
             let path = RemotePath::new(file).unwrap();
             return block_on(self.storage().delete(&path)).unwrap();
         }

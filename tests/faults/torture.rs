@@ -19,6 +19,7 @@ on! {
     on_rclone => Place::RCLONE, [];
     on_wsgidav => Place::WSGIDAV, [];
     on_sabre => Place::SABRE, [];
+    on_dropbox => Place::DROPBOX, [];
     #[cfg(feature = "object-stores")]
     on_moto => Place::MOTO, [];
     #[cfg(feature = "object-stores")]
@@ -36,7 +37,7 @@ const SECONDS: &str = "6";
 fn torture(place: Place, args: &[&str]) {
     let Some(remote) = Remote::start(place) else { return };
     let seconds = std::env::var("LARDER_TORTURE_SECONDS").unwrap_or_else(|_| SECONDS.to_owned());
-    let runner = Device::new("runner");
+    let runner = Device::new("runner").facing(&remote);
     let mut all = vec!["torture", remote.url(), "--json", "--duration", &seconds];
     all.extend(args);
     let told = runner.run(&all).exits(0).json();

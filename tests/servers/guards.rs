@@ -63,7 +63,7 @@ fn missing_files_come_back(remote: &Remote) {
 }
 
 fn a_first_try_that_fails_leaves_no_vault(remote: &Remote) {
-    let device = Device::new("clumsy");
+    let device = Device::new("clumsy").facing(remote);
     for typo in ["htps://example.org/x", "http://127.0.0.1:1/x", "inside", "../not/there"] {
         let ran = device.run(&["sync", "--remote", typo]);
         assert!([1, 2, 4].contains(&ran.code), "{ran}");

@@ -14,6 +14,7 @@ macro_rules! on_every_remote {
         mod rclone { $crate::servers::on!(Place::RCLONE, $($scenario),*); }
         mod wsgidav { $crate::servers::on!(Place::WSGIDAV, $($scenario),*); }
         mod sabre { $crate::servers::on!(Place::SABRE, $($scenario),*); }
+        mod dropbox { $crate::servers::on!(Place::DROPBOX, $($scenario),*); }
         #[cfg(feature = "object-stores")]
         mod moto { $crate::servers::on!(Place::MOTO, $($scenario),*); }
         #[cfg(feature = "object-stores")]

@@ -27,6 +27,18 @@ mod dav_server {
         lost_pack
     );
 }
+mod dropbox {
+    crate::servers::on!(
+        Place::DROPBOX,
+        went_back,
+        forked,
+        wiped,
+        swapped,
+        headless,
+        torn,
+        lost_pack
+    );
+}
 #[cfg(feature = "object-stores")]
 mod moto {
     crate::servers::on!(Place::MOTO, went_back, forked, wiped, swapped, headless, torn, lost_pack);
@@ -159,7 +171,7 @@ fn headless(remote: &Remote) {
     assert_eq!(state(&a), "error");
     assert!(kinds(&a).contains(&"head".to_owned()));
     // Nobody takes it for a new one.
-    let newcomer = Device::new("newcomer");
+    let newcomer = Device::new("newcomer").facing(remote);
     newcomer.run(&["init", "--remote", remote.url()]).exits(1);
     a.run(&["sync", "--recreate-remote"]).exits(1);
     let ran = a.run(&["check", "--repair", "--json"]).exits(0).json();
@@ -179,7 +191,7 @@ fn torn(remote: &Remote) {
     } else {
         // Who has read it has no need of it, and its next commit writes another.
         a.run(&["sync"]).exits(0);
-        Device::new("newcomer").run(&["init", "--remote", remote.url()]).exits(1);
+        Device::new("newcomer").facing(remote).run(&["init", "--remote", remote.url()]).exits(1);
     }
     assert_eq!(kinds(&a), ["head"]);
     a.run(&["check", "--repair", "--read-data"]).exits(0);

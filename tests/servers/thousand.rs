@@ -28,6 +28,11 @@ fn on_nginx() {
     a_thousand_notes(Place::NGINX);
 }
 
+#[test]
+fn on_dropbox() {
+    a_thousand_notes(Place::DROPBOX);
+}
+
 fn a_thousand_notes(place: Place) {
     let Some(remote) = Remote::start(place) else { return };
     let mut expected = notes(SEED, NOTES);

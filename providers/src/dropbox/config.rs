@@ -2,11 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use reqwest::redirect::Policy;
 use url::Url;
 
 use super::wrong;
-use crate::{Password, Result};
+use crate::{HttpConfig, Password, Result};
 
 /// How much of a file goes in one request, and the largest file that goes in one piece. A multiple
 /// of the 4 MiB that content hashes are made of; Dropbox takes up to 150 MiB.
@@ -26,12 +25,8 @@ pub struct DropboxConfig {
     pub access_file: Option<PathBuf>,
     /// The hosts that are asked.
     pub hosts: Hosts,
-    /// What the client calls itself.
-    pub user_agent: String,
-    /// How long a connection may take to come up.
-    pub connect_timeout: Duration,
-    /// How long Dropbox may be silent. An upload is given more, as its size asks for.
-    pub read_timeout: Duration,
+    /// How they are spoken to.
+    pub http: HttpConfig,
     /// How much of a file goes in one request, in bytes. What is longer goes in pieces.
     pub piece_bytes: usize,
     /// How long a wait for changes takes before it is begun anew.
@@ -64,29 +59,10 @@ impl DropboxConfig {
             refresh_token,
             access_file: None,
             hosts: Hosts::default(),
-            user_agent: concat!("larder/", env!("CARGO_PKG_VERSION")).to_owned(),
-            connect_timeout: Duration::from_secs(15),
-            read_timeout: Duration::from_secs(60),
+            http: HttpConfig::default(),
             piece_bytes: PIECE_BYTES,
             watch: Duration::from_mins(4),
         }
-    }
-
-    /// The one place where the HTTP client is made.
-    pub(super) fn agent(&self) -> Result<reqwest::Client> {
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            return Err(wrong("this program has not chosen its cryptography (rustls provider)"));
-        }
-        reqwest::Client::builder()
-            .redirect(Policy::none())
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .connect_timeout(self.connect_timeout)
-            .user_agent(self.user_agent.as_str())
-            .build()
-            .map_err(|error| wrong("the HTTP client cannot be set up").with_source(error))
     }
 
     /// Refuses a folder that Dropbox could not take.

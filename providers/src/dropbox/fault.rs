@@ -124,7 +124,7 @@ impl Fault {
             401 if self.has("user_suspended") => {
                 (ErrorKind::Forbidden, format!("{host} says that this user is suspended"))
             }
-            401 => (ErrorKind::Unauthorized, format!("{host} refuses the access token")),
+            401 => (ErrorKind::LoggedOut, format!("{host} refuses the access token")),
             403 => (ErrorKind::Forbidden, format!("this account may not do this at {host}")),
             404 | 410 => (ErrorKind::Unsupported, format!("{host} does not know this call")),
             408 => (ErrorKind::Unreachable, format!("{host} gave up waiting for the request")),

@@ -20,7 +20,7 @@ use super::{
     json,
 };
 use crate::{
-    Clock, Error, ErrorKind, Password, RemotePath, Result, Traffic,
+    Clock, Error, ErrorKind, Password, RemotePath, Result, Traffic, http,
     webdav::{broken, silent, status as fields},
 };
 
@@ -96,9 +96,9 @@ impl<'a> Call<'a> {
 impl Wire {
     pub(super) fn new(config: DropboxConfig, traffic: Traffic) -> Result<Self> {
         let config = config.checked()?;
-        let agent = config.agent()?;
+        let agent = http::client(&config.http)?;
         let own_fields =
-            "User-Agent: \r\nAccept: */*\r\nHost: \r\n".len() + config.user_agent.len();
+            "User-Agent: \r\nAccept: */*\r\nHost: \r\n".len() + config.http.user_agent.len();
         let host = config.hosts.name();
         let auth = Auth { clock: Clock::default(), ..Auth::default() };
         Ok(Self { agent, config, traffic, auth, own_field_bytes: own_fields as u64, host })
@@ -169,7 +169,8 @@ impl Wire {
         path: &RemotePath,
         response: Response,
     ) -> BoxStream<'static, Result<Bytes>> {
-        let (path, traffic, wait) = (path.clone(), self.traffic.clone(), self.config.read_timeout);
+        let (path, traffic, wait) =
+            (path.clone(), self.traffic.clone(), self.config.http.read_timeout);
         stream::try_unfold(response, move |mut response| {
             let (path, traffic) = (path.clone(), traffic.clone());
             async move {
@@ -256,7 +257,7 @@ impl Wire {
             value.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        let mut wait = self.config.read_timeout;
+        let mut wait = self.config.http.read_timeout;
         if call.style == Style::Watch {
             wait += self.config.watch + WATCH_JITTER;
         }
@@ -364,7 +365,7 @@ impl Wire {
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers_mut().insert(CONTENT_TYPE, kind);
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let wait = self.config.read_timeout;
+        let wait = self.config.http.read_timeout;
         let response = self.execute(operation, path, request, Bytes::from(body), wait).await?;
         let status = response.status();
         if status.is_success() {
@@ -380,13 +381,13 @@ impl Wire {
                 &format!("{host} does not take this code: it is good once, and for a few minutes"),
             ),
             Some("invalid_grant") => error(
-                ErrorKind::Unauthorized,
+                ErrorKind::LoggedOut,
                 &format!(
                     "the login at {host} has ended: it was revoked there, or is of another app"
                 ),
             ),
             Some("invalid_client" | "unauthorized_client") => {
-                error(ErrorKind::Unauthorized, &format!("{host} does not know the key of this app"))
+                error(ErrorKind::LoggedOut, &format!("{host} does not know the key of this app"))
             }
             _ if matches!(status.as_u16(), 400 | 401 | 403) => error(
                 ErrorKind::Unauthorized,

@@ -268,6 +268,7 @@ fn ends_the_probe(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Unauthorized
+            | ErrorKind::LoggedOut
             | ErrorKind::Unreachable
             | ErrorKind::Throttled { .. }
             | ErrorKind::Full

@@ -198,7 +198,10 @@ impl Head for Rename {
         if let Err(error) = moved {
             let is_final = matches!(
                 error.kind(),
-                ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::Full
+                ErrorKind::Unauthorized
+                    | ErrorKind::LoggedOut
+                    | ErrorKind::Forbidden
+                    | ErrorKind::Full
             );
             if is_final {
                 return Err(error.into());

@@ -9,8 +9,8 @@ fn every_published_fault_is_told_apart() {
     let now = ErrorKind::Throttled { retry_after: None };
     let table: &[(&str, ErrorKind, &str)] = &[
         ("400-bad-input", ErrorKind::Protocol, "does not understand"),
-        ("401-expired", ErrorKind::Unauthorized, "(status 401, expired_access_token)"),
-        ("401-invalid", ErrorKind::Unauthorized, "(status 401, invalid_access_token)"),
+        ("401-expired", ErrorKind::LoggedOut, "(status 401, expired_access_token)"),
+        ("401-invalid", ErrorKind::LoggedOut, "(status 401, invalid_access_token)"),
         ("401-missing-scope", ErrorKind::Forbidden, "tick files.content.write under Permissions"),
         ("401-suspended", ErrorKind::Forbidden, "is suspended"),
         ("403-no-permission", ErrorKind::Forbidden, "may not do this"),

@@ -15,7 +15,7 @@ async fn a_token_that_expired_is_made_anew_and_nobody_notices() {
     server.trouble("files/download", Trouble::ExpiredToken);
     server.trouble("files/download", Trouble::ExpiredToken);
     let refused = dropbox.read(&path("a"), 10).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Unauthorized, "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::LoggedOut, "{refused}");
     // Many at once make one new token.
     server.expire_tokens();
     assert_eq!(read(&dropbox, "a").await, "one");
@@ -31,7 +31,7 @@ async fn a_login_that_was_taken_back_is_told() {
     put(&dropbox, "a", "one", PutMode::Create).await.unwrap();
     server.revoke();
     let ended = dropbox.read(&path("a"), 10).await.unwrap_err();
-    assert_eq!(ended.kind(), ErrorKind::Unauthorized);
+    assert_eq!(ended.kind(), ErrorKind::LoggedOut);
     assert!(ended.detail().contains("has ended: it was revoked"), "{ended}");
     let config = DropboxConfig { app_key: "another".into(), ..server.config("/notes") };
     let unknown = Dropbox::new(config, Traffic::new()).unwrap();

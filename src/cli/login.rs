@@ -1,0 +1,151 @@
+//! `larder remote login`: a person lets larder into their Dropbox.
+
+use std::time::Duration;
+
+use larder_providers::{DropboxLogin, RemotePath, Storage as _, Traffic};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use url::Url;
+
+use super::{
+    Ended,
+    dropbox_url::{self, APP_KEY, DropboxUrl, Login},
+    env,
+    error::CliError,
+    remote_url::RemoteUrl,
+    ui::Ui,
+};
+
+/// How long a person may take on Dropbox's page.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// How long a browser may take to say what it wants, and how much it may say.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_BYTES_MAX: u64 = 16 * 1024;
+
+/// Runs the command.
+pub(super) async fn run(
+    ui: &Ui,
+    address: &str,
+    app_key: Option<&str>,
+    port: Option<u16>,
+) -> Result<Ended, CliError> {
+    let RemoteUrl::Dropbox(url) = RemoteUrl::parse(address)?.0 else {
+        let text =
+            "only Dropbox is logged in to; other remotes ask for their password by themselves";
+        return Err(CliError::Usage(text.to_owned()));
+    };
+    let app_key = key_of_app(app_key)?;
+    let listener = match port {
+        Some(port) => Some(TcpListener::bind(("127.0.0.1", port)).await?),
+        None => None,
+    };
+    let redirect = match &listener {
+        Some(listener) => Some(address_of(listener)?),
+        None => None,
+    };
+    let login = DropboxLogin::new(&app_key, dropbox_url::hosts()?, redirect)?;
+    tell(ui, &format!("Open this page, and let larder in:\n\n  {}\n", login.url()?));
+    let code = match &listener {
+        Some(listener) => {
+            let code = timeout(PATIENCE, redirected(listener, &login)).await;
+            code.map_err(|_| CliError::Usage("nobody came back from Dropbox's page".to_owned()))??
+        }
+        None => typed(ui)?,
+    };
+    let token = login.finish(&code).await?;
+    finish(ui, &url, &Login::new(&app_key, &token)).await
+}
+
+/// Sees whether the login works, and keeps it.
+async fn finish(ui: &Ui, url: &DropboxUrl, login: &Login) -> Result<Ended, CliError> {
+    let storage = url.open_with(login, &Traffic::new())?;
+    match storage.list(&RemotePath::root()).await {
+        Err(error) if !error.is_not_found() => return Err(error.into()),
+        _ => {}
+    }
+    login.keep(ui)?;
+    ui.object(&serde_json::json!({ "remote": url.to_string(), "loggedIn": true }));
+    ui.line(format!("Logged in. Go on with: larder sync --remote {url}"));
+    Ok(Ended::Done)
+}
+
+/// The key of the app: as it was given, from the environment, or of the last login.
+fn key_of_app(given: Option<&str>) -> Result<String, CliError> {
+    if let Some(key) = given.map(str::to_owned).or_else(|| env::var(APP_KEY)) {
+        return Ok(key);
+    }
+    dropbox_url::kept()?.map(|login| login.app_key).ok_or_else(|| {
+        CliError::Usage(format!(
+            "Dropbox wants to know which app asks: register one at https://www.dropbox.com/developers/apps (a \
+             minute's work, see docs/dropbox.md) and give its key with --app-key, or in {APP_KEY}"
+        ))
+    })
+}
+
+/// To a person, whoever else listens.
+fn tell(ui: &Ui, text: &str) {
+    if ui.json() { ui.note(text) } else { ui.answer(text) }
+}
+
+/// The code that Dropbox shows on its page.
+fn typed(ui: &Ui) -> Result<String, CliError> {
+    tell(ui, "Then paste the code that is shown there, and press Enter:");
+    let mut code = String::new();
+    std::io::stdin().read_line(&mut code)?;
+    let code = code.trim();
+    if code.is_empty() {
+        return Err(CliError::Usage("no code was given; nothing was changed".to_owned()));
+    }
+    Ok(code.to_owned())
+}
+
+/// Where Dropbox sends the browser back to. The app must have registered exactly this.
+fn address_of(listener: &TcpListener) -> Result<Url, CliError> {
+    let port = listener.local_addr()?.port();
+    let address = format!("http://localhost:{port}/");
+    Ok(Url::parse(&address).map_err(anyhow::Error::from)?)
+}
+
+/// The code that a browser brings. Whoever else comes by is sent away.
+async fn redirected(listener: &TcpListener, login: &DropboxLogin) -> Result<String, CliError> {
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        let Ok(Some(query)) = timeout(REQUEST_PATIENCE, asked(&mut stream)).await else { continue };
+        let code = login.code_in(&query);
+        let page = match &code {
+            Ok(_) => "larder is logged in. You can close this page.".to_owned(),
+            Err(error) => format!("It did not work: {}.", error.detail()),
+        };
+        let fields = "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n";
+        let answer =
+            format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n{page}", page.len());
+        // The code is here, whether the browser shows that or not.
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.shutdown().await;
+        let is_strange = !query.contains("state=");
+        match code {
+            // Not from the page at all: an icon that a browser looks for, a curious neighbour.
+            Err(_) if is_strange => {}
+            code => return Ok(code?),
+        }
+    }
+}
+
+/// The query of the address that a browser asks for.
+async fn asked(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut limited = stream.take(REQUEST_BYTES_MAX);
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = limited.read_buf(&mut head).await.ok()?;
+        if read == 0 {
+            break;
+        }
+    }
+    let head = String::from_utf8_lossy(&head);
+    let target = head.lines().next()?.strip_prefix("GET ")?.split(' ').next()?.to_owned();
+    Some(target.split_once('?').map_or_else(String::new, |(_, query)| query.to_owned()))
+}
