@@ -1,6 +1,6 @@
 //! Storage providers: how bytes get to and from the place where a remote lies.
 //!
-//! The seam is [`Storage`], seven methods over checked names. Providers know nothing of sync: they
+//! The seam is [`Storage`], seven methods over checked names, and two that need not be written. Providers know nothing of sync: they
 //! keep files, and count in a [`Traffic`] what that costs. A [`layer`] wraps any provider and adds one
 //! thing to it; the [`probe`](mod@probe) finds out what a storage can really do.
 

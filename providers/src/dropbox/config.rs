@@ -11,6 +11,10 @@ use crate::{HttpConfig, Password, Result};
 /// of the 4 MiB that content hashes are made of; Dropbox takes up to 150 MiB.
 const PIECE_BYTES: usize = 8 * 1024 * 1024;
 
+/// The most entries of one batch.
+/// <https://www.dropbox.com/developers/documentation/http/documentation#files-upload_session-finish_batch>
+const BATCH_MAX: usize = 1_000;
+
 /// Where a remote lies in Dropbox, and what shows Dropbox who asks.
 #[derive(Debug, Clone)]
 pub struct DropboxConfig {
@@ -29,6 +33,8 @@ pub struct DropboxConfig {
     pub http: HttpConfig,
     /// How much of a file goes in one request, in bytes. What is longer goes in pieces.
     pub piece_bytes: usize,
+    /// The most files that take their places in one request; Dropbox takes 1,000.
+    pub batch_max: usize,
     /// How long a wait for changes takes before it is begun anew.
     pub watch: Duration,
 }
@@ -61,6 +67,7 @@ impl DropboxConfig {
             hosts: Hosts::default(),
             http: HttpConfig::default(),
             piece_bytes: PIECE_BYTES,
+            batch_max: BATCH_MAX,
             watch: Duration::from_mins(4),
         }
     }

@@ -17,10 +17,6 @@ use super::{
 };
 use crate::{Error, ErrorKind, RemotePath, Result, sync::lock};
 
-/// The most entries of one batch.
-/// <https://www.dropbox.com/developers/documentation/http/documentation#files-upload_session-finish_batch>
-const BATCH_MAX: usize = 1_000;
-
 /// How often a write is made that Dropbox calls off because somebody else writes.
 const TRIES: u32 = 8;
 
@@ -126,7 +122,7 @@ impl Lane {
                 let mut waiting = lock(&self.waiting);
                 // Those who gave up need no place.
                 waiting.retain(|one| !one.reply.is_closed());
-                let many = waiting.len().min(BATCH_MAX);
+                let many = waiting.len().min(wire.config.batch_max.max(1));
                 waiting.drain(..many).collect()
             };
             finish(wire, batch).await;

@@ -162,6 +162,24 @@ async fn what_is_written_at_once_is_finished_in_few_batches_one_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_has_no_more_entries_than_dropbox_takes() {
+    let server = DropboxLike::start().unwrap();
+    server.set_write_time(Duration::from_millis(100), Duration::from_secs(5));
+    let config = DropboxConfig { batch_max: 3, ..server.config("/notes") };
+    let dropbox = Arc::new(Dropbox::new(config, Traffic::new()).unwrap());
+    let writes = (0..11).map(|n| {
+        let dropbox = Arc::clone(&dropbox);
+        tokio::spawn(async move { put(&dropbox, &format!("f{n}"), "x", PutMode::Overwrite).await })
+    });
+    for written in join_all(writes).await {
+        assert!(matches!(written.unwrap().unwrap(), Put::Done(Some(_))));
+    }
+    let batches = server.batches();
+    assert!(batches.iter().all(|entries| *entries <= 3) && batches.len() >= 3, "{batches:?}");
+    assert_eq!(DropboxConfig::new("", "key1", Password::new("")).batch_max, 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn entries_of_a_batch_that_were_called_off_come_again() {
     let server = DropboxLike::start().unwrap();
     let (dropbox, _) = storage(&server);
