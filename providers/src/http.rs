@@ -126,10 +126,14 @@ pub(crate) fn refused_certificate(server: &str, error: &(dyn StdError + 'static)
     Some(wrong(&words))
 }
 
-/// The error of rustls, which comes bare or inside an I/O error.
+/// The error of rustls, which comes bare or inside I/O errors: these name as their source what
+/// caused the error that they hold, and not that error.
 fn tls_error<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    cause.downcast_ref().or_else(|| inner?.downcast_ref())
+    let mut held = cause;
+    while let Some(inner) = held.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        held = inner;
+    }
+    held.downcast_ref()
 }
 
 /// An error and all that caused it.

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -43,8 +43,8 @@ pub(super) struct Client {
     /// How many bytes of fields the HTTP client adds to every request: host, agent, accept.
     own_field_bytes: u64,
     read_timeout: Duration,
-    /// Whether the target of a move is named by its path alone.
-    pub(super) short_destination: AtomicBool,
+    /// Which of the forms of a move's target the server takes.
+    destination_form: AtomicUsize,
     pub(super) traffic: Traffic,
 }
 
@@ -82,7 +82,7 @@ impl Client {
             auth: Auth::new(config.user, config.password),
             own_field_bytes: own_field_bytes as u64,
             read_timeout: config.http.read_timeout,
-            short_destination: AtomicBool::new(false),
+            destination_form: AtomicUsize::new(0),
             traffic,
         })
     }
@@ -195,9 +195,26 @@ impl Client {
     }
 
     fn destination(&self, base: &Url, to: &RemotePath) -> String {
-        let url = address(base, to, false);
-        let is_short = self.short_destination.load(Ordering::Relaxed);
-        if is_short { url.path().to_owned() } else { url.to_string() }
+        let mut url = address(base, to, false);
+        let is_secure = url.scheme() == "https";
+        match self.destination_form.load(Ordering::Relaxed) {
+            0 => url.to_string(),
+            1 if is_secure && url.set_scheme("http").is_ok() => url.to_string(),
+            _ => url.path().to_owned(),
+        }
+    }
+
+    /// Has the next move name its target in another form; nothing after the last one, and the next
+    /// move begins with the first again.
+    ///
+    /// A server behind a proxy that ends TLS may take its own address for another server's. Apache
+    /// wants a whole one, with the scheme under which the proxy asks it; others take a path.
+    pub(super) fn try_another_destination(&self) -> bool {
+        let last = if lock(&self.base).scheme() == "https" { 2 } else { 1 };
+        let form = self.destination_form.load(Ordering::Relaxed);
+        let next = if form < last { form + 1 } else { 0 };
+        self.destination_form.store(next, Ordering::Relaxed);
+        next > 0
     }
 
     async fn outgoing(&self, path: &RemotePath, body: &Body) -> Result<reqwest::Body> {

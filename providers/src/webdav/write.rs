@@ -1,7 +1,5 @@
 //! Writing, moving and deleting over WebDAV.
 
-use std::sync::atomic::Ordering;
-
 use reqwest::{
     Response, StatusCode,
     header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH},
@@ -146,19 +144,22 @@ impl Client {
         if !self.exists("move", from).await? {
             return Ok(Move::Lost);
         }
-        // Apache behind a proxy that ends TLS takes its own address for another server's: 502.
-        let other_address = matches!(refusal.status.as_u16(), 400 | 502)
-            && !self.short_destination.swap(true, Ordering::Relaxed);
-        // A folder that is missing above the target is told in as many ways as a lost race.
-        let has_parent = to.parent().is_some_and(|parent| !parent.is_root());
-        let new_folder = !other_address && has_parent && self.make_parents(to).await?;
-        if !other_address && !new_folder {
-            return Err(refusal.error);
-        }
-        match self.try_move(from, to).await? {
-            Ok(()) => Ok(Move::Done),
-            Err(_) if !self.exists("move", from).await? => Ok(Move::Lost),
-            Err(refusal) => Err(refusal.error),
+        let mut refusal = refusal;
+        loop {
+            let other_address =
+                matches!(refusal.status.as_u16(), 400 | 502) && self.try_another_destination();
+            // A folder that is missing above the target is told in as many ways as a lost race.
+            let has_parent = to.parent().is_some_and(|parent| !parent.is_root());
+            let new_folder = !other_address && has_parent && self.make_parents(to).await?;
+            if !other_address && !new_folder {
+                return Err(refusal.error);
+            }
+            refusal = match self.try_move(from, to).await? {
+                Ok(()) => return Ok(Move::Done),
+                Err(_) if !self.exists("move", from).await? => return Ok(Move::Lost),
+                Err(refusal) if other_address => refusal,
+                Err(refusal) => return Err(refusal.error),
+            };
         }
     }
 
