@@ -11,5 +11,6 @@ pub mod model;
 #[doc(hidden)]
 pub mod mutant;
 pub mod remote;
+pub mod seal;
 pub mod store;
 pub mod vault;

@@ -34,6 +34,8 @@ pub enum ErrorKind {
     Server,
     /// The file on this device is not, or no longer, what was to be sent.
     Changed,
+    /// What lies there is not what was written, or was not written for this place.
+    Damaged,
     /// The answer was longer than the caller allows.
     TooLarge,
     /// The answer makes no sense: wrong length, broken XML.
@@ -78,6 +80,13 @@ impl Error {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// The same error, told of the path that the caller knows.
+    #[must_use]
+    pub fn about(mut self, path: &RemotePath) -> Self {
+        self.path = path.clone();
         self
     }
 

@@ -47,3 +47,19 @@ pub const STAMP_AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1000;
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
 /// From how many known files on a brake works, where over half of them would go.
 pub const BRAKE_FILES_MIN: usize = 10;
+/// The longest file that holds a wrapped key, in bytes.
+pub const KEY_FILE_BYTES_MAX: u64 = 16 << 10;
+/// The most files with wrapped keys that are looked into.
+pub const KEY_FILES_MAX: usize = 4;
+/// The most memory that a remote may have a passphrase cost, in KiB: 256 MiB.
+pub const KDF_MEMORY_KIB_MAX: u32 = 256 << 10;
+/// The least memory that a passphrase has to cost, in KiB.
+pub const KDF_MEMORY_KIB_MIN: u32 = 8 << 10;
+/// The most passes over that memory.
+pub const KDF_ITERATIONS_MAX: u32 = 16;
+/// The most lanes of that memory.
+pub const KDF_PARALLELISM_MAX: u32 = 8;
+/// The shortest passphrase that a key is wrapped by, in characters.
+pub const PASSPHRASE_CHARS_MIN: usize = 8;
+/// The longest name of a file whose name is sealed, in bytes: sealed it has 200.
+pub const SEALED_NAME_BYTES_MAX: usize = 109;

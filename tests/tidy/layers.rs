@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("vault", &["clock", "digest", "model"]),
     ("store", &["clock", "digest", "model"]),
     ("remote", &["clock", "digest", "model"]),
+    ("seal", &["digest", "model"]),
     ("relay", &["clock", "digest", "model"]),
     ("engine", &["clock", "digest", "merge", "model", "remote", "store", "vault"]),
     ("daemon", &["clock", "digest", "engine", "model"]),
@@ -32,8 +33,13 @@ const ROOMS: &[(&[&str], &[&str], &str)] = &[
     (&["object_store", "reqwest", "reqwest_dav"], &["providers/"], "HTTP stays in the providers"),
     (
         &["larder_providers"],
-        &["src/remote/", "src/engine/", "src/daemon/", "src/cli/", "src/lib.rs"],
+        &["src/remote/", "src/seal/", "src/engine/", "src/daemon/", "src/cli/", "src/lib.rs"],
         "the folder format and the engine are where storage is used",
+    ),
+    (
+        &["argon2", "chacha20", "chacha20poly1305", "hkdf", "hmac", "getrandom"],
+        &["src/seal/"],
+        "one room encrypts",
     ),
     (
         &["println", "print", "eprintln", "eprint"],

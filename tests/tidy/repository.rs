@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::source::{Code, File, identifier};
 
 /// Two cores build this. Whoever needs more raises the cap in the same commit and says what for.
-const PACKAGES_MAX: usize = 340;
+const PACKAGES_MAX: usize = 350;
 
 /// Finds Rust files beside or below a crate's root file that no `mod` leads to: the compiler does
 /// not see them, so nobody notices that they do nothing. A file below several of the roots belongs
