@@ -107,6 +107,9 @@ pub(super) struct InitArgs {
     /// How commits are made on a new remote; by default what the probe proves.
     #[arg(long, value_name = "MODE")]
     pub(super) commit: Option<CommitArg>,
+    /// Encrypt everything on a new remote; refuse one that is not encrypted.
+    #[arg(long)]
+    pub(super) encrypt: bool,
 }
 
 /// A commit mode as it is asked for.
@@ -141,6 +144,9 @@ pub(super) struct SyncArgs {
     /// What to call this device; by default its host name.
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
+    /// Encrypt everything on a new remote; refuse one that is not encrypted.
+    #[arg(long, requires = "remote")]
+    pub(super) encrypt: bool,
     /// Only say what would be done.
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -287,6 +293,9 @@ pub(super) struct TortureArgs {
     /// How commits are made; by default what `init` chooses.
     #[arg(long, value_name = "MODE")]
     pub(super) commit: Option<CommitArg>,
+    /// Encrypt the remote.
+    #[arg(long)]
+    pub(super) encrypt: bool,
     /// Leave the remote and the devices where they are, to look into them.
     #[arg(long)]
     pub(super) keep: bool,
@@ -320,6 +329,8 @@ pub(super) enum RemoteAction {
         #[arg(long, value_name = "PORT")]
         port: Option<u16>,
     },
+    /// Give an encrypted remote another passphrase. What lies there stays as it is.
+    Passphrase,
 }
 
 #[derive(Debug, clap::Args)]

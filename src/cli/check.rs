@@ -8,6 +8,7 @@ use super::{
     args::{Args, CheckArgs},
     error::CliError,
     ui::{Ui, count},
+    unlock,
     workplace::{Access, Workplace},
 };
 use crate::engine::{CheckOptions, CheckReport, Finding, FindingKind, RepairOptions};
@@ -31,6 +32,10 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: CheckArgs) -> Result<Ende
     let access = if options.repair { Access::Change } else { Access::Look };
     let mut place = Workplace::find(args, access)?;
     let storage = place.storage(ui, &traffic).await?;
+    if unlock::is_encrypted(&place)? {
+        let raw = place.raw_storage(ui, &traffic).await?;
+        unlock::assure_own(&place, &raw).await?;
+    }
     let CheckArgs { read_data, repair, accept_loss } = options;
     let report = if repair {
         let progress = ui.progress();

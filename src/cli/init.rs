@@ -13,6 +13,7 @@ use super::{
     remote_url::RemoteUrl,
     secrets,
     ui::{Ui, count, grouped},
+    unlock,
     workplace::Workplace,
 };
 use crate::{engine::Connected, model::RemoteId, remote::CommitMode};
@@ -26,6 +27,7 @@ struct Told<'a> {
     device: &'a str,
     created: bool,
     commit_mode: CommitMode,
+    encrypted: bool,
     entities: u64,
     requests: u64,
 }
@@ -36,7 +38,9 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &InitArgs) -> Result<Ende
     let root = env::absolute(dir.map_or(Path::new(""), PathBuf::as_path))?;
     let mut place = Workplace::make(&root, options.device.as_deref())?;
     let traffic = Traffic::new();
-    let (_, connected) = connect(&mut place, ui, &options.remote, options.commit, &traffic).await?;
+    let wanted = Wanted { commit: options.commit, encrypt: options.encrypt };
+    let (_, connected) = connect(&mut place, ui, &options.remote, wanted, &traffic).await?;
+    let encrypted = unlock::is_encrypted(&place)?;
     ui.object(&Told {
         vault: place.root.display().to_string(),
         remote: place.config.remote.clone().unwrap_or_default(),
@@ -44,11 +48,19 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &InitArgs) -> Result<Ende
         device: &place.config.device,
         created: connected.created,
         commit_mode: connected.mode,
+        encrypted,
         entities: connected.entities,
         requests: traffic.snapshot().requests,
     });
     ui.line("No note has moved yet; `larder sync` does that.");
     Ok(Ended::Done)
+}
+
+/// How a remote is to be made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted {
+    pub(super) commit: Option<CommitArg>,
+    pub(super) encrypt: bool,
 }
 
 /// Connects a vault to the remote at `address` and says what was found there. If that fails, a
@@ -57,10 +69,10 @@ pub(super) async fn connect(
     place: &mut Workplace,
     ui: &Ui,
     address: &str,
-    commit: Option<CommitArg>,
+    wanted: Wanted,
     traffic: &Traffic,
 ) -> Result<(SharedStorage, Connected), CliError> {
-    let connected = try_connect(place, ui, address, commit, traffic).await;
+    let connected = try_connect(place, ui, address, wanted, traffic).await;
     if connected.is_err() {
         place.unmake()?;
     }
@@ -71,19 +83,19 @@ async fn try_connect(
     place: &mut Workplace,
     ui: &Ui,
     address: &str,
-    commit: Option<CommitArg>,
+    wanted: Wanted,
     traffic: &Traffic,
 ) -> Result<(SharedStorage, Connected), CliError> {
     let (url, given) = take_address(address, ui)?;
     refuse_inside(place, &url)?;
     let before = traffic.snapshot();
     let storage = secrets::open(&url, given, ui, traffic).await?;
-    let mode = commit.map(|mode| match mode {
+    let mode = wanted.commit.map(|mode| match mode {
         CommitArg::IfMatch => CommitMode::IfMatch,
         CommitArg::Rename => CommitMode::Rename,
         CommitArg::Devices => CommitMode::Devices,
     });
-    let connected = place.engine.connect(&storage, mode).await?;
+    let (storage, connected) = unlock::connect(place, storage, mode, wanted.encrypt, ui).await?;
     place.set_remote(&url)?;
     let requests = traffic.snapshot().since(&before).requests;
     let made = if connected.created { "Made a new remote at" } else { "Joined the remote at" };
@@ -96,9 +108,10 @@ async fn try_connect(
     let mirror = mirror.filter(|_| connected.mode == CommitMode::Devices);
     let why = mirror.map_or_else(String::new, |name| format!(", as {name} mirrors the folder"));
     let (mode, requests) = (connected.mode.name(), grouped(requests));
+    let encrypted = if unlock::is_encrypted(place)? { "encrypted, " } else { "" };
     ui.line(format!(
         "{made} {url}{held}. {}",
-        ui.dim(&format!("(commit mode {mode}{why}, {requests} requests)"))
+        ui.dim(&format!("({encrypted}commit mode {mode}{why}, {requests} requests)"))
     ));
     Ok((storage, connected))
 }

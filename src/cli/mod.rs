@@ -35,6 +35,7 @@ mod status;
 mod sync;
 mod torture;
 mod ui;
+mod unlock;
 mod workplace;
 
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use super::{
     error::CliError,
     init, login, secrets,
     ui::{Ui, bytes, count, grouped},
+    unlock,
     workplace::{Access, Workplace},
 };
 use crate::{
@@ -22,6 +23,7 @@ struct Told<'a> {
     remote: String,
     remote_id: &'a RemoteId,
     commit_mode: CommitMode,
+    encrypted: bool,
     generation: u64,
     last_sync_timestamp: Stamp,
     packs: usize,
@@ -60,6 +62,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, action: &RemoteAction) -> Result<E
     match action {
         RemoteAction::Show => show(args, ui).await,
         RemoteAction::Set { url } => set(args, ui, url).await,
+        RemoteAction::Passphrase => passphrase(args, ui).await,
         RemoteAction::Probe { url } => run_probe(args, ui, url.as_deref()).await,
         RemoteAction::Login { url, app_key, port } => {
             login::run(ui, url, app_key.as_deref(), *port).await
@@ -80,15 +83,16 @@ async fn show(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
             );
         }
     };
-    tell(ui, &place, &remote, &head.manifest);
+    tell(ui, &place, &remote, &head.manifest)?;
     Ok(Ended::Done)
 }
 
-fn tell(ui: &Ui, place: &Workplace, remote: &Remote, manifest: &Manifest) {
+fn tell(ui: &Ui, place: &Workplace, remote: &Remote, manifest: &Manifest) -> Result<(), CliError> {
     let told = Told {
         remote: place.config.remote.clone().unwrap_or_default(),
         remote_id: &remote.id,
         commit_mode: manifest.commit_mode,
+        encrypted: unlock::is_encrypted(place)?,
         generation: manifest.generation,
         last_sync_timestamp: manifest.last_sync_timestamp,
         packs: manifest.packs.len(),
@@ -110,6 +114,7 @@ fn tell(ui: &Ui, place: &Workplace, remote: &Remote, manifest: &Manifest) {
     ui.answer(format!("remote      {}", told.remote));
     ui.answer(format!("id          {}", told.remote_id));
     ui.answer(format!("commits by  {}", told.commit_mode.name()));
+    ui.answer(format!("encrypted   {}", if told.encrypted { "yes" } else { "no" }));
     ui.answer(format!("generation  {}, {}", grouped(told.generation), told.last_sync_timestamp));
     let packs = count(told.packs as u64, "pack", "packs");
     let deltas = count(told.deltas as u64, "file of changes", "files of changes");
@@ -118,6 +123,7 @@ fn tell(ui: &Ui, place: &Workplace, remote: &Remote, manifest: &Manifest) {
         let id = device.id;
         ui.answer(format!("device      {} ({id}), last seen {}", device.name, device.last_seen));
     }
+    Ok(())
 }
 
 /// The new address must lead to the same remote: it is asked for its id before anything is kept.
@@ -125,10 +131,22 @@ async fn set(args: &Args, ui: &Ui, address: &str) -> Result<Ended, CliError> {
     let mut place = Workplace::find(args, Access::Change)?;
     let (url, given) = init::take_address(address, ui)?;
     let storage = secrets::open_anew(&url, given, ui, &Traffic::new()).await?;
-    let connected = place.engine.connect(&storage, None).await?;
+    let (_, connected) = unlock::connect(&mut place, storage, None, false, ui).await?;
     place.set_remote(&url)?;
     ui.object(&serde_json::json!({ "remote": url.to_string(), "remoteId": connected.id }));
     ui.line(format!("The remote of this vault is now {url}."));
+    Ok(Ended::Done)
+}
+
+/// The key that everything is encrypted with stays; only what opens it becomes another.
+async fn passphrase(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
+    let place = Workplace::find(args, Access::Change)?;
+    let raw = place.raw_storage(ui, &Traffic::new()).await?;
+    unlock::change_passphrase(&place, &raw, ui).await?;
+    ui.object(&serde_json::json!({ "changed": true }));
+    ui.line(
+        "The remote has a new passphrase. Devices that know the remote go on without being asked.",
+    );
     Ok(Ended::Done)
 }
 
@@ -139,7 +157,7 @@ async fn run_probe(args: &Args, ui: &Ui, address: Option<&str>) -> Result<Ended,
             let (url, given) = init::take_address(address, ui)?;
             secrets::open(&url, given, ui, &traffic).await?
         }
-        None => Workplace::find(args, Access::Look)?.storage(ui, &traffic).await?,
+        None => Workplace::find(args, Access::Look)?.raw_storage(ui, &traffic).await?,
     };
     let scratch = RemotePath::new(PROBE).map_err(anyhow::Error::from)?;
     storage.make_folder(&RemotePath::root()).await?;

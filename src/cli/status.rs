@@ -7,6 +7,7 @@ use super::{
     args::Args,
     error::CliError,
     ui::{Ui, count, duration},
+    unlock,
     workplace::{Access, Workplace, is_busy},
 };
 use crate::{clock::Clock, model::Stamp};
@@ -22,6 +23,7 @@ struct Told {
     device: String,
     device_id: Option<String>,
     remote: Option<String>,
+    encrypted: bool,
     vault: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -56,13 +58,15 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         device: place.config.device.clone(),
         device_id: engine.store().replica()?.map(|replica| replica.device.to_string()),
         remote: place.config.remote.clone(),
+        encrypted: unlock::is_encrypted(&place)?,
         vault: place.root.display().to_string(),
         since: trouble.as_ref().map(|trouble| Stamp::from_millis(trouble.since_ms)),
         reason: trouble.map(|trouble| trouble.message),
     };
     ui.object(&told);
     ui.answer(format!("vault      {}", told.vault));
-    ui.answer(format!("remote     {}", told.remote.as_deref().unwrap_or("none yet")));
+    let encrypted = if told.encrypted { " (encrypted)" } else { "" };
+    ui.answer(format!("remote     {}{encrypted}", told.remote.as_deref().unwrap_or("none yet")));
     ui.answer(format!("device     {}", told.device));
     let last = told.last_sync_at.map_or_else(
         || "never".to_owned(),

@@ -10,6 +10,7 @@ use super::{
     error::CliError,
     init, secrets,
     ui::{Ui, count, grouped},
+    unlock,
     workplace::{Access, Workplace, is_vault},
 };
 use crate::engine::{Cost, NoteKind, Report, TurnOptions};
@@ -45,6 +46,10 @@ struct ToldNote<'a> {
 pub(super) async fn run(args: &Args, ui: &Ui, options: &SyncArgs) -> Result<Ended, CliError> {
     let traffic = Traffic::new();
     let (mut place, storage) = open(args, ui, options, &traffic).await?;
+    if options.recreate_remote && !options.dry_run && unlock::is_encrypted(&place)? {
+        let raw = place.raw_storage(ui, &traffic).await?;
+        unlock::recreate(&place, &raw, ui).await?;
+    }
     let turn = TurnOptions {
         dry_run: options.dry_run,
         accept_deletes: options.accept_deletes,
@@ -98,10 +103,15 @@ async fn open(
                 place.remote_url()?
             )));
         }
-        let storage = secrets::open(&url, given, ui, traffic).await?;
+        let raw = secrets::open(&url, given, ui, traffic).await?;
+        let storage = unlock::open(&mut place, &raw, ui).await?;
+        if options.encrypt && !unlock::is_encrypted(&place)? {
+            return Err(unlock::chosen_before());
+        }
         return Ok((place, storage));
     }
-    let (storage, _) = init::connect(&mut place, ui, remote, None, traffic).await?;
+    let wanted = init::Wanted { encrypt: options.encrypt, ..init::Wanted::default() };
+    let (storage, _) = init::connect(&mut place, ui, remote, wanted, traffic).await?;
     Ok((place, storage))
 }
 

@@ -10,7 +10,9 @@ use anyhow::Context;
 use larder_providers::{SharedStorage, Traffic};
 use serde::{Deserialize, Serialize};
 
-use super::{args::Args, env, error::CliError, rebuild, remote_url::RemoteUrl, secrets, ui::Ui};
+use super::{
+    args::Args, env, error::CliError, rebuild, remote_url::RemoteUrl, secrets, ui::Ui, unlock,
+};
 use crate::{
     clock::Clock, engine::Engine, model::path::CONTROL_DIR, remote::layout::META, store::Store,
     vault::Vault,
@@ -104,7 +106,10 @@ impl Workplace {
         };
         let store = match access {
             Access::Look => Store::open(&control.join(REPLICA))?,
-            Access::Change => rebuild::open(&control)?,
+            Access::Change => {
+                unlock::clear_scratch(&control);
+                rebuild::open(&control)?
+            }
         };
         let vault = Vault::open(root).map_err(crate::engine::EngineError::from)?;
         let engine =
@@ -179,11 +184,22 @@ impl Workplace {
         ui: &Ui,
         traffic: &Traffic,
     ) -> Result<SharedStorage, CliError> {
-        let storage = secrets::open(&self.remote_url()?, None, ui, traffic).await?;
-        if self._lock.is_some() && self.engine.store().binding()?.is_none() {
-            self.engine.rejoin(&storage).await?;
-        }
-        Ok(storage)
+        let raw = self.raw_storage(ui, traffic).await?;
+        unlock::open(self, &raw, ui).await
+    }
+
+    /// The storage of the vault's remote as others see it: what is encrypted stays so.
+    pub(super) async fn raw_storage(
+        &self,
+        ui: &Ui,
+        traffic: &Traffic,
+    ) -> Result<SharedStorage, CliError> {
+        secrets::open(&self.remote_url()?, None, ui, traffic).await
+    }
+
+    /// Whether this process may change the vault.
+    pub(super) fn may_change(&self) -> bool {
+        self._lock.is_some()
     }
 }
 

@@ -102,6 +102,13 @@ impl Engine {
         Ok(Remote::new(storage.clone(), bound.id, mode))
     }
 
+    /// Draws the id of the remote that is made next, for who has to know it before.
+    pub fn draw_remote_id(&mut self) -> Result<RemoteId> {
+        let id = RemoteId::new(self.new_uuid().to_string())?;
+        self.drawn_id = Some(id.clone());
+        Ok(id)
+    }
+
     async fn join_remote(&mut self, storage: &SharedStorage, meta: &Meta) -> Result<Connected> {
         let remote = Remote::new(storage.clone(), meta.remote_id.clone(), meta.commit_mode);
         let manifest = match self.look_at_head(&remote, false).await? {
@@ -140,7 +147,7 @@ impl Engine {
         forced: Option<CommitMode>,
         id: Option<RemoteId>,
     ) -> Result<Connected> {
-        let id = match id {
+        let id = match id.or_else(|| self.drawn_id.take()) {
             Some(id) => id,
             None => RemoteId::new(self.new_uuid().to_string())?,
         };

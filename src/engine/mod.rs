@@ -39,7 +39,7 @@ pub use work::BatchSize;
 
 use crate::{
     clock::Clock,
-    model::{Rules, Stamp, limits},
+    model::{RemoteId, Rules, Stamp, limits},
     remote::{DataFile, Manifest, tiers::Pace},
     store::Store,
     vault::Vault,
@@ -71,6 +71,8 @@ pub struct Engine {
     last_manifest: RefCell<Option<(String, Arc<Manifest>)>>,
     /// What this turn knows of the contents of files.
     contents: contents::Contents,
+    /// The id of the remote that is made next, if it was drawn before.
+    drawn_id: Option<RemoteId>,
 }
 
 /// What a turn may do that it would not do unasked.
@@ -110,6 +112,7 @@ impl Engine {
             told: None,
             last_manifest: RefCell::default(),
             contents,
+            drawn_id: None,
         };
         engine.recall_rules()?;
         engine.settle_identity()?;

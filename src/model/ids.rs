@@ -153,6 +153,16 @@ impl DeviceId {
     }
 }
 
+/// What a storage found to belong to another remote than was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it belongs to another remote ({found})")]
+pub struct ForeignRemote {
+    /// The one that was asked for.
+    pub expected: RemoteId,
+    /// The one that is there.
+    pub found: RemoteId,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

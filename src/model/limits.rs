@@ -49,7 +49,7 @@ pub const COUNT_MAX: u64 = (1 << 53) - 1;
 pub const BRAKE_FILES_MIN: usize = 10;
 /// The longest file that holds a wrapped key, in bytes.
 pub const KEY_FILE_BYTES_MAX: u64 = 16 << 10;
-/// The most files with wrapped keys that are looked into.
+/// The most wrapped keys that a passphrase is tried on.
 pub const KEY_FILES_MAX: usize = 4;
 /// The most memory that a remote may have a passphrase cost, in KiB: 256 MiB.
 pub const KDF_MEMORY_KIB_MAX: u32 = 256 << 10;

@@ -23,7 +23,7 @@ pub use content::Content;
 pub use dot::{Dot, InvalidDot, VersionVector};
 pub use entity::{Alternative, Change, Changes, Clock, Entity, LastEdit, Sibling};
 pub use file::{ContentHash, FileStat, KnownFile};
-pub use ids::{DeviceId, EntityId, InvalidId, RemoteId};
+pub use ids::{DeviceId, EntityId, ForeignRemote, InvalidId, RemoteId};
 pub use path::{BadPath, VaultPath};
 pub use record::{Agreed, Record, Update, View};
 pub use rules::{DeleteRule, Rule, Rules, Strategy};

@@ -54,7 +54,7 @@ pub(super) fn entity_file(
     generation: u64,
     sha256: &str,
 ) -> Result<RemotePath> {
-    let (type_name, id) = (slug(type_name), slug(id.as_str()));
+    let (type_name, id) = (slug(type_name, 20), slug(id.as_str(), 40));
     path(format!("{ENTITIES}/{type_name}.{id}.{generation}-{}.json", short(sha256)))
 }
 
@@ -121,18 +121,20 @@ fn short(sha256: &str) -> &str {
     sha256.get(..HASH_DIGITS).unwrap_or(sha256)
 }
 
-/// Lower case, and at most 64 of the characters that names may have: a hint for people, no more.
-fn slug(text: &str) -> String {
+/// Lower case, and so many of the characters that names may have: a hint for people, no more. Few enough
+/// that the name can be sealed.
+fn slug(text: &str, length: usize) -> String {
     let fold = |c: char| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9' | '_' | '-') => c,
         _ => '-',
     };
-    text.chars().map(fold).take(64).collect()
+    text.chars().map(fold).take(length).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::limits::{COUNT_MAX, SEALED_NAME_BYTES_MAX};
 
     #[test]
     fn a_name_says_on_what_it_was_built() {
@@ -150,6 +152,11 @@ mod tests {
             assert_eq!(data_generation(salted.as_str()), Some(generation));
             assert_ne!(salted, never_used(file, &mut random).unwrap());
         }
+        let longest = EntityId::new("i".repeat(64)).unwrap();
+        let longest = entity_file(&"t".repeat(64), &longest, COUNT_MAX - 1, sha).unwrap();
+        let longest = never_used(&longest, &mut random).unwrap();
+        assert!(longest.name().len() <= SEALED_NAME_BYTES_MAX, "{longest}");
+        assert_eq!(crate::seal::SEALED_FOLDERS, [BLOBS, DELTAS, ENTITIES, PACKS]);
         assert_eq!(data_generation("head/3-x"), None);
         assert_eq!(token_generation("41-qq"), Some(41));
         assert_eq!(token_of("41-qq"), Some("41-qq"));

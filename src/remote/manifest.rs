@@ -18,6 +18,9 @@ use crate::{
 /// The form of remotes that this program writes.
 pub const FORMAT: u32 = 1;
 
+/// The form of remotes that are encrypted.
+const FORMAT_ENCRYPTED: u64 = 2;
+
 /// What a remote consists of at one generation. It is an index: the state is the join of the files
 /// it names, so that two manifests can always be joined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -300,6 +303,7 @@ fn read_json(file: &str, bytes: &[u8]) -> Result<Value> {
     let value = json::parse(text).map_err(|error| RemoteError::damaged(file, error))?;
     let needed = value.get("minReader").and_then(Value::as_u64);
     match needed {
+        Some(FORMAT_ENCRYPTED) if value.get("encryption").is_some() => Err(RemoteError::Encrypted),
         Some(needed) if needed > u64::from(FORMAT) => Err(RemoteError::NeedsNewer { needed }),
         Some(_) => Ok(value),
         None => Err(RemoteError::damaged(file, "it has no minReader: larder did not write it")),

@@ -22,7 +22,7 @@ pub use head::{
 pub use manifest::{Commit, DataFile, FORMAT, IndexRow, Manifest, Meta, Participant, Retired};
 pub use pack::{DELTA_ENTITIES_MAX, Outgoing, Packer, Parcel, pack_one};
 
-use crate::model::{EntityId, RemoteId};
+use crate::model::{EntityId, ForeignRemote, RemoteId};
 
 /// The result of work with a remote.
 pub type Result<T, E = RemoteError> = std::result::Result<T, E>;
@@ -56,7 +56,7 @@ impl CommitMode {
 pub enum RemoteError {
     /// The storage failed.
     #[error(transparent)]
-    Storage(#[from] larder_providers::Error),
+    Storage(larder_providers::Error),
     /// A file is not what it should be.
     #[error("{file} on the remote is damaged: {detail}")]
     Damaged {
@@ -71,6 +71,9 @@ pub enum RemoteError {
         /// The lowest form a reader has to know.
         needed: u64,
     },
+    /// What the remote holds can only be read with its key.
+    #[error("the remote is encrypted, and this vault has no key to it")]
+    Encrypted,
     /// The folder has no head although it has a `meta.json`.
     #[error("the remote's head is missing: {detail}")]
     HeadMissing {
@@ -121,6 +124,20 @@ pub enum RemoteError {
         /// What the probe saw.
         detail: String,
     },
+}
+
+impl From<larder_providers::Error> for RemoteError {
+    fn from(error: larder_providers::Error) -> Self {
+        let source = std::error::Error::source(&error);
+        if let Some(foreign) = source.and_then(|source| source.downcast_ref::<ForeignRemote>()) {
+            let ForeignRemote { expected, found } = foreign.clone();
+            return Self::Foreign { expected, found };
+        }
+        match error.kind() {
+            ErrorKind::Damaged => Self::damaged(error.path().as_str(), error.detail()),
+            _ => Self::Storage(error),
+        }
+    }
 }
 
 impl RemoteError {

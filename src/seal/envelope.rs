@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Result, SealError, Sealer, sealed_bytes};
-use crate::model::{RemoteId, json, limits::MANIFEST_BYTES_MAX};
+use crate::model::{ForeignRemote, RemoteId, json, limits::MANIFEST_BYTES_MAX};
 
 /// The form of remotes that are encrypted. Who knows only the form before it stops and says so.
 pub const FORM: u32 = 2;
@@ -82,12 +82,16 @@ impl Envelope {
         Ok(Some(envelope))
     }
 
+    /// Makes sure that it is that of the sealer's remote.
+    pub(super) fn check(&self, sealer: &Sealer) -> Result<()> {
+        let (found, expected) = (self.remote_id.clone(), RemoteId::new(&sealer.remote_id));
+        let expected = expected.map_err(|error| SealError::damaged(META, error))?;
+        if found == expected { Ok(()) } else { Err(ForeignRemote { expected, found }.into()) }
+    }
+
     /// What the `meta.json` says.
     pub(super) fn open(&self, sealer: &Sealer) -> Result<Vec<u8>> {
-        if self.remote_id.as_str() != sealer.remote_id {
-            let detail = format!("it is that of another remote ({})", self.remote_id);
-            return Err(SealError::damaged(META, detail));
-        }
+        self.check(sealer)?;
         let sealed = BASE64_NOPAD.decode(self.sealed.as_bytes());
         let sealed = sealed.map_err(|error| SealError::damaged(META, error))?;
         if sealed.len() as u64 > sealed_bytes(MANIFEST_BYTES_MAX) {

@@ -1,5 +1,7 @@
 //! Why an encrypted remote cannot be opened.
 
+use crate::model::ForeignRemote;
+
 /// The result of work with keys.
 pub type Result<T, E = SealError> = std::result::Result<T, E>;
 
@@ -25,6 +27,12 @@ pub enum SealError {
         /// What was seen.
         detail: String,
     },
+    /// It is another remote.
+    #[error(transparent)]
+    Foreign(#[from] ForeignRemote),
+    /// It is a remote in clear.
+    #[error("the remote there is not encrypted, as this vault's is")]
+    NotEncrypted,
     /// A file is not what it should be.
     #[error("{file} on the remote is damaged: {detail}")]
     Damaged {

@@ -12,7 +12,7 @@ use chacha20poly1305::{
     aead::{Aead, Payload},
 };
 use data_encoding::BASE64_NOPAD;
-use larder_providers::{Body, PutMode, RemotePath, SharedStorage, Storage as _, StorageExt};
+use larder_providers::{RemotePath, SharedStorage, Storage as _, StorageExt};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -186,7 +186,7 @@ impl KeyFiles {
     /// Reads those of a remote.
     pub async fn read(storage: &SharedStorage, remote_id: &RemoteId) -> Result<Self> {
         let mut names = list(storage).await?;
-        names.truncate(KEY_FILES_MAX);
+        names.truncate(4 * KEY_FILES_MAX);
         let mut why = "there is none in the folder keys".to_owned();
         let (mut files, mut highest) = (Vec::new(), None);
         for (number, path) in names {
@@ -200,7 +200,7 @@ impl KeyFiles {
                 Err(error) => Err(error.into()),
             };
             match read {
-                Ok(file) if file.remote_id == *remote_id => {
+                Ok(file) if file.remote_id == *remote_id && files.len() < KEY_FILES_MAX => {
                     highest = Some(number);
                     files.push(file);
                 }
@@ -224,25 +224,38 @@ impl KeyFiles {
     }
 }
 
-/// Wraps the key of a remote by a passphrase that replaces those before it. The data stays as it is.
+/// Writes the wrapped key of a remote, and removes those before it: only this passphrase opens it from
+/// then on. The data stays as it is.
 pub async fn lock(storage: &SharedStorage, file: &KeyFile) -> Result<()> {
     let before = list(storage).await?;
     let number = before.first().map_or(0, |(number, _)| *number).saturating_add(1);
+    write(storage, file, number).await?;
+    for (_, old) in before {
+        storage.delete(&old).await?;
+    }
+    Ok(())
+}
+
+/// Writes the wrapped key of a remote that is about to be made, and says where. What lies there
+/// already may be that of a device that makes one in the same moment.
+pub async fn lock_new(storage: &SharedStorage, file: &KeyFile) -> Result<RemotePath> {
+    write(storage, file, 1).await
+}
+
+async fn write(storage: &SharedStorage, file: &KeyFile, number: u64) -> Result<RemotePath> {
     let mut salt = [0; 6];
     fill_random(&mut salt)?;
     let salt: String = salt.iter().map(|byte| char::from(b'a' + byte % 26)).collect();
     let path = key_path(&format!("{number}-{salt}.json"))?;
     let text = Bytes::from(file.encode());
-    storage.put(&path, Body::Bytes(text.clone()), PutMode::Create).await?;
+    // The name was never used, and a condition would be one more thing for a server to get wrong.
+    storage.write(&path, text.clone()).await?;
     let (stands, _) = storage.read(&path, KEY_FILE_BYTES_MAX).await?;
     if stands != text {
         let detail = format!("{path} does not hold what was written to it");
         return Err(SealError::NoKey { detail });
     }
-    for (_, old) in before {
-        storage.delete(&old).await?;
-    }
-    Ok(())
+    Ok(path)
 }
 
 /// The files in the folder, the highest number first.

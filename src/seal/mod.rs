@@ -18,5 +18,5 @@ pub use chunks::{plain_bytes, sealed_bytes};
 pub use envelope::{Envelope, FORM, Inspected, inspect};
 pub use error::{Result, SealError};
 pub use key::{DataKey, Passphrase, Sealer};
-pub use key_file::{Cost, FOLDER as KEYS, KeyFile, KeyFiles, lock};
+pub use key_file::{Cost, FOLDER as KEYS, KeyFile, KeyFiles, lock, lock_new};
 pub use storage::{SEALED_FOLDERS, Sealed};

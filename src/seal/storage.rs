@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use larder_providers::{
     Body, Capabilities, Entry, Error, ErrorKind, Get, GetOptions, Listing, Move, Object, Put,
-    PutMode, RemotePath, Result, SharedStorage, Storage, collect,
+    PutMode, RemotePath, Result, SharedStorage, Storage, StorageExt, collect,
 };
 use sha2::{Digest, Sha256};
 
@@ -57,7 +57,7 @@ impl Sealed {
 
     /// Where a file really lies.
     fn stored(&self, operation: &'static str, path: &RemotePath) -> Result<RemotePath> {
-        let Some(folder) = path.parent().filter(|folder| is_sealed(folder)) else {
+        let Some(folder) = path.parent().filter(is_sealed) else {
             return Ok(path.clone());
         };
         let too_long = || {
@@ -115,7 +115,14 @@ impl Sealed {
             announced: object.bytes,
             part,
         };
-        Object { bytes, range, body: unsealing.stream(), ..object }
+        let body = unsealing.stream();
+        let folder = path.parent().unwrap_or_else(RemotePath::root);
+        if [HEADS, MANIFESTS].contains(&folder.as_str()) {
+            let (inner, sealer) = (Arc::clone(&self.inner), Arc::clone(&self.sealer));
+            let body = body.then(move |chunk| explained(inner.clone(), sealer.clone(), chunk));
+            return Object { bytes, range, body: body.boxed(), ..object };
+        }
+        Object { bytes, range, body, ..object }
     }
 
     /// The `meta.json`, which is opened when it is read: that it is damaged is no reason not to tell
@@ -252,10 +259,7 @@ fn place_of(path: &RemotePath) -> String {
 fn open_meta(sealer: &Sealer, bytes: &[u8]) -> super::Result<Bytes> {
     match Envelope::decode(bytes) {
         Ok(Some(envelope)) => envelope.open(sealer).map(Bytes::from),
-        Ok(None) => {
-            let detail = "it is not encrypted, as everything on this remote has to be";
-            Err(SealError::damaged(META, detail))
-        }
+        Ok(None) => Err(SealError::NotEncrypted),
         // Whoever reads it will refuse it for what it is.
         Err(SealError::NeedsNewer { needed }) => {
             Ok(Bytes::from(serde_json::json!({ "minReader": needed }).to_string()))
@@ -264,9 +268,35 @@ fn open_meta(sealer: &Sealer, bytes: &[u8]) -> super::Result<Bytes> {
     }
 }
 
+/// The head of another remote looks like a damaged one of this: before that is believed, the folder is
+/// asked what it is.
+async fn explained(
+    inner: SharedStorage,
+    sealer: Arc<Sealer>,
+    chunk: Result<Bytes>,
+) -> Result<Bytes> {
+    let error = match chunk {
+        Err(error) if error.kind() == ErrorKind::Damaged => error,
+        chunk => return chunk,
+    };
+    let path = error.path().clone();
+    let Ok(meta) = RemotePath::new(META) else { return Err(error) };
+    let Ok((bytes, _)) = inner.read(&meta, ENVELOPE_BYTES_MAX).await else { return Err(error) };
+    match Envelope::decode(&bytes) {
+        Ok(Some(envelope)) => envelope.check(&sealer).map_err(|error| told(&path, "get", error))?,
+        Ok(None) => return Err(told(&path, "get", SealError::NotEncrypted)),
+        Err(_) => {}
+    }
+    Err(error)
+}
+
 fn told(path: &RemotePath, operation: &'static str, error: SealError) -> Error {
     match error {
         SealError::Storage(error) => error.about(path),
+        SealError::Foreign(foreign) => {
+            let detail = foreign.to_string();
+            Error::new(ErrorKind::Damaged, operation, path, detail).with_source(foreign)
+        }
         SealError::Damaged { detail, .. } => {
             Error::new(ErrorKind::Damaged, operation, path, detail)
         }

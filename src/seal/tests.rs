@@ -59,6 +59,10 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 #[tokio::test(flavor = "multi_thread")]
 async fn is_a_storage_like_any_other() {
     conformance::run(async || sealed(&Memory::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn is_a_storage_like_any_other_in_a_folder() {
     let dir = tempfile::tempdir().unwrap();
     conformance::run(async || {
         let local = Arc::new(Local::new(dir.path()));

@@ -25,13 +25,13 @@ fn keys(value: &Value) -> String {
 fn turns() {
     let (device, remote) = (Device::new("laptop"), Remote::folder());
     let init = device.init(&remote).json();
-    assert_snapshot!(keys(&init), @"commitMode: text, created: bool, device: text, entities: number, remote: text, remoteId: text, requests: number, vault: text");
+    assert_snapshot!(keys(&init), @"commitMode: text, created: bool, device: text, encrypted: bool, entities: number, remote: text, remoteId: text, requests: number, vault: text");
     assert_eq!((&init["commitMode"], &init["device"]), (&json!("if-match"), &json!("laptop")));
     assert_eq!((&init["created"], &init["entities"]), (&json!(true), &json!(0)));
     device.write("note.md", "text\n");
     assert_snapshot!(keys(&device.sync().json()), @"bytesDown: number, bytesUp: number, conflicts: number, conflictsWaiting: number, deleted: number, durationMs: number, generation: number, merged: number, notes: list, pulled: number, pushed: number, raced: number, renamed: number, requests: number, skipped: number");
     let status = device.run(&["status", "--json"]).exits(0).json();
-    assert_snapshot!(keys(&status), @"conflicts: number, device: text, deviceId: text, generation: number, lastSyncAt: text, pendingChanges: number, remote: text, state: text, vault: text");
+    assert_snapshot!(keys(&status), @"conflicts: number, device: text, deviceId: text, encrypted: bool, generation: number, lastSyncAt: text, pendingChanges: number, remote: text, state: text, vault: text");
     assert_eq!((&status["state"], &status["generation"]), (&json!("synced"), &json!(1)));
     device.edit("note.md", "text", "more");
     let status = device.run(&["status", "--json"]).json();
@@ -42,7 +42,7 @@ fn turns() {
     let check = device.run(&["check", "--read-data", "--json"]).exits(0).json();
     assert_snapshot!(keys(&check), @"bytesRead: number, filesRead: number, findings: list, ok: bool");
     let remote = device.run(&["remote", "show", "--json"]).exits(0).json();
-    assert_snapshot!(keys(&remote), @"bytes: number, commitMode: text, deltas: number, devices: list, generation: number, lastSyncTimestamp: text, packs: number, remote: text, remoteId: text, retired: number");
+    assert_snapshot!(keys(&remote), @"bytes: number, commitMode: text, deltas: number, devices: list, encrypted: bool, generation: number, lastSyncTimestamp: text, packs: number, remote: text, remoteId: text, retired: number");
     assert_eq!(remote["devices"][0]["name"], "laptop");
     let probe = device.run(&["remote", "probe", "--json"]).exits(0).json();
     assert!(probe["renameOk"] == true && probe["ifMatchOk"] == true, "{probe}");

@@ -5,6 +5,7 @@ mod daemon;
 mod damage;
 mod devices;
 mod dropbox;
+mod encryption;
 mod limits;
 mod looks;
 mod secrets;

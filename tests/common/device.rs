@@ -16,6 +16,9 @@ use super::{Ran, Remote};
 /// The password that every device has in its environment.
 pub(crate) const PASSWORD: &str = "secret";
 
+/// The passphrase that every device has in its environment.
+pub(crate) const PASSPHRASE: &str = "correct horse battery";
+
 /// A vault on a machine of its own, as far as the binary can tell.
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -55,7 +58,8 @@ impl Device {
     #[track_caller]
     pub(crate) fn init(&self, remote: &Remote) -> Ran {
         self.way.get_or_init(|| remote.way());
-        self.run(&["init", "--remote", remote.url(), "--json"]).exits(0)
+        let args = ["init", "--remote", remote.url(), "--json"];
+        self.run(&[&args, remote.init_args()].concat()).exits(0)
     }
 
     /// The vault's folder.
@@ -76,6 +80,7 @@ impl Device {
         command.env("HOSTNAME", &self.name).env("LARDER_RETRIES", "0");
         command.env("LARDER_PASSWORD", PASSWORD).env("COLUMNS", "80");
         command.envs(self.way.get().into_iter().flatten().map(|(name, value)| (name, value)));
+        command.env("LARDER_PASSPHRASE", PASSPHRASE).env("LARDER_TEST_CHEAP_KEYS", "1");
         // Keys that everybody knows, and that no other remote asks for.
         #[cfg(feature = "object-stores")]
         command

@@ -5,7 +5,7 @@ pub(crate) mod notes;
 mod ran;
 mod remote;
 
-pub(crate) use device::{Device, PASSWORD, Text, tree};
+pub(crate) use device::{Device, PASSPHRASE, PASSWORD, Text, tree};
 pub(crate) use ran::Ran;
 pub(crate) use remote::{Place, Remote};
 

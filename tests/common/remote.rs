@@ -19,9 +19,25 @@ pub(crate) enum Place {
     Mirrored,
     /// A WebDAV server, or an emulator of an object store.
     Server(Kind),
+    /// A folder with an encrypted remote.
+    EncryptedFolder,
+    /// A mirrored folder with an encrypted remote.
+    EncryptedMirror,
+    /// A server with an encrypted remote.
+    EncryptedServer(Kind),
 }
 
 impl Place {
+    /// The same place, and whether the remote there is encrypted.
+    fn split(self) -> (Self, bool) {
+        match self {
+            Self::EncryptedFolder => (Self::Folder, true),
+            Self::EncryptedMirror => (Self::Mirrored, true),
+            Self::EncryptedServer(kind) => (Self::Server(kind), true),
+            plain => (plain, false),
+        }
+    }
+
     pub(crate) const DAV_SERVER: Self = Self::Server(Kind::DavServerBare);
     pub(crate) const APACHE: Self = Self::Server(Kind::Apache);
     pub(crate) const LIGHTTPD: Self = Self::Server(Kind::Lighttpd);
@@ -50,6 +66,7 @@ pub(crate) type Files = BTreeMap<String, Text>;
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
     place: Place,
+    is_encrypted: bool,
     url: String,
     dir: PathBuf,
     keep: Arc<Keep>,
@@ -64,6 +81,7 @@ enum Keep {
 impl Remote {
     /// A place of this kind; nothing if the server is not installed.
     pub(crate) fn start(place: Place) -> Option<Self> {
+        let (place, is_encrypted) = place.split();
         let (url, dir, keep) = match place {
             Place::Folder | Place::Mirrored => {
                 let dir = tempfile::Builder::new().prefix("larder-remote-").tempdir().unwrap();
@@ -77,8 +95,9 @@ impl Remote {
                 let server = Server::start(kind)?;
                 (server.address("remote"), server.dir().join("remote"), Keep::Server { server })
             }
+            encrypted => unreachable!("{encrypted:?} was split"),
         };
-        Some(Self { place, url, dir, keep: Arc::new(keep) })
+        Some(Self { place, is_encrypted, url, dir, keep: Arc::new(keep) })
     }
 
     /// A folder of this machine.
@@ -89,6 +108,11 @@ impl Remote {
     /// What kind of place it is.
     pub(crate) fn place(&self) -> Place {
         self.place
+    }
+
+    /// What `init` is to be told besides.
+    pub(crate) fn init_args(&self) -> &'static [&'static str] {
+        if self.is_encrypted { &["--encrypt"] } else { &[] }
     }
 
     /// Its address, as a user types it.

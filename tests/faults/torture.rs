@@ -28,6 +28,9 @@ on! {
     on_a_server_like_google => Place::GOOGLE_LIKE, [];
     #[cfg(feature = "object-stores")]
     on_azurite_with_a_head_for_each_device => Place::AZURITE, ["--commit", "devices"];
+    on_an_encrypted_folder => Place::Folder, ["--encrypt"];
+    on_an_encrypted_mirrored_folder => Place::Mirrored, ["--encrypt"];
+    on_apache_encrypted => Place::APACHE, ["--encrypt"];
     on_nginx_with_a_head_for_each_device => Place::NGINX, ["--commit", "devices"];
 }
 

@@ -16,6 +16,7 @@ mod pieces;
 mod records;
 #[cfg(test)]
 mod replay;
+mod sealed;
 mod settings;
 mod texts;
 mod turn;
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "part", run: data::part },
     Target { name: "render", run: documents::written_by_others },
     Target { name: "rules", run: settings::rules },
+    Target { name: "sealed", run: sealed::files },
     Target { name: "settings", run: settings::config },
     Target { name: "text", run: texts::merge },
     Target { name: "turn", run: turn::hostile_remote },

@@ -134,8 +134,8 @@ macro_rules! targets {
 }
 
 targets! {
-    address blob data document edit entity json listing manifest names part render rules settings
-    text turn
+    address blob data document edit entity json listing manifest names part render rules sealed
+    settings text turn
 }
 
 #[test]

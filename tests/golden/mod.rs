@@ -13,18 +13,22 @@ use larder::{
     engine::{Engine, EngineError, NoteKind, Report, Silent, TurnOptions},
     model::{Stamp, entity::BODY},
     remote::RemoteError,
+    seal::{DataKey, Sealed, Sealer},
     store::Store,
     vault::Vault,
 };
 use larder_providers::{Local, SharedStorage, Traffic};
 
 mod damaged;
+mod encrypted;
 
 /// A device with an empty vault, beside a copy of a fixture's remote folder.
 struct Device {
     folder: tempfile::TempDir,
     remote: Arc<tempfile::TempDir>,
     engine: Engine,
+    /// What the remote is read through, if it is encrypted.
+    key: Option<DataKey>,
 }
 
 impl Device {
@@ -35,13 +39,16 @@ impl Device {
         let random = fastrand::Rng::with_seed(seed);
         let store = Store::in_memory().unwrap();
         let engine = Engine::new(store, Some(vault), clock, random, "reader").unwrap();
-        Self { folder, remote: Arc::clone(remote), engine }
+        Self { folder, remote: Arc::clone(remote), engine, key: None }
     }
 
     async fn turn(&mut self) -> Result<Report, EngineError> {
         let traffic = Traffic::new();
         let local = Local::new(self.remote.path()).with_traffic(traffic.clone());
-        let storage: SharedStorage = Arc::new(local);
+        let mut storage: SharedStorage = Arc::new(local);
+        if let Some(key) = &self.key {
+            storage = Arc::new(Sealed::new(storage, Sealer::new(encrypted::ID, key)));
+        }
         self.engine.connect(&storage, None).await?;
         self.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent).await
     }

@@ -1,5 +1,7 @@
 //! What devices do to each other, on every kind of remote: each scenario is written once.
 
+use larder_providers::testing::Kind;
+
 use crate::common::{Place, Remote};
 
 /// Makes a test of each scenario for each kind of remote.
@@ -15,6 +17,12 @@ macro_rules! on_every_remote {
         mod wsgidav { $crate::servers::on!(Place::WSGIDAV, $($scenario),*); }
         mod sabre { $crate::servers::on!(Place::SABRE, $($scenario),*); }
         mod dropbox { $crate::servers::on!(Place::DROPBOX, $($scenario),*); }
+        mod encrypted_folder { $crate::servers::on!(Place::EncryptedFolder, $($scenario),*); }
+        mod encrypted_mirrored { $crate::servers::on!(Place::EncryptedMirror, $($scenario),*); }
+        mod encrypted_dav_server { $crate::servers::on!(Place::EncryptedServer(Kind::DavServerBare), $($scenario),*); }
+        mod encrypted_apache { $crate::servers::on!(Place::EncryptedServer(Kind::Apache), $($scenario),*); }
+        #[cfg(feature = "object-stores")]
+        mod encrypted_moto { $crate::servers::on!(Place::EncryptedServer(Kind::Moto), $($scenario),*); }
         #[cfg(feature = "object-stores")]
         mod moto { $crate::servers::on!(Place::MOTO, $($scenario),*); }
         #[cfg(feature = "object-stores")]
@@ -26,7 +34,8 @@ macro_rules! on_every_remote {
 
 macro_rules! on {
     ($place:expr, $($scenario:ident),*) => {
-        use $crate::servers::{Place, play};
+        #[allow(unused_imports, reason = "not every place is a kind of server")]
+        use $crate::servers::{Kind, Place, play};
         $(#[test] fn $scenario() { play($place, super::$scenario); })*
     };
 }

@@ -15,6 +15,30 @@ mod folder {
         lost_pack
     );
 }
+mod encrypted_folder {
+    crate::servers::on!(
+        Place::EncryptedFolder,
+        went_back,
+        forked,
+        wiped,
+        swapped,
+        headless,
+        torn,
+        lost_pack
+    );
+}
+mod encrypted_dav_server {
+    crate::servers::on!(
+        Place::EncryptedServer(Kind::DavServerBare),
+        went_back,
+        forked,
+        wiped,
+        swapped,
+        headless,
+        torn,
+        lost_pack
+    );
+}
 mod dav_server {
     crate::servers::on!(
         Place::DAV_SERVER,

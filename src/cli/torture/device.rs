@@ -1,6 +1,7 @@
 //! One device: a vault, a user who edits, and a larder that is killed now and then.
 
 use std::{
+    ffi::OsString,
     fs,
     io::Read,
     path::{Path, PathBuf},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
+use larder_providers::Password;
 use serde::Serialize;
 
 use super::{
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     cli::{
-        args::CommitArg,
+        args::{CommitArg, TortureArgs},
         error::{CliError, exit_code},
     },
     digest::sha256_hex,
@@ -64,6 +66,8 @@ pub(super) struct Device {
     own: Vec<String>,
     /// About how long a turn takes.
     usual: Duration,
+    /// What its larder has in its environment besides.
+    environment: Vec<(&'static str, OsString)>,
     pub(super) ledger: Ledger,
     pub(super) turns: Turns,
 }
@@ -88,6 +92,7 @@ impl Device {
             edits: 0,
             own: Vec::new(),
             usual: Duration::from_millis(300),
+            environment: Vec::new(),
             ledger: Ledger::default(),
             turns: Turns::default(),
         })
@@ -97,12 +102,23 @@ impl Device {
         &self.name
     }
 
+    /// Has it take part in an encrypted remote. Its secrets lie in `dir`, not among the user's own.
+    pub(super) fn encrypt(&mut self, dir: &Path, password: Option<&Password>) {
+        let passphrase = "torture needs no secret".into();
+        self.environment.push(("LARDER_PASSPHRASE", passphrase));
+        self.environment.push(("XDG_STATE_HOME", dir.join("state").into()));
+        if let Some(password) = password {
+            self.environment.push(("LARDER_PASSWORD", password.expose().into()));
+        }
+    }
+
     /// Connects the vault; the commit mode.
-    pub(super) fn init(&self, remote: &str, commit: Option<CommitArg>) -> Result<String, CliError> {
+    pub(super) fn init(&self, remote: &str, options: &TortureArgs) -> Result<String, CliError> {
         let vault = self.vault.display().to_string();
-        let mode = commit.map(CommitArg::name);
+        let mode = options.commit.map(CommitArg::name);
         let mut args = vec!["init", &vault, "--remote", remote, "--device", &self.name, "--json"];
         args.extend(mode.iter().flat_map(|mode| ["--commit", mode]));
+        args.extend(options.encrypt.then_some("--encrypt"));
         match self.run(&args, None)? {
             Ran::Exit(exit_code::DONE, text) => Ok(word_in(&text, "commitMode")),
             Ran::Exit(_, text) => Err(fault(format!("init: {}", complaint(&text)))),
@@ -275,6 +291,7 @@ impl Device {
     fn run(&self, args: &[&str], kill: Option<Duration>) -> Result<Ran, CliError> {
         let program = std::env::current_exe().context("this program does not know where it is")?;
         let mut command = Command::new(program);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().context("larder cannot be started")?;
         let mut out = child.stdout.take();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
-use larder_providers::{RemotePath, SharedStorage, Storage, Traffic};
+use larder_providers::{Password, RemotePath, SharedStorage, Storage, Traffic};
 use serde::Serialize;
 
 use super::{
@@ -55,6 +55,8 @@ impl Verdict {
 /// Runs the command.
 pub(super) async fn run(ui: &Ui, options: &TortureArgs) -> Result<Ended, CliError> {
     let (url, given) = init::take_address(&options.url, ui)?;
+    let kept = url.account().map(|account| secrets::recall(&account)).transpose()?.flatten();
+    let password = given.clone().or(kept);
     let storage = secrets::open(&url, given, ui, &Traffic::new()).await?;
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     let mut random = fastrand::Rng::with_seed(seed);
@@ -65,7 +67,7 @@ pub(super) async fn run(ui: &Ui, options: &TortureArgs) -> Result<Ended, CliErro
     let lasts = duration(i64::try_from(options.duration.as_millis()).unwrap_or(i64::MAX));
     let devices = count(u64::from(options.devices), "device", "devices");
     ui.line(format!("{devices} on {remote}, for {lasts} (seed {seed})"));
-    let verdict = tokio::task::block_in_place(|| torture(ui, options, &remote, seed));
+    let verdict = tokio::task::block_in_place(|| torture(ui, options, &remote, password, seed));
     if options.keep {
         ui.line(format!("The remote stays where it is: {remote}"));
     } else if let RemoteUrl::Folder(folder) = &url {
@@ -79,14 +81,23 @@ pub(super) async fn run(ui: &Ui, options: &TortureArgs) -> Result<Ended, CliErro
     Ok(if verdict.is_good() { Ended::Done } else { Ended::Findings })
 }
 
-fn torture(ui: &Ui, options: &TortureArgs, remote: &str, seed: u64) -> Result<Verdict, CliError> {
+fn torture(
+    ui: &Ui,
+    options: &TortureArgs,
+    remote: &str,
+    password: Option<Password>,
+    seed: u64,
+) -> Result<Verdict, CliError> {
     let started = Instant::now();
     let dir = tempfile::Builder::new().prefix("larder-torture-").tempdir()?;
     let mut devices = Vec::new();
     let mut commit_mode = String::new();
     for number in 0..usize::from(options.devices) {
-        let device = Device::new(dir.path(), number, seed)?;
-        commit_mode = device.init(remote, options.commit)?;
+        let mut device = Device::new(dir.path(), number, seed)?;
+        if options.encrypt {
+            device.encrypt(dir.path(), password.as_ref());
+        }
+        commit_mode = device.init(remote, options)?;
         devices.push(device);
     }
     let until = started + options.duration;

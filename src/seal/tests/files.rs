@@ -61,7 +61,8 @@ proptest! {
             let (covered, bytes) = read_range(&storage, range.clone()).await.unwrap();
             let expected = range.start.min(length as u64)..range.end.min(length as u64);
             assert_eq!(covered, expected);
-            assert_eq!(bytes, plain[expected.start as usize..expected.end as usize]);
+            let at = |at| usize::try_from(at).unwrap();
+            assert_eq!(bytes, plain[at(expected.start)..at(expected.end)]);
         });
     }
 

@@ -111,7 +111,7 @@ async fn a_meta_json_of_another_kind_is_refused_as_what_it_is() {
     assert_eq!(read().await.unwrap(), "{}");
     let envelope: Value = serde_json::from_slice(&memory.files()[&meta]).unwrap();
     for (at, value, why) in [
-        ("/remoteId", Value::from("another-remote"), "that of another remote (another-remote)"),
+        ("/remoteId", Value::from("another-remote"), "belongs to another remote (another-remote)"),
         ("/encryption/version", Value::from(2), "version 2"),
         ("/encryption/cipher", Value::from("rot13"), "a cipher \"rot13\""),
         ("/minReader", Value::from(1), "speaks of a cipher"),
@@ -129,7 +129,9 @@ async fn a_meta_json_of_another_kind_is_refused_as_what_it_is() {
     let plain = r#"{"format":1,"minReader":1,"remoteId":"018f4e3a-7c00-7000-8000-0000000000e1","commitMode":"rename"}"#;
     memory.insert_raw(&meta, plain);
     assert_eq!(inspect(&raw).await.unwrap(), Inspected::Plain);
-    assert_eq!(read().await.unwrap_err().kind(), ErrorKind::Damaged);
+    let told = read().await.unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::Config);
+    assert!(told.to_string().contains("is not encrypted"), "{told}");
     memory.insert_raw(&meta, plain.replace("\"minReader\":1", "\"minReader\":3"));
     assert!(matches!(inspect(&raw).await, Err(SealError::NeedsNewer { needed: 3 })));
     assert_eq!(read().await.unwrap(), r#"{"minReader":3}"#);

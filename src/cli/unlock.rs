@@ -1,0 +1,446 @@
+//! Encrypted remotes: making one, opening one, and what is remembered of them on this device.
+//!
+//! A passphrase is asked for once; the key that it opens is kept among the secrets of this device.
+//! Which remotes are encrypted stands in a file of its own beside the replica, so that it is known
+//! even where the replica was lost: such a remote is never used in clear.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{IsTerminal, Write as _},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use larder_providers::{Password, RemotePath, SharedStorage, Storage as _};
+
+use super::{env, error::CliError, secrets, ui::Ui, workplace::Workplace};
+use crate::{
+    engine::{Brake, Connected, EngineError},
+    model::{ForeignRemote, RemoteId, path::CONTROL_DIR},
+    remote::{CommitMode, RemoteError},
+    seal::{
+        Cost, DataKey, Inspected, KEYS, KeyFile, KeyFiles, Passphrase, SEALED_FOLDERS, SealError,
+        Sealed, Sealer, inspect, lock, lock_new,
+    },
+};
+
+/// The environment variable that opens a remote without asking.
+const VARIABLE: &str = "LARDER_PASSPHRASE";
+/// The environment variable that gives a remote another passphrase without asking.
+const NEW_VARIABLE: &str = "LARDER_NEW_PASSPHRASE";
+/// How often a person may mistype a passphrase.
+const TRIES: usize = 3;
+/// The file that tells which remotes of a vault are encrypted.
+const REMEMBERED: &str = "encrypted";
+/// The folder in which local files are sealed on their way.
+const SCRATCH: &str = "sealed";
+
+/// Connects a vault to the remote on a storage. A new one is encrypted if `wants_encryption`; one
+/// that is there is opened if it is encrypted, and refused if it is not although it should be.
+pub(super) async fn connect(
+    place: &mut Workplace,
+    raw: SharedStorage,
+    mode: Option<CommitMode>,
+    wants_encryption: bool,
+    ui: &Ui,
+) -> Result<(SharedStorage, Connected), CliError> {
+    let bound = place.engine.store().binding()?.map(|bound| bound.id);
+    let remembered = remembered(&place.root)?;
+    let is_encrypted = match &bound {
+        Some(bound) => remembered.contains(bound.as_str()),
+        None => wants_encryption || !remembered.is_empty(),
+    };
+    if !is_encrypted && !wants_encryption {
+        match place.engine.connect(&raw, mode).await {
+            Err(EngineError::Remote(RemoteError::Encrypted)) => {}
+            connected => return Ok((raw, connected?)),
+        }
+    }
+    if bound.is_some() && !is_encrypted && wants_encryption {
+        return Err(chosen_before());
+    }
+    match (inspect(&raw).await?, bound) {
+        (Inspected::Plain, _) => Err(not_encrypted()),
+        (Inspected::Sealed(found), Some(expected)) if found != expected => {
+            Err(EngineError::from(Brake::Foreign { expected, found }).into())
+        }
+        (Inspected::Sealed(id), _) => join(place, &raw, &id, mode, ui).await,
+        // What becomes of a remote that is gone the engine says.
+        (Inspected::Nothing, Some(id)) => join(place, &raw, &id, mode, ui).await,
+        (Inspected::Nothing, None) => make(place, &raw, mode, ui).await,
+    }
+}
+
+/// The storage of a vault's remote, opened if it is encrypted. Once its key is known here this costs
+/// no request.
+pub(super) async fn open(
+    place: &mut Workplace,
+    raw: &SharedStorage,
+    ui: &Ui,
+) -> Result<SharedStorage, CliError> {
+    let Some(bound) = place.engine.store().binding()? else {
+        return rejoin(place, raw, ui).await;
+    };
+    if !is_encrypted(place)? {
+        return Ok(Arc::clone(raw));
+    }
+    let key = key_of(raw, &bound.id, ui).await?;
+    Ok(sealed(&place.root, raw, &bound.id, &key))
+}
+
+/// Whether the vault's remote is encrypted.
+pub(super) fn is_encrypted(place: &Workplace) -> Result<bool, CliError> {
+    let Some(bound) = place.engine.store().binding()? else { return Ok(false) };
+    Ok(remembered(&place.root)?.contains(bound.id.as_str()))
+}
+
+/// Sees to it that what lies at the address of an encrypted remote is that remote: what another one
+/// holds looks like damage to who has not its key.
+pub(super) async fn assure_own(place: &Workplace, raw: &SharedStorage) -> Result<(), CliError> {
+    let Some(bound) =
+        place.engine.store().binding()?.filter(|_| is_encrypted(place).is_ok_and(|is| is))
+    else {
+        return Ok(());
+    };
+    match inspect(raw).await {
+        Ok(Inspected::Plain) => Err(not_encrypted()),
+        Ok(Inspected::Sealed(found)) if found != bound.id => {
+            Err(EngineError::from(Brake::Foreign { expected: bound.id, found }).into())
+        }
+        Err(SealError::NeedsNewer { needed }) => Err(SealError::NeedsNewer { needed }.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Puts the key of an emptied remote back, so that others can join it again.
+pub(super) async fn recreate(
+    place: &Workplace,
+    raw: &SharedStorage,
+    ui: &Ui,
+) -> Result<(), CliError> {
+    let Some(bound) =
+        place.engine.store().binding()?.filter(|_| is_encrypted(place).is_ok_and(|is| is))
+    else {
+        return Ok(());
+    };
+    if inspect(raw).await? != Inspected::Nothing || holds_files(raw, &[KEYS]).await? {
+        return Ok(());
+    }
+    let key = key_of(raw, &bound.id, ui).await?;
+    let passphrase = new_passphrase(VARIABLE)?;
+    raw.make_folder(&RemotePath::root()).await?;
+    Ok(lock(raw, &wrap(&bound.id, &key, passphrase).await?).await?)
+}
+
+/// Has the vault's remote opened by another passphrase from now on.
+pub(super) async fn change_passphrase(
+    place: &Workplace,
+    raw: &SharedStorage,
+    ui: &Ui,
+) -> Result<(), CliError> {
+    let Some(bound) =
+        place.engine.store().binding()?.filter(|_| is_encrypted(place).is_ok_and(|is| is))
+    else {
+        return Err(CliError::Usage("the remote of this vault is not encrypted".to_owned()));
+    };
+    let key = key_of(raw, &bound.id, ui).await?;
+    assure_own(place, raw).await?;
+    let file = wrap(&bound.id, &key, new_passphrase(NEW_VARIABLE)?).await?;
+    Ok(lock(raw, &file).await?)
+}
+
+async fn join(
+    place: &mut Workplace,
+    raw: &SharedStorage,
+    id: &RemoteId,
+    mode: Option<CommitMode>,
+    ui: &Ui,
+) -> Result<(SharedStorage, Connected), CliError> {
+    let key = key_of(raw, id, ui).await?;
+    let storage = sealed(&place.root, raw, id, &key);
+    let connected = connect_sealed(place, &storage, id, mode).await?;
+    Ok((storage, connected))
+}
+
+async fn make(
+    place: &mut Workplace,
+    raw: &SharedStorage,
+    mode: Option<CommitMode>,
+    ui: &Ui,
+) -> Result<(SharedStorage, Connected), CliError> {
+    if holds_files(raw, &SEALED_FOLDERS).await? {
+        let detail = "records lie in the folder, but what says which of them count is gone";
+        let error = RemoteError::HeadMissing { detail: detail.to_owned() };
+        return Err(EngineError::from(error).into());
+    }
+    let passphrase = new_passphrase(VARIABLE)?;
+    let (id, key) = (place.engine.draw_remote_id()?, DataKey::random()?);
+    let file = wrap(&id, &key, passphrase).await?;
+    raw.make_folder(&RemotePath::root()).await?;
+    // The key first: a remote without one could be opened by nobody.
+    let key_path = lock_new(raw, &file).await?;
+    let storage = sealed(&place.root, raw, &id, &key);
+    match connect_sealed(place, &storage, &id, mode).await {
+        Ok(connected) => {
+            keep(&id, &key, ui);
+            Ok((storage, connected))
+        }
+        Err(error) => {
+            // A key that is left behind opens nothing.
+            let _ = raw.delete(&key_path).await;
+            match inspect(raw).await {
+                Ok(Inspected::Sealed(other)) if other != id => {
+                    Err(CliError::Other(anyhow::anyhow!(
+                        "another device made a remote there in the same moment; run the command again to join it"
+                    )))
+                }
+                _ => Err(error),
+            }
+        }
+    }
+}
+
+/// Remembers that a remote is encrypted before the vault belongs to it: never may a crash between the
+/// two have it used in clear.
+async fn connect_sealed(
+    place: &mut Workplace,
+    storage: &SharedStorage,
+    id: &RemoteId,
+    mode: Option<CommitMode>,
+) -> Result<Connected, CliError> {
+    let before = remembered(&place.root)?;
+    let mut now = before.clone();
+    now.insert(id.to_string());
+    remember(&place.root, &now)?;
+    let connected = place.engine.connect(storage, mode).await;
+    if connected.is_err() {
+        remember(&place.root, &before)?;
+    }
+    Ok(connected?)
+}
+
+/// Binds a replica that was lost to the remote that the vault had.
+async fn rejoin(
+    place: &mut Workplace,
+    raw: &SharedStorage,
+    ui: &Ui,
+) -> Result<SharedStorage, CliError> {
+    let mut remembered = remembered(&place.root)?;
+    if remembered.is_empty() {
+        if !place.may_change() {
+            return Ok(Arc::clone(raw));
+        }
+        match place.engine.rejoin(raw).await {
+            Err(EngineError::Remote(RemoteError::Encrypted)) => {}
+            rejoined => return Ok(rejoined.map(|()| Arc::clone(raw))?),
+        }
+    }
+    let id = match inspect(raw).await? {
+        Inspected::Sealed(id) if remembered.is_empty() || remembered.contains(id.as_str()) => id,
+        Inspected::Nothing => return Err(EngineError::NotConnected.into()),
+        Inspected::Plain => return Err(not_encrypted()),
+        Inspected::Sealed(found) => {
+            let text = format!("the remote there ({found}) is not the one that this vault had");
+            return Err(CliError::Usage(text));
+        }
+    };
+    let key = key_of(raw, &id, ui).await?;
+    let storage = sealed(&place.root, raw, &id, &key);
+    if place.may_change() {
+        remembered.insert(id.to_string());
+        remember(&place.root, &remembered)?;
+        place.engine.rejoin(&storage).await?;
+    }
+    Ok(storage)
+}
+
+fn sealed(root: &Path, raw: &SharedStorage, id: &RemoteId, key: &DataKey) -> SharedStorage {
+    let scratch = root.join(CONTROL_DIR).join(SCRATCH);
+    let sealer = Sealer::new(id.as_str(), key);
+    Arc::new(Sealed::new(Arc::clone(raw), sealer).with_scratch(scratch))
+}
+
+/// Takes away what a process that was killed had sealed and not sent.
+pub(super) fn clear_scratch(control: &Path) {
+    // What stays is taken away the next time.
+    let _ = fs::remove_dir_all(control.join(SCRATCH));
+}
+
+/// Says that a remote in clear stays one.
+pub(super) fn chosen_before() -> CliError {
+    CliError::Usage(
+        "this vault's remote is not encrypted, and that is chosen when a remote is made: copy your notes into a \
+         new folder, and connect that to an empty place with --encrypt"
+            .to_owned(),
+    )
+}
+
+fn not_encrypted() -> CliError {
+    CliError::Usage(
+        "the remote there is not encrypted, and this vault's is, or was to be: nothing was read or sent. To \
+         encrypt, give an empty place; for a remote in clear, a vault of its own without --encrypt"
+            .to_owned(),
+    )
+}
+
+/// The key of a remote: the one that is kept here, or what a passphrase opens.
+async fn key_of(raw: &SharedStorage, id: &RemoteId, ui: &Ui) -> Result<DataKey, CliError> {
+    let kept = secrets::recall(&account(id))?;
+    if let Some(key) = kept.and_then(|kept| DataKey::from_text(kept.expose())) {
+        return Ok(key);
+    }
+    let files = KeyFiles::read(raw, id).await?;
+    let key = match env::var(VARIABLE) {
+        Some(typed) => open_with(&files, Passphrase::new(&typed)).await?,
+        None if !std::io::stdin().is_terminal() => {
+            return Err(CliError::Usage(format!(
+                "the remote is encrypted; set {VARIABLE}, or run the command in a terminal once"
+            )));
+        }
+        None => ask(&files, ui).await?,
+    };
+    keep(id, &key, ui);
+    Ok(key)
+}
+
+async fn ask(files: &KeyFiles, ui: &Ui) -> Result<DataKey, CliError> {
+    for _ in 1..TRIES {
+        match open_with(files, prompt("Passphrase of the remote: ")?).await {
+            Err(SealError::WrongPassphrase) => ui.note("That is not it; please try again."),
+            opened => return Ok(opened?),
+        }
+    }
+    Ok(open_with(files, prompt("Passphrase of the remote: ")?).await?)
+}
+
+/// A passphrase that is to be remembered: typed twice, or from the environment.
+fn new_passphrase(variable: &str) -> Result<Passphrase, CliError> {
+    let passphrase = match env::var(variable) {
+        Some(typed) => Passphrase::new(&typed),
+        None if !std::io::stdin().is_terminal() => {
+            return Err(CliError::Usage(format!(
+                "a passphrase is needed; set {variable}, or run the command in a terminal"
+            )));
+        }
+        None => {
+            let first = prompt("New passphrase of the remote: ")?;
+            first.check()?;
+            if prompt("The same once more: ")? != first {
+                return Err(CliError::Usage("the two passphrases differ".to_owned()));
+            }
+            first
+        }
+    };
+    passphrase.check()?;
+    Ok(passphrase)
+}
+
+fn prompt(text: &str) -> Result<Passphrase, CliError> {
+    let typed = zeroize::Zeroizing::new(rpassword::prompt_password(text)?);
+    Ok(Passphrase::new(&typed))
+}
+
+async fn open_with(files: &KeyFiles, passphrase: Passphrase) -> Result<DataKey, SealError> {
+    let files = files.clone();
+    blocking(move || files.open(&passphrase)).await
+}
+
+async fn wrap(id: &RemoteId, key: &DataKey, passphrase: Passphrase) -> Result<KeyFile, SealError> {
+    let (id, key) = (id.clone(), key.clone());
+    blocking(move || KeyFile::wrap(&id, &key, &passphrase, cost())).await
+}
+
+/// Making a key of a passphrase takes long on purpose.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SealError> + Send + 'static,
+) -> Result<T, SealError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(SealError::NoKey { detail: error.to_string() }))
+}
+
+/// What a guess of a new passphrase costs; tests of many devices may have it cheap.
+fn cost() -> Cost {
+    let is_cheap = cfg!(debug_assertions) && env::var("LARDER_TEST_CHEAP_KEYS").is_some();
+    if is_cheap {
+        Cost { memory_kib: 8 << 10, iterations: 1, parallelism: 1 }
+    } else {
+        Cost::default()
+    }
+}
+
+/// Under which name the key of a remote is kept among the secrets.
+fn account(id: &RemoteId) -> String {
+    format!("larder-key:{id}")
+}
+
+fn keep(id: &RemoteId, key: &DataKey, ui: &Ui) {
+    let secret = Password::new(key.to_text().to_string());
+    if let Err(error) = secrets::keep(&account(id), &secret, "key of the remote", ui) {
+        ui.note(format!(
+            "The key is not kept, so the passphrase is needed each time: {}",
+            error.message()
+        ));
+    }
+}
+
+/// The ids of the remotes of a vault that are encrypted.
+fn remembered(root: &Path) -> Result<BTreeSet<String>, CliError> {
+    let file = root.join(CONTROL_DIR).join(REMEMBERED);
+    match fs::read_to_string(&file) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(anyhow::Error::from(error).context(file.display().to_string()).into()),
+    }
+}
+
+fn remember(root: &Path, ids: &BTreeSet<String>) -> Result<(), CliError> {
+    let control = root.join(CONTROL_DIR);
+    if remembered(root)? == *ids {
+        return Ok(());
+    }
+    let mut temp = tempfile::NamedTempFile::new_in(&control)?;
+    for id in ids {
+        writeln!(temp, "{id}")?;
+    }
+    temp.as_file().sync_all()?;
+    let file = control.join(REMEMBERED);
+    temp.persist(&file).map_err(|error| error.error).with_context(|| file.display().to_string())?;
+    Ok(())
+}
+
+/// Whether anything lies in one of these folders.
+async fn holds_files(raw: &SharedStorage, folders: &[&str]) -> Result<bool, CliError> {
+    let root = match raw.list_names(&RemotePath::root()).await {
+        Ok(root) => root,
+        Err(error) if error.is_not_found() => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    for folder in root.entries.iter().filter(|entry| folders.contains(&entry.path.as_str())) {
+        if !raw.list_names(&folder.path).await?.entries.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+impl From<SealError> for CliError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Storage(error) => error.into(),
+            SealError::Foreign(ForeignRemote { expected, found }) => {
+                EngineError::from(Brake::Foreign { expected, found }).into()
+            }
+            SealError::NotEncrypted => not_encrypted(),
+            SealError::NeedsNewer { needed } => {
+                EngineError::from(RemoteError::NeedsNewer { needed }).into()
+            }
+            SealError::Damaged { file, detail } => {
+                EngineError::from(RemoteError::Damaged { file, detail }).into()
+            }
+            error @ SealError::TooShort { .. } => Self::Usage(error.to_string()),
+            error => Self::Other(error.into()),
+        }
+    }
+}
