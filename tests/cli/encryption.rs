@@ -6,7 +6,7 @@ use std::{fs, process::Stdio};
 use insta::assert_snapshot;
 use larder_providers::testing::Kind;
 
-use crate::common::{Device, PASSPHRASE, Place, Ran, Remote, pair, settle};
+use crate::common::{Device, PASSPHRASE, Place, Ran, Remote, Text, pair, settle, tree};
 
 /// A run with variables of the environment set, or taken away.
 fn run_in(device: &Device, env: &[(&str, Option<&str>)], args: &[&str]) -> Ran {
@@ -281,4 +281,39 @@ fn nothing_that_the_notes_say_lies_on_the_remote() {
         }
         assert_eq!(a.files(), b.files());
     }
+}
+
+#[test]
+fn passphrase_and_key_are_told_to_nobody() {
+    let remote = encrypted();
+    let a = Device::new("laptop");
+    a.write("note.md", "Hot.\n");
+    let new = "another one altogether";
+    let changed = [("LARDER_NEW_PASSPHRASE", Some(new))];
+    let mut said = String::new();
+    for args in [
+        &["init", "--encrypt", "--remote", remote.url(), "-vv"][..],
+        &["sync", "-vv"],
+        &["remote", "show", "--json", "-vv"],
+        &["status", "--json"],
+        &["remote", "passphrase", "-vv"],
+        &["check", "--read-data", "-vv"],
+    ] {
+        said += &run_in(&a, &changed, args).exits(0).said();
+    }
+    // The key is kept among the secrets, and nowhere else.
+    let kept: String = tree(&a.home().join("state")).values().map(lossy).collect();
+    let key = kept.split('"').find(|word| word.len() == 43 && !word.contains(' ')).unwrap();
+    let vault: String = tree(&a.root()).values().map(lossy).collect();
+    let there: String = remote.files().values().map(lossy).collect();
+    for secret in [PASSPHRASE, new, key] {
+        for (place, text) in [("output", &said), ("vault", &vault), ("remote", &there)] {
+            assert!(!text.contains(secret), "a secret is in the {place}");
+        }
+    }
+    assert!(!kept.contains(PASSPHRASE) && !kept.contains(new), "a passphrase is kept");
+}
+
+fn lossy(text: &Text) -> String {
+    String::from_utf8_lossy(&text.0).into_owned()
 }

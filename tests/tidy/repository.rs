@@ -193,8 +193,8 @@ mod tests {
 
     #[test]
     fn too_many_packages_are_found() {
-        assert_eq!(too_many_packages(&"[[package]]\n".repeat(341)).len(), 1);
-        assert_eq!(too_many_packages(&"[[package]]\n".repeat(340)), [""; 0]);
+        assert_eq!(too_many_packages(&"[[package]]\n".repeat(PACKAGES_MAX + 1)).len(), 1);
+        assert_eq!(too_many_packages(&"[[package]]\n".repeat(PACKAGES_MAX)), [""; 0]);
         // A lock file that is not understood has no packages.
         assert_eq!(too_many_packages("").len(), 1);
     }
