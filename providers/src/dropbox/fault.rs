@@ -26,6 +26,8 @@ pub(super) struct Fault {
     pub(super) tags: Vec<String>,
     /// Under which the body of a refused upload is kept.
     pub(super) session: Option<String>,
+    /// How much of a content in pieces is at Dropbox.
+    pub(super) correct_offset: Option<u64>,
     /// The permission that the app lacks.
     scope: Option<String>,
     retry_after: Option<Duration>,
@@ -65,6 +67,7 @@ impl Fault {
                 .map(str::to_owned)
                 .collect(),
             session: text("upload_session_id"),
+            correct_offset: error.get("correct_offset").and_then(Value::as_u64),
             scope: text("required_scope").filter(|scope| scope.len() <= 64 && is_word(scope)),
             retry_after: error.get("retry_after").and_then(Value::as_u64).map(Duration::from_secs),
         }

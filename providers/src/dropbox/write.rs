@@ -1,5 +1,7 @@
 //! Writing, deleting, renaming.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures::{
     StreamExt, TryStreamExt,
@@ -16,6 +18,12 @@ use super::{
     wire::{Call, Style},
 };
 use crate::{Body, Error, ErrorKind, Move, Put, PutMode, RemotePath, Result, Version, body};
+
+/// How often a piece of a large file is brought whose answer does not come.
+const PIECE_TRIES: u32 = 3;
+
+/// How long is waited before the second time.
+const PIECE_PAUSE: Duration = Duration::from_millis(500);
 
 impl Dropbox {
     /// Writes. What is written whatever is there has, but for a repeated upload, a name that nobody
@@ -188,12 +196,37 @@ impl Dropbox {
         let cursor = json!({ "session_id": session, "offset": offset });
         let arg = json!({ "cursor": cursor, "close": is_last, "content_hash": hash });
         let mut call = Call::rpc("put", path, "files/upload_session/append_v2", arg);
+        let end = offset + bytes.len() as u64;
         (call.style, call.body) = (Style::Upload, bytes);
-        match self.wire.send(&call).await? {
-            Ok(response) => self.wire.finish(response).await,
-            Err(fault) => return Err(self.wire.refused(&call, &fault)),
-        }
+        self.append(&call, end).await?;
         Ok(session)
+    }
+
+    /// Brings a piece, again if it is not known whether it arrived: Dropbox says so then, for a piece
+    /// has its place, and a large file need not start over for a line that broke.
+    async fn append(&self, call: &Call<'_>, end: u64) -> Result<()> {
+        for tried in 1.. {
+            let error = match self.wire.send(call).await {
+                Ok(Ok(response)) => {
+                    self.wire.finish(response).await;
+                    return Ok(());
+                }
+                // The try before this one went well, and its answer was lost.
+                Ok(Err(fault))
+                    if tried > 1 && (fault.has("closed") || fault.correct_offset == Some(end)) =>
+                {
+                    return Ok(());
+                }
+                Ok(Err(fault)) => self.wire.refused(call, &fault),
+                Err(error) => error,
+            };
+            let is_unknown = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Server);
+            if tried == PIECE_TRIES || !is_unknown {
+                return Err(error);
+            }
+            tokio::time::sleep(PIECE_PAUSE * tried).await;
+        }
+        unreachable!("the last try returns")
     }
 
     /// Deletes a file, or a folder in which nothing is left. Dropbox would take what lies in a folder

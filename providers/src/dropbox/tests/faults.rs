@@ -144,6 +144,29 @@ async fn an_answer_that_is_lost_is_an_unknown_outcome() {
     assert_eq!(read(&dropbox, "a").await, "two");
 }
 
+/// A piece has its place, so one whose answer was lost is brought again, and is there once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_piece_whose_answer_is_lost_is_brought_again() {
+    let server = DropboxLike::start().unwrap();
+    let config = DropboxConfig { piece_bytes: 4, ..server.config("") };
+    let dropbox = Dropbox::new(config, Traffic::new()).unwrap();
+    server.trouble("append_v2", Trouble::AnswerLost);
+    put(&dropbox, "middle", "0123456789", PutMode::Create).await.unwrap();
+    assert_eq!(read(&dropbox, "middle").await, "0123456789");
+    // The last one: then the session is closed already.
+    server.trouble("append_v2", Trouble::AnswerLost);
+    put(&dropbox, "last", "01234567", PutMode::Create).await.unwrap();
+    assert_eq!(read(&dropbox, "last").await, "01234567");
+    server.trouble("append_v2", Trouble::Status(502));
+    put(&dropbox, "failed", "01234567", PutMode::Create).await.unwrap();
+    assert_eq!(read(&dropbox, "failed").await, "01234567");
+    for _ in 0..3 {
+        server.trouble("append_v2", Trouble::Status(502));
+    }
+    let error = put(&dropbox, "given-up", "01234567", PutMode::Create).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Server);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn contention_that_does_not_end_is_given_up() {
     let server = DropboxLike::start().unwrap();
