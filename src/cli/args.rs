@@ -17,6 +17,11 @@ pub(super) struct Args {
     #[arg(long, global = true, value_name = "PATH")]
     pub(super) vault: Option<PathBuf>,
 
+    /// Certificates to trust beside those of the system, in a file in the PEM format; kept in the
+    /// vault's settings when it is connected.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) ca_file: Option<PathBuf>,
+
     /// Print JSON: one object, or one per line for lists.
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -71,7 +76,7 @@ pub(super) enum Command {
     /// Sync again and again until stopped.
     #[command(alias = "watch")]
     Daemon(DaemonArgs),
-    /// Show, move, probe or log in to the remote.
+    /// Show, move or probe the remote, log in to it, or forget its password.
     Remote {
         #[command(subcommand)]
         action: RemoteAction,
@@ -310,6 +315,11 @@ pub(super) enum RemoteAction {
     },
     /// Show where the remote lies and what is on it.
     Show,
+    /// Forget the password or the login that is kept for a remote.
+    Logout {
+        /// Of which remote; by default this vault's.
+        url: Option<String>,
+    },
     /// Point the vault at a new address of the same remote.
     Set {
         /// The new address.

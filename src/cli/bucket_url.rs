@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use larder_providers::{Bucket, BucketConfig, Credentials, Password, Service, Traffic};
+use larder_providers::{Bucket, BucketConfig, Credentials, HttpConfig, Password, Service, Traffic};
 use url::Url;
 
 use super::error::CliError;
@@ -124,6 +124,7 @@ impl BucketUrl {
         &self,
         secret: Option<Password>,
         look: Look<'_>,
+        http: &HttpConfig,
         traffic: &Traffic,
     ) -> Result<Bucket, CliError> {
         let kept = self.user.clone().zip(secret);
@@ -135,6 +136,7 @@ impl BucketUrl {
             prefix: self.prefix.clone(),
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),
+            http: http.clone(),
             ..BucketConfig::new(self.service, &self.bucket, credentials)
         };
         Ok(Bucket::new(config, traffic.clone())?)
@@ -325,7 +327,10 @@ mod tests {
             ("az://ann@c/p", Some("ann@az"))
         );
         let nothing = |_: &str| None;
-        let told = azure.open(None, &nothing, &Traffic::new()).unwrap_err().message();
+        let told = azure
+            .open(None, &nothing, &HttpConfig::default(), &Traffic::new())
+            .unwrap_err()
+            .message();
         assert!(told.contains("AZURE_STORAGE_ACCOUNT_KEY"), "{told}");
     }
 
@@ -334,12 +339,15 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let bucket = read("gs://b/p").unwrap().0;
         let nothing = |_: &str| None;
-        assert!(bucket.open(None, &nothing, &Traffic::new()).is_err());
+        assert!(bucket.open(None, &nothing, &HttpConfig::default(), &Traffic::new()).is_err());
         let text = r#"{"private_key": "s3cret", "private_key_id": "", "client_email": "", "disable_oauth": true}"#;
         let look = |name: &str| (name == "GOOGLE_SERVICE_ACCOUNT_KEY").then(|| text.to_owned());
-        bucket.open(None, &look, &Traffic::new()).unwrap();
+        bucket.open(None, &look, &HttpConfig::default(), &Traffic::new()).unwrap();
         let broken = |name: &str| (name == "GOOGLE_SERVICE_ACCOUNT_KEY").then(|| "s3cret".into());
-        let told = bucket.open(None, &broken, &Traffic::new()).unwrap_err().message();
+        let told = bucket
+            .open(None, &broken, &HttpConfig::default(), &Traffic::new())
+            .unwrap_err()
+            .message();
         assert!(!told.contains("s3cret"), "{told}");
     }
 

@@ -59,7 +59,7 @@ enum Step {
 /// Runs the command.
 pub(super) async fn run(ui: &Ui, options: &DemoArgs) -> Result<Ended, CliError> {
     let root = match &options.dir {
-        Some(dir) => super::env::absolute(dir)?,
+        Some(dir) => super::env::folder(dir)?,
         None => tempfile::Builder::new().prefix("larder-demo-").tempdir()?.keep(),
     };
     let remote = root.join("remote");

@@ -1,15 +1,15 @@
 //! Addresses in Dropbox, `dropbox:/notes`, and the login that goes with them.
 
-use std::fmt;
+use std::{fmt, fs, path::PathBuf};
 
-use larder_providers::{Dropbox, DropboxConfig, Hosts, Password, Traffic};
+use larder_providers::{Dropbox, DropboxConfig, Hosts, HttpConfig, Password, Traffic};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{env, error::CliError, secrets};
 
 /// Under which name the login is kept. There is one for all folders of an account.
-const ACCOUNT: &str = "dropbox";
+pub(super) const ACCOUNT: &str = "dropbox";
 
 /// A refresh token in the environment: it beats the login that is kept.
 const TOKEN: &str = "LARDER_DROPBOX_TOKEN";
@@ -61,7 +61,7 @@ impl DropboxUrl {
     }
 
     /// The storage there, with the login from the environment or the one that was kept.
-    pub(super) fn open(&self, traffic: &Traffic) -> Result<Dropbox, CliError> {
+    pub(super) fn open(&self, http: &HttpConfig, traffic: &Traffic) -> Result<Dropbox, CliError> {
         let login = match env::var(TOKEN) {
             Some(refresh_token) => {
                 let app_key = match env::var(APP_KEY) {
@@ -80,15 +80,21 @@ impl DropboxUrl {
                 ))
             })?,
         };
-        self.open_with(&login, traffic)
+        self.open_with(&login, http, traffic)
     }
 
     /// The storage there, with this login.
-    pub(super) fn open_with(&self, login: &Login, traffic: &Traffic) -> Result<Dropbox, CliError> {
+    pub(super) fn open_with(
+        &self,
+        login: &Login,
+        http: &HttpConfig,
+        traffic: &Traffic,
+    ) -> Result<Dropbox, CliError> {
         let token = Password::new(&login.refresh_token);
         let mut config = DropboxConfig::new(&self.folder, &login.app_key, token);
         config.hosts = hosts()?;
-        config.access_file = env::state_dir().map(|dir| dir.join("dropbox-access.json"));
+        config.http = http.clone();
+        config.access_file = access_file();
         Ok(Dropbox::new(config, traffic.clone())?)
     }
 }
@@ -113,6 +119,19 @@ pub(super) fn kept() -> Result<Option<Login>, CliError> {
     serde_json::from_str(secret.expose()).map(Some).map_err(|_| {
         CliError::Usage("the login at Dropbox that is kept cannot be read: log in again".to_owned())
     })
+}
+
+/// Where the access token lies between two commands.
+fn access_file() -> Option<PathBuf> {
+    Some(env::state_dir()?.join("dropbox-access.json"))
+}
+
+/// Removes the access token that was made from a login.
+pub(super) fn forget_access() -> std::io::Result<()> {
+    match access_file().map(fs::remove_file) {
+        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Who is asked: Dropbox, unless a test has somebody stand in for it.

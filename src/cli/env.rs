@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::error::CliError;
+
 /// A variable of the environment that is set and not empty.
 #[allow(clippy::disallowed_methods, reason = "this is where the environment comes in")]
 pub(super) fn var(name: &str) -> Option<String> {
@@ -12,6 +14,16 @@ pub(super) fn var(name: &str) -> Option<String> {
 #[allow(clippy::disallowed_methods, reason = "this is where the current folder comes in")]
 pub(super) fn current_dir() -> std::io::Result<PathBuf> {
     std::env::current_dir()
+}
+
+/// The folder that an argument names. An address in its place is not repeated: it may hold a
+/// password.
+pub(super) fn folder(named: &Path) -> Result<PathBuf, CliError> {
+    if named.to_string_lossy().contains("://") {
+        let text = "an address stands where a folder belongs; give it with --remote";
+        return Err(CliError::Usage(text.to_owned()));
+    }
+    Ok(absolute(named)?)
 }
 
 /// `path` as seen from the current folder, without `.` and `..` where these can be resolved.
@@ -36,12 +48,13 @@ pub(super) fn real(path: &Path) -> PathBuf {
 
 /// The user's own folder.
 pub(super) fn home() -> Option<PathBuf> {
-    var("HOME").map(PathBuf::from)
+    var(if cfg!(windows) { "USERPROFILE" } else { "HOME" }).map(PathBuf::from)
 }
 
 /// Where programs keep what they remember of a user.
 pub(super) fn state_dir() -> Option<PathBuf> {
-    let own = var("XDG_STATE_HOME").map(PathBuf::from);
+    let variable = if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_STATE_HOME" };
+    let own = var(variable).map(PathBuf::from);
     own.or_else(|| Some(home()?.join(".local/state"))).map(|dir| dir.join("larder"))
 }
 

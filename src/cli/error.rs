@@ -51,6 +51,13 @@ impl CliError {
         }
     }
 
+    /// Whether a server refused the account or its password.
+    pub(super) fn is_unauthorized(&self) -> bool {
+        let Self::Engine(error) = self else { return false };
+        matches!(error.as_ref(), EngineError::Remote(RemoteError::Storage(error))
+            if error.kind() == ErrorKind::Unauthorized)
+    }
+
     /// A word for programs to react to.
     pub(super) fn kind(&self) -> &'static str {
         match self.code() {
@@ -165,7 +172,8 @@ fn remote_hint(error: &RemoteError) -> Option<String> {
         }
         RemoteError::Storage(error) => match error.kind() {
             ErrorKind::Unauthorized => {
-                "set LARDER_PASSWORD, or let larder ask for it again with `larder remote set URL`"
+                "run the command in a terminal, and larder asks for it anew; or set LARDER_PASSWORD. `larder remote \
+                 logout` forgets the one that is kept"
             }
             ErrorKind::LoggedOut => {
                 "nothing is lost; log in again with `larder remote login dropbox:/` (or set LARDER_DROPBOX_TOKEN anew)"

@@ -35,7 +35,7 @@ struct Told<'a> {
 /// Runs the command.
 pub(super) async fn run(args: &Args, ui: &Ui, options: &InitArgs) -> Result<Ended, CliError> {
     let dir = options.dir.as_ref().or(args.vault.as_ref());
-    let root = env::absolute(dir.map_or(Path::new(""), PathBuf::as_path))?;
+    let root = env::folder(dir.map_or(Path::new(""), PathBuf::as_path))?;
     let mut place = Workplace::make(&root, options.device.as_deref())?;
     let traffic = Traffic::new();
     let wanted = Wanted { commit: options.commit, encrypt: options.encrypt };
@@ -89,7 +89,8 @@ async fn try_connect(
     let (url, given) = take_address(address, ui)?;
     refuse_inside(place, &url)?;
     let before = traffic.snapshot();
-    let storage = secrets::open(&url, given, ui, traffic).await?;
+    let ca_file = place.ca_file();
+    let storage = secrets::open(&url, given, ca_file.as_deref(), ui, traffic).await?;
     let mode = wanted.commit.map(|mode| match mode {
         CommitArg::IfMatch => CommitMode::IfMatch,
         CommitArg::Rename => CommitMode::Rename,
@@ -97,6 +98,7 @@ async fn try_connect(
     });
     let (storage, connected) = unlock::connect(place, storage, mode, wanted.encrypt, ui).await?;
     place.set_remote(&url)?;
+    place.set_ca_file(ui.given_ca_file())?;
     let requests = traffic.snapshot().since(&before).requests;
     let made = if connected.created { "Made a new remote at" } else { "Joined the remote at" };
     let held = if connected.created {

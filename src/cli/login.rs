@@ -1,8 +1,8 @@
-//! `larder remote login`: a person lets larder into their Dropbox.
+//! `larder remote login`: a person lets larder into their Dropbox; and `logout`, from wherever it was.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use larder_providers::{DropboxLogin, RemotePath, Storage as _, Traffic};
+use larder_providers::{DropboxLogin, HttpConfig, RemotePath, Storage as _, Traffic};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -12,11 +12,14 @@ use url::Url;
 
 use super::{
     Ended,
+    args::Args,
     dropbox_url::{self, APP_KEY, DropboxUrl, Login},
     env,
     error::CliError,
     remote_url::RemoteUrl,
+    secrets,
     ui::Ui,
+    workplace::{Access, Workplace},
 };
 
 /// How long a person may take on Dropbox's page.
@@ -56,13 +59,40 @@ pub(super) async fn run(
         }
         None => typed(ui)?,
     };
-    let token = login.finish(&code).await?;
+    let token = login.finish(&code, &http(ui)).await?;
     finish(ui, &url, &Login::new(&app_key, &token)).await
+}
+
+/// Forgets the login or the password that is kept for an address, or for the vault's remote.
+pub(super) fn log_out(args: &Args, ui: &Ui, address: Option<&str>) -> Result<Ended, CliError> {
+    let url = match address {
+        Some(address) => RemoteUrl::parse(address)?.0,
+        None => Workplace::find(args, Access::Look)?.remote_url()?,
+    };
+    let (account, what) = match (&url, url.account()) {
+        (RemoteUrl::Dropbox(_), _) => {
+            dropbox_url::forget_access()?;
+            (dropbox_url::ACCOUNT.to_owned(), "login at Dropbox".to_owned())
+        }
+        (_, Some(account)) => (account.clone(), format!("password of {account}")),
+        (_, None) => {
+            let text = format!("{url} has no account whose password would be kept");
+            return Err(CliError::Usage(text));
+        }
+    };
+    let forgotten = secrets::forget(&account)?;
+    ui.object(&serde_json::json!({ "account": account, "forgotten": forgotten }));
+    ui.line(if forgotten {
+        format!("The {what} is forgotten.")
+    } else {
+        format!("No {what} is kept.")
+    });
+    Ok(Ended::Done)
 }
 
 /// Sees whether the login works, and keeps it.
 async fn finish(ui: &Ui, url: &DropboxUrl, login: &Login) -> Result<Ended, CliError> {
-    let storage = url.open_with(login, &Traffic::new())?;
+    let storage = url.open_with(login, &http(ui), &Traffic::new())?;
     match storage.list(&RemotePath::root()).await {
         Err(error) if !error.is_not_found() => return Err(error.into()),
         _ => {}
@@ -71,6 +101,11 @@ async fn finish(ui: &Ui, url: &DropboxUrl, login: &Login) -> Result<Ended, CliEr
     ui.object(&serde_json::json!({ "remote": url.to_string(), "loggedIn": true }));
     ui.line(format!("Logged in. Go on with: larder sync --remote {url}"));
     Ok(Ended::Done)
+}
+
+/// How Dropbox is spoken to.
+fn http(ui: &Ui) -> HttpConfig {
+    HttpConfig { ca_file: ui.ca_file().map(Path::to_owned), ..HttpConfig::default() }
 }
 
 /// The key of the app: as it was given, from the environment, or of the last login.

@@ -27,6 +27,7 @@ mod list;
 mod log;
 mod login;
 mod rebuild;
+mod redact;
 mod remote;
 mod remote_url;
 mod secrets;
@@ -64,8 +65,14 @@ pub fn run() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             let code = if error.use_stderr() { exit_code::USAGE } else { exit_code::DONE };
-            // Nothing is left to do if even this cannot be printed.
-            let _ = error.print();
+            let text = error.render().to_string();
+            let safe = redact::redacted(&text);
+            if safe == text {
+                // Nothing is left to do if even this cannot be printed.
+                let _ = error.print();
+            } else {
+                eprint!("{safe}");
+            }
             return ExitCode::from(code);
         }
     };
@@ -82,6 +89,9 @@ pub fn run() -> ExitCode {
         };
     let mut ended = runtime.block_on(dispatch(&args, &ui));
     if ended.as_ref().is_err_and(|error| rebuild::note_damage(&args, error)) {
+        ended = runtime.block_on(dispatch(&args, &ui));
+    }
+    if ended.as_ref().is_err_and(|error| ui.doubt.arises(error, &ui)) {
         ended = runtime.block_on(dispatch(&args, &ui));
     }
     match ended {

@@ -61,6 +61,7 @@ struct Probed<'a> {
 pub(super) async fn run(args: &Args, ui: &Ui, action: &RemoteAction) -> Result<Ended, CliError> {
     match action {
         RemoteAction::Show => show(args, ui).await,
+        RemoteAction::Logout { url } => login::log_out(args, ui, url.as_deref()),
         RemoteAction::Set { url } => set(args, ui, url).await,
         RemoteAction::Passphrase => passphrase(args, ui).await,
         RemoteAction::Probe { url } => run_probe(args, ui, url.as_deref()).await,
@@ -130,9 +131,11 @@ fn tell(ui: &Ui, place: &Workplace, remote: &Remote, manifest: &Manifest) -> Res
 async fn set(args: &Args, ui: &Ui, address: &str) -> Result<Ended, CliError> {
     let mut place = Workplace::find(args, Access::Change)?;
     let (url, given) = init::take_address(address, ui)?;
-    let storage = secrets::open_anew(&url, given, ui, &Traffic::new()).await?;
+    let (ca_file, traffic) = (place.ca_file(), Traffic::new());
+    let storage = secrets::open_anew(&url, given, ca_file.as_deref(), ui, &traffic).await?;
     let (_, connected) = unlock::connect(&mut place, storage, None, false, ui).await?;
     place.set_remote(&url)?;
+    place.set_ca_file(ui.given_ca_file())?;
     ui.object(&serde_json::json!({ "remote": url.to_string(), "remoteId": connected.id }));
     ui.line(format!("The remote of this vault is now {url}."));
     Ok(Ended::Done)
@@ -155,7 +158,7 @@ async fn run_probe(args: &Args, ui: &Ui, address: Option<&str>) -> Result<Ended,
     let storage = match address {
         Some(address) => {
             let (url, given) = init::take_address(address, ui)?;
-            secrets::open(&url, given, ui, &traffic).await?
+            secrets::open(&url, given, None, ui, &traffic).await?
         }
         None => Workplace::find(args, Access::Look)?.raw_storage(ui, &traffic).await?,
     };

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use larder_providers::{
-    Local, Password, SharedStorage, Traffic, WebDav, WebDavConfig,
+    HttpConfig, Local, Password, SharedStorage, Traffic, WebDav, WebDavConfig,
     layer::{Retry, RetryPolicy},
 };
 use url::{Host, Url};
@@ -81,7 +81,7 @@ impl RemoteUrl {
         if has_split_password(text) {
             return Err(wrong(
                 &"its password has a / or another character that ends it; write / as %2F, ? as %3F, # as %23 and \\ as \
-                  %5C, or leave the password out, and larder asks for it",
+                  %5C (and an @ in a path as %40), or leave the password out, and larder asks for it",
             ));
         }
         let url = Url::parse(text).map_err(|error| wrong(&error))?;
@@ -144,6 +144,7 @@ impl RemoteUrl {
     pub(super) fn open(
         &self,
         password: Option<Password>,
+        http: &HttpConfig,
         traffic: &Traffic,
     ) -> Result<SharedStorage, CliError> {
         match self {
@@ -151,16 +152,17 @@ impl RemoteUrl {
             Self::WebDav(url) => {
                 let mut config = WebDavConfig::new(url.clone());
                 config.password = password;
+                config.http = http.clone();
                 let storage = WebDav::new(config)?.with_traffic(traffic.clone());
                 Ok(Arc::new(Retry::with_policy(storage, patience())))
             }
             Self::Dropbox(url) => {
-                let storage = url.open(traffic)?;
+                let storage = url.open(http, traffic)?;
                 Ok(Arc::new(Retry::with_policy(storage, patience())))
             }
             #[cfg(feature = "object-stores")]
             Self::Bucket(bucket) => {
-                let storage = bucket.open(password, &env::var, traffic)?;
+                let storage = bucket.open(password, &env::var, http, traffic)?;
                 Ok(Arc::new(Retry::with_policy(storage, patience())))
             }
         }
@@ -174,8 +176,14 @@ fn has_split_password(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("//") else { return false };
     let Some(end) = rest.find(['/', '?', '#', '\\']) else { return false };
     let (place, after) = rest.split_at(end);
-    let port = place.rsplit_once(':').filter(|_| !place.contains(['@', '[']));
-    after.contains('@') && port.is_some_and(|(_, port)| port.parse::<u16>().is_err())
+    let host_and_port = place.rsplit_once(':').filter(|_| !place.contains(['@', '[']));
+    let Some((host, port)) = host_and_port else { return false };
+    if port.parse::<u16>().is_err() {
+        return after.contains('@');
+    }
+    // A password of digits may look like a port, but a host rarely like the name of a user.
+    let next = after.get(1..).and_then(|after| after.split(['/', '?', '#', '\\']).next());
+    !host.contains('.') && host != "localhost" && next.is_some_and(|next| next.contains('@'))
 }
 
 /// Whether what goes to `url` can be read on its way.
@@ -269,6 +277,7 @@ mod tests {
             "webdavs://ada:s3#cret@host",
             "webdavs://ada:s3\\cret@host/x",
             "https://ada:/s3cret@host/x",
+            "https://ada:12/s3cret@host/x",
         ] {
             let told = RemoteUrl::parse(text).unwrap_err().message();
             assert!(told.contains("write / as %2F") && !told.contains("cret"), "{told}");
@@ -277,6 +286,7 @@ mod tests {
         assert_eq!(password.unwrap().expose(), "s3/cret");
         for text in [
             "https://cloud.example:8443/dav/files/ada@example.org/",
+            "https://nas:8443/dav/files/ada@example.org/",
             "https://cloud.example/dav/files/ada@example.org/",
             "https://ada:pw@host:8443/ada@example.org",
             "https://ada:p@w@host/x",

@@ -78,7 +78,7 @@ async fn open(
 ) -> Result<(Workplace, larder_providers::SharedStorage), CliError> {
     let here = env::current_dir()?;
     let named = options.dir.as_ref().or(args.vault.as_ref());
-    let named = named.map(|dir| env::absolute(dir)).transpose()?;
+    let named = named.map(|dir| env::folder(dir)).transpose()?;
     let root = named.or_else(|| crate::vault::Vault::discover(&here));
     let Some(remote) = &options.remote else {
         let mut place = match root {
@@ -103,7 +103,8 @@ async fn open(
                 place.remote_url()?
             )));
         }
-        let raw = secrets::open(&url, given, ui, traffic).await?;
+        let ca_file = place.ca_file();
+        let raw = secrets::open(&url, given, ca_file.as_deref(), ui, traffic).await?;
         let storage = unlock::open(&mut place, &raw, ui).await?;
         if options.encrypt && !unlock::is_encrypted(&place)? {
             return Err(unlock::chosen_before());

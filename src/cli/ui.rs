@@ -2,6 +2,7 @@
 
 use std::{
     io::{IsTerminal, Write},
+    path::{Path, PathBuf},
     sync::Mutex,
 };
 
@@ -12,7 +13,7 @@ use tracing_subscriber::{
     layer::SubscriberExt,
 };
 
-use super::{args::Args, env, error::CliError};
+use super::{args::Args, env, error::CliError, secrets::Doubt};
 use crate::{
     clock::Clock,
     engine::{Cost, Progress, Stage},
@@ -22,6 +23,9 @@ use crate::{
 /// Work that takes longer than this shows a progress bar, in milliseconds.
 const BAR_AFTER_MS: i64 = 500;
 
+/// The variable that names certificates to trust, where no option does.
+const CA_FILE: &str = "LARDER_CA_FILE";
+
 /// Where to talk and how.
 #[derive(Debug)]
 pub(super) struct Ui {
@@ -29,6 +33,10 @@ pub(super) struct Ui {
     quiet: bool,
     verbose: u8,
     colour: bool,
+    ca_file: Option<PathBuf>,
+    is_ca_file_given: bool,
+    /// Whether kept passwords are still believed in.
+    pub(super) doubt: Doubt,
 }
 
 impl Ui {
@@ -45,7 +53,9 @@ impl Ui {
         };
         let targets = Targets::new()
             .with_default(others)
-            .with_targets([("larder", ours), ("larder_providers", ours)]);
+            .with_targets([("larder", ours), ("larder_providers", ours)])
+            // Its messages carry secrets of the keyring.
+            .with_target("zbus", LevelFilter::WARN);
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(LevelFilter::TRACE)
             .with_writer(std::io::stderr)
@@ -58,7 +68,27 @@ impl Ui {
         let _ = tracing::subscriber::set_global_default(subscriber);
         let plain = env::var("NO_COLOR").is_some() || env::var("TERM").as_deref() == Some("dumb");
         let colour = !plain && std::io::stdout().is_terminal();
-        Self { json: args.json, quiet: args.quiet, verbose: args.verbose, colour }
+        let is_ca_file_given = args.ca_file.is_some();
+        let ca_file = args.ca_file.clone().or_else(|| env::var(CA_FILE).map(PathBuf::from));
+        Self {
+            json: args.json,
+            quiet: args.quiet,
+            verbose: args.verbose,
+            colour,
+            ca_file,
+            is_ca_file_given,
+            doubt: Doubt::default(),
+        }
+    }
+
+    /// The certificates to trust beside those of the system, by option or environment.
+    pub(super) fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    /// Those by option, which are worth keeping.
+    pub(super) fn given_ca_file(&self) -> Option<&Path> {
+        self.ca_file().filter(|_| self.is_ca_file_given)
     }
 
     /// Whether programs are listening.

@@ -30,6 +30,9 @@ pub(super) struct Config {
     pub(super) device: String,
     /// Where the remote lies.
     pub(super) remote: Option<String>,
+    /// Certificates to trust beside those of the system: a file in the PEM format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -72,7 +75,7 @@ impl Workplace {
     pub(super) fn find(args: &Args, access: Access) -> Result<Self, CliError> {
         let here = env::current_dir()?;
         let root = match &args.vault {
-            Some(path) => Some(env::absolute(path)?),
+            Some(path) => Some(env::folder(path)?),
             None => Vault::discover(&here),
         };
         let Some(root) = root else {
@@ -143,7 +146,7 @@ impl Workplace {
         fs::create_dir_all(&control).with_context(|| control.display().to_string())?;
         if !is_vault(root) {
             let device = device.map_or_else(env::host_name, str::to_owned);
-            write_config(root, &Config { device, remote: None })?;
+            write_config(root, &Config { device, remote: None, ca_file: None })?;
         }
         Ok(Self { is_new, ..Self::open(root, Access::Change)? })
     }
@@ -160,6 +163,18 @@ impl Workplace {
     /// Remembers where the remote lies.
     pub(super) fn set_remote(&mut self, url: &RemoteUrl) -> Result<(), CliError> {
         self.config.remote = Some(url.to_string());
+        write_config(&self.root, &self.config)
+    }
+
+    /// The certificates that the settings name; as seen from the vault.
+    pub(super) fn ca_file(&self) -> Option<PathBuf> {
+        self.config.ca_file.as_ref().map(|file| self.root.join(file))
+    }
+
+    /// Remembers the certificates that a command was given.
+    pub(super) fn set_ca_file(&mut self, given: Option<&Path>) -> Result<(), CliError> {
+        let Some(given) = given else { return Ok(()) };
+        self.config.ca_file = Some(env::absolute(given)?);
         write_config(&self.root, &self.config)
     }
 
@@ -194,7 +209,8 @@ impl Workplace {
         ui: &Ui,
         traffic: &Traffic,
     ) -> Result<SharedStorage, CliError> {
-        secrets::open(&self.remote_url()?, None, ui, traffic).await
+        let ca_file = self.ca_file();
+        secrets::open(&self.remote_url()?, None, ca_file.as_deref(), ui, traffic).await
     }
 
     /// Whether this process may change the vault.

@@ -6,7 +6,12 @@ mod damage;
 mod devices;
 mod dropbox;
 mod encryption;
+#[cfg(all(feature = "keyring", target_os = "linux"))]
+mod keyring;
 mod limits;
 mod looks;
+#[cfg(target_os = "linux")]
+mod planted;
 mod secrets;
+mod tls;
 mod usage;

@@ -4,6 +4,9 @@ mod device;
 pub(crate) mod notes;
 mod ran;
 mod remote;
+#[cfg(target_os = "linux")]
+pub(crate) mod terminal;
+pub(crate) mod tls;
 
 pub(crate) use device::{Device, PASSPHRASE, PASSWORD, Text, tree};
 pub(crate) use ran::Ran;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::{DropboxConfig, Hosts, wire::Wire, wrong};
-use crate::{Error, ErrorKind, Password, RemotePath, Result, Traffic};
+use crate::{Error, ErrorKind, HttpConfig, Password, RemotePath, Result, Traffic};
 
 /// What larder has to be allowed to do.
 const SCOPES: &str = "files.content.read files.content.write files.metadata.read";
@@ -67,9 +67,10 @@ impl DropboxLogin {
     }
 
     /// Turns the code in; what comes back is the refresh token.
-    pub async fn finish(&self, code: &str) -> Result<Password> {
+    pub async fn finish(&self, code: &str, http: &HttpConfig) -> Result<Password> {
         let mut config = DropboxConfig::new("", &self.app_key, Password::new(""));
         config.hosts = self.hosts.clone();
+        config.http = http.clone();
         let wire = Wire::new(config, Traffic::new())?;
         let mut form = vec![
             ("grant_type", "authorization_code"),

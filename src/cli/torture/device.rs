@@ -113,12 +113,19 @@ impl Device {
     }
 
     /// Connects the vault; the commit mode.
-    pub(super) fn init(&self, remote: &str, options: &TortureArgs) -> Result<String, CliError> {
+    pub(super) fn init(
+        &self,
+        remote: &str,
+        options: &TortureArgs,
+        ca_file: Option<&Path>,
+    ) -> Result<String, CliError> {
+        let ca_file = ca_file.map(|file| file.display().to_string());
         let vault = self.vault.display().to_string();
         let mode = options.commit.map(CommitArg::name);
         let mut args = vec!["init", &vault, "--remote", remote, "--device", &self.name, "--json"];
         args.extend(mode.iter().flat_map(|mode| ["--commit", mode]));
         args.extend(options.encrypt.then_some("--encrypt"));
+        args.extend(ca_file.iter().flat_map(|file| ["--ca-file", file]));
         match self.run(&args, None)? {
             Ran::Exit(exit_code::DONE, text) => Ok(word_in(&text, "commitMode")),
             Ran::Exit(_, text) => Err(fault(format!("init: {}", complaint(&text)))),

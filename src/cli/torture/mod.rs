@@ -57,7 +57,7 @@ pub(super) async fn run(ui: &Ui, options: &TortureArgs) -> Result<Ended, CliErro
     let (url, given) = init::take_address(&options.url, ui)?;
     let kept = url.account().map(|account| secrets::recall(&account)).transpose()?.flatten();
     let password = given.clone().or(kept);
-    let storage = secrets::open(&url, given, ui, &Traffic::new()).await?;
+    let storage = secrets::open(&url, given, None, ui, &Traffic::new()).await?;
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     let mut random = fastrand::Rng::with_seed(seed);
     let letters: String = (0..8).map(|_| random.char('a'..='z')).collect();
@@ -97,7 +97,7 @@ fn torture(
         if options.encrypt {
             device.encrypt(dir.path(), password.as_ref());
         }
-        commit_mode = device.init(remote, options)?;
+        commit_mode = device.init(remote, options, ui.given_ca_file())?;
         devices.push(device);
     }
     let until = started + options.duration;

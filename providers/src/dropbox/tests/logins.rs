@@ -1,6 +1,7 @@
 //! Tokens: made anew, refused, taken back; and logging in.
 
 use super::*;
+use crate::HttpConfig;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_expired_is_made_anew_and_nobody_notices() {
@@ -69,35 +70,35 @@ async fn visit(page: url::Url) -> reqwest::Response {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_is_turned_in_for_a_login_that_lasts() {
     let server = DropboxLike::start().unwrap();
-    let hosts = Hosts::at(&server.url()).unwrap();
+    let (hosts, http) = (Hosts::at(&server.url()).unwrap(), HttpConfig::default());
     let login = DropboxLogin::new(DROPBOX_APP_KEY, hosts.clone(), None).unwrap();
     let page = visit(login.url().unwrap()).await.text().await.unwrap();
     let code = page.split('"').nth(1).unwrap().to_owned();
     let stranger = DropboxLogin::new(DROPBOX_APP_KEY, hosts.clone(), None).unwrap();
-    let token = login.finish(&format!(" {code}\n")).await.unwrap();
+    let token = login.finish(&format!(" {code}\n"), &http).await.unwrap();
     let config = DropboxConfig { refresh_token: token, ..server.config("") };
     let dropbox = Dropbox::new(config, Traffic::new()).unwrap();
     put(&dropbox, "a", "one", PutMode::Create).await.unwrap();
     // A code is good once, and for who has the verifier.
-    let again = login.finish(&code).await.unwrap_err();
+    let again = login.finish(&code, &http).await.unwrap_err();
     assert!(again.detail().contains("does not take this code"), "{again}");
     let page = visit(login.url().unwrap()).await.text().await.unwrap();
-    let stolen = stranger.finish(page.split('"').nth(1).unwrap()).await.unwrap_err();
+    let stolen = stranger.finish(page.split('"').nth(1).unwrap(), &http).await.unwrap_err();
     assert_eq!(stolen.kind(), ErrorKind::Unauthorized, "{stolen}");
     let unknown = DropboxLogin::new("nobodysapp", hosts, None).unwrap();
     assert_eq!(visit(unknown.url().unwrap()).await.status(), 400);
-    assert!(unknown.finish("code").await.unwrap_err().detail().contains("key of this app"));
+    assert!(unknown.finish("code", &http).await.unwrap_err().detail().contains("key of this app"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_comes_by_a_redirect_too() {
     let server = DropboxLike::start().unwrap();
-    let hosts = Hosts::at(&server.url()).unwrap();
+    let (hosts, http) = (Hosts::at(&server.url()).unwrap(), HttpConfig::default());
     let redirect = url::Url::parse("http://localhost:53682/").unwrap();
     let login = DropboxLogin::new(DROPBOX_APP_KEY, hosts, Some(redirect)).unwrap();
     let answer = visit(login.url().unwrap()).await;
     let back = answer.headers()["location"].to_str().unwrap().to_owned();
     let back = url::Url::parse(&back).unwrap();
     let code = login.code_in(back.query().unwrap()).unwrap();
-    login.finish(&code).await.unwrap();
+    login.finish(&code, &http).await.unwrap();
 }

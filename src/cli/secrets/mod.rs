@@ -1,0 +1,60 @@
+//! Secrets: where they are kept, how they are asked for, and how a storage is opened with them.
+//!
+//! A secret lies in the keyring of the system, or in a file for the user alone where there is no
+//! keyring. What lies in the file stays there and goes before the keyring: a job that runs without
+//! a session of the desktop may count on it.
+
+mod file;
+mod keyring;
+mod open;
+
+use larder_providers::Password;
+
+pub(super) use open::{Doubt, open, open_anew};
+
+use self::keyring::Trouble;
+use super::{error::CliError, ui::Ui};
+
+/// The secret that is kept for an account.
+pub(super) fn recall(account: &str) -> Result<Option<Password>, CliError> {
+    if let Some(secret) = file::recall(account)? {
+        return Ok(Some(secret));
+    }
+    Ok(keyring::recall(account).unwrap_or_else(|trouble| {
+        if !matches!(trouble, Trouble::Off | Trouble::Absent) {
+            tracing::warn!("{trouble}: what it keeps for {account} cannot be had");
+        }
+        None
+    }))
+}
+
+/// Keeps the secret of an account and says where; `what` is what it is called.
+pub(super) fn keep(account: &str, secret: &Password, what: &str, ui: &Ui) -> Result<(), CliError> {
+    let why = if file::recall(account)?.is_some() {
+        String::new()
+    } else {
+        match keyring::keep(account, secret) {
+            Ok(()) => {
+                ui.note(format!("The {what} is kept in {}.", keyring::NAME));
+                return Ok(());
+            }
+            Err(trouble) => format!(": {trouble}"),
+        }
+    };
+    let file = file::path()?;
+    ui.note(format!("The {what} is kept in {}, readable by you alone{why}.", file.display()));
+    file::keep(account, secret)
+}
+
+/// Forgets the secret of an account wherever it is kept; whether there was one.
+pub(super) fn forget(account: &str) -> Result<bool, CliError> {
+    let was_in_file = file::forget(account)?;
+    match keyring::forget(account) {
+        Ok(was_in_keyring) => Ok(was_in_file || was_in_keyring),
+        Err(Trouble::Off | Trouble::Absent) => Ok(was_in_file),
+        Err(trouble) => Err(anyhow::anyhow!(
+            "{trouble}: whether it keeps a secret for {account} cannot be told, and it is not forgotten there"
+        )
+        .into()),
+    }
+}
