@@ -121,6 +121,13 @@ pub(crate) fn refused_certificate(server: &str, error: &(dyn StdError + 'static)
             )
         }
         CertificateError::Revoked => format!("the certificate of {server} was revoked"),
+        // What `openssl req -x509` makes unless told otherwise. The error's own type is not in reach.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            format!(
+                "the certificate of {server} is that of an authority, which no server may show: have it sign \
+                 another one for the server, or make it with basicConstraints=CA:FALSE"
+            )
+        }
         _ => format!("the certificate of {server} is not valid"),
     };
     Some(wrong(&words))
