@@ -11,7 +11,7 @@ mod read;
 mod wire;
 mod write;
 
-use std::{fmt, sync::Mutex};
+use std::{fmt, sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
 
@@ -33,8 +33,16 @@ use crate::{
 pub struct Dropbox {
     wire: Wire,
     lane: Lane,
-    /// Of the remote's folder, for the next wait for changes.
-    cursor: Mutex<Option<String>>,
+    watching: Mutex<Watching>,
+}
+
+/// What the next wait for changes begins with.
+#[derive(Debug, Default)]
+struct Watching {
+    /// How the remote's folder was when it was looked at last.
+    cursor: Option<String>,
+    /// How long Dropbox wants to be left alone before.
+    pause: Duration,
 }
 
 impl Dropbox {
@@ -46,7 +54,7 @@ impl Dropbox {
         Ok(Self {
             wire: Wire::new(config, traffic)?,
             lane: Lane::default(),
-            cursor: Mutex::default(),
+            watching: Mutex::default(),
         })
     }
 

@@ -30,8 +30,9 @@ const PAGES_MAX: usize = 10_000;
 /// The longest answer whose end is waited for only to keep its connection.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 
-/// The least time between two looks for changes, whatever Dropbox says.
+/// The least time between two waits for changes, and the longest that Dropbox can ask for.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
+const WATCH_PAUSE_MAX: Duration = Duration::from_hours(1);
 
 impl Dropbox {
     pub(super) async fn open(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
@@ -165,7 +166,13 @@ impl Dropbox {
     /// happened since the last call is not missed: its cursor was taken before that call returned.
     pub(super) async fn watch(&self) -> Result<()> {
         let root = RemotePath::root();
-        let known = lock(&self.cursor).clone();
+        let pause = lock(&self.watching).pause;
+        tokio::time::sleep(pause).await;
+        let known = {
+            let mut watching = lock(&self.watching);
+            watching.pause = Duration::ZERO;
+            watching.cursor.clone()
+        };
         let cursor = match known {
             Some(cursor) => cursor,
             None => self.latest().await?,
@@ -183,11 +190,13 @@ impl Dropbox {
                 Err(fault) if fault.has("reset") => (true, None),
                 Err(fault) => return Err(self.wire.refused(&call, &fault)),
             };
-            tokio::time::sleep(backoff.unwrap_or(WATCH_PAUSE).max(WATCH_PAUSE)).await;
+            let pause = backoff.unwrap_or_default().clamp(WATCH_PAUSE, WATCH_PAUSE_MAX);
             if changes {
                 self.latest().await?;
+                lock(&self.watching).pause = pause;
                 return Ok(());
             }
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -197,7 +206,7 @@ impl Dropbox {
         let arg = json!({ "path": self.key(&root), "recursive": false });
         let call = Call::rpc("watch", &root, "files/list_folder/get_latest_cursor", arg);
         let latest: Cursor = self.wire.ask(&call).await?;
-        *lock(&self.cursor) = Some(latest.cursor.clone());
+        lock(&self.watching).cursor = Some(latest.cursor.clone());
         Ok(latest.cursor)
     }
 }

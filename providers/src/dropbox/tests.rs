@@ -307,8 +307,14 @@ async fn changes_are_told_at_once_and_none_is_missed() {
     // Dropbox may ask for a pause, and may be done before anything happened.
     server.set_wait(Duration::from_millis(10), Some(3600));
     server.log();
-    assert!(tokio::time::timeout(soon, dropbox.changed()).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_secs(2), dropbox.changed()).await.is_err());
     assert_eq!(server.log(), ["files/list_folder/longpoll"]);
+    // News are told before the pause, not after it.
+    server.put("/notes/meta.json", b"4");
+    tokio::time::timeout(Duration::from_secs(5), dropbox.changed()).await.unwrap().unwrap();
+    server.log();
+    assert!(tokio::time::timeout(soon, dropbox.changed()).await.is_err());
+    assert_eq!(server.log(), Vec::<String>::new());
 }
 
 /// What is counted is about what goes over the line.
