@@ -20,6 +20,8 @@ on! {
     on_wsgidav => Place::WSGIDAV, [];
     on_sabre => Place::SABRE, [];
     on_dropbox => Place::DROPBOX, [];
+    on_dropbox_by_renaming => Place::DROPBOX, ["--commit", "rename"];
+    on_dropbox_with_a_head_for_each_device => Place::DROPBOX, ["--commit", "devices"];
     #[cfg(feature = "object-stores")]
     on_moto => Place::MOTO, [];
     #[cfg(feature = "object-stores")]
