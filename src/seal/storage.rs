@@ -168,6 +168,26 @@ impl Sealed {
     }
 }
 
+impl Sealer {
+    /// A file as it was before it was sealed, for who looks at a storage past the wrapper; nothing if it
+    /// was not sealed there.
+    pub fn reveal(&self, stored: &RemotePath, bytes: &[u8]) -> Option<(RemotePath, Bytes)> {
+        let path = match stored.parent().filter(is_sealed) {
+            Some(folder) => {
+                let name = self.open_name(folder.as_str(), stored.name())?;
+                folder.join(&name).ok()?
+            }
+            None => stored.clone(),
+        };
+        let place = place_of(&path);
+        let plain = match place.as_str() {
+            META => open_meta(self, bytes).ok()?,
+            place => Bytes::from(self.open(place, bytes).ok()?),
+        };
+        Some((path, plain))
+    }
+}
+
 #[async_trait]
 impl Storage for Sealed {
     async fn get(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {

@@ -15,6 +15,7 @@ use larder_providers::{Memory, RemotePath};
 use super::{
     oracle::States,
     promise::{Promise, Verdict},
+    replica::sealer,
 };
 
 /// The remote as it really is.
@@ -28,6 +29,8 @@ pub(crate) struct Ground {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     calls: Option<u64>,
+    /// Whether the remote is encrypted.
+    is_sealed: bool,
     /// What lay there at the last look, and what that is.
     files: Files,
     ground: Option<Ground>,
@@ -53,6 +56,10 @@ const ORPHAN_MS: i64 = 90 * GRACE_MS;
 const RETIRED_KEPT: usize = 64;
 
 impl Watch {
+    pub(crate) fn new(is_sealed: bool) -> Self {
+        Self { is_sealed, ..Self::default() }
+    }
+
     /// The storage changed behind everybody's back.
     pub(crate) fn forget(&mut self) {
         self.calls = None;
@@ -71,11 +78,13 @@ impl Watch {
             self.calls = Some(calls);
             let files = memory.files();
             if !are_same(&files, &self.files) {
-                self.ground = self.read(&files).map_err(|why| Promise::WholeHead.broken(why))?;
-                self.note_deletions(&files, now_ms)?;
+                let plain = if self.is_sealed { revealed(&files) } else { files.clone() };
+                self.ground = self.read(&plain).map_err(|why| Promise::WholeHead.broken(why))?;
+                self.note_deletions(&plain, now_ms)?;
                 self.files = files;
             } else if self.there.is_empty() {
-                self.note_deletions(&files, now_ms)?;
+                let plain = if self.is_sealed { revealed(&files) } else { files };
+                self.note_deletions(&plain, now_ms)?;
             } else {
                 self.note_named(now_ms);
             }
@@ -176,6 +185,15 @@ fn are_same(a: &Files, b: &Files) -> bool {
         (a.as_ptr(), a.len()) == (b.as_ptr(), b.len()) || a == b
     };
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && is_same(a.1, b.1))
+}
+
+/// What the files are to those who have the key. One that is torn stays as it is.
+fn revealed(files: &Files) -> Files {
+    let sealer = sealer();
+    let reveal = |(path, bytes): (&RemotePath, &bytes::Bytes)| {
+        sealer.reveal(path, bytes).unwrap_or_else(|| (path.clone(), bytes.clone()))
+    };
+    files.iter().map(reveal).collect()
 }
 
 fn manifest(files: &Files) -> Result<Option<Manifest>, String> {

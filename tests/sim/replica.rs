@@ -20,6 +20,7 @@ use larder::{
     },
     model::{DeviceId, Entity},
     remote::tiers::Pace,
+    seal::{DataKey, Sealed, Sealer},
     store::{Store, StoredRules},
     vault::{Asked, Vault},
 };
@@ -54,6 +55,7 @@ pub(crate) struct Setup {
     pub(crate) rules: &'static str,
     pub(crate) patient: bool,
     pub(crate) manners: Manners,
+    pub(crate) sealed: bool,
 }
 
 #[derive(Debug)]
@@ -171,6 +173,12 @@ pub(crate) enum Death {
     File(u64),
 }
 
+/// The key of every encrypted remote of the simulation.
+pub(crate) fn sealer() -> Sealer {
+    let key = DataKey::from_text("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE").unwrap();
+    Sealer::new("the-remote-of-a-story", &key)
+}
+
 impl Replica {
     pub(crate) fn new(setup: Setup, server: &Server, time: &Time, skew_ms: i64) -> Self {
         let wire = Arc::new(Fault::new(server.clone(), FaultPlan::default()));
@@ -185,6 +193,8 @@ impl Replica {
         } else {
             Arc::new(seat)
         };
+        let storage: SharedStorage =
+            if setup.sealed { Arc::new(Sealed::new(storage, sealer())) } else { storage };
         let switch = Switch {
             wire,
             dies_at_call: AtomicU64::new(u64::MAX),

@@ -31,6 +31,8 @@ pub(crate) struct Shape {
     pub(crate) races: bool,
     /// Years pass.
     pub(crate) ages: bool,
+    /// The remote is encrypted.
+    pub(crate) sealed: bool,
     /// One replica does nothing for most of the story.
     pub(crate) hermit: bool,
     pub(crate) patient: bool,
@@ -71,6 +73,7 @@ impl Shape {
             compacts: random.bool(),
             // In vaults the history is what the files are held against, and it ends.
             ages: !vaults && random.u8(0..4) == 0,
+            sealed: false,
             hermit: random.u8(0..4) == 0,
             patient: random.bool(),
             manners,
@@ -168,6 +171,7 @@ pub(crate) const CURES: &[fn(&mut Shape)] = &[
     |shape| shape.compacts = false,
     |shape| shape.races = false,
     |shape| shape.ages = false,
+    |shape| shape.sealed = false,
     |shape| shape.hermit = false,
     |shape| shape.patient = false,
     |shape| shape.manners = Manners::default(),

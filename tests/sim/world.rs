@@ -110,7 +110,7 @@ impl World {
             folder,
             backups: Vec::new(),
             snapshot: None,
-            watch: Watch::default(),
+            watch: Watch::new(shape.sealed),
             time,
             is_fooled: shape.fools(),
             script_sets_clocks: script.steps.iter().any(|s| matches!(s.deed, Deed::SetClock(_))),
@@ -145,6 +145,7 @@ impl World {
             rules: RULES,
             patient: self.shape.patient,
             manners: self.shape.manners,
+            sealed: self.shape.sealed,
         };
         let skew_ms = self.shape.skews_ms.get(number).copied().unwrap_or(0);
         self.replicas.push(Replica::new(setup, &self.server, &self.time, skew_ms));
