@@ -234,6 +234,10 @@ impl Storage for Sealed {
         self.inner.make_folder(folder).await
     }
 
+    async fn changed(&self) -> Result<()> {
+        self.inner.changed().await
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }

@@ -21,8 +21,11 @@ macro_rules! on_every_remote {
         mod encrypted_mirrored { $crate::servers::on!(Place::EncryptedMirror, $($scenario),*); }
         mod encrypted_dav_server { $crate::servers::on!(Place::EncryptedServer(Kind::DavServerBare), $($scenario),*); }
         mod encrypted_apache { $crate::servers::on!(Place::EncryptedServer(Kind::Apache), $($scenario),*); }
+        mod encrypted_dropbox { $crate::servers::on!(Place::EncryptedServer(Kind::DropboxLike), $($scenario),*); }
         #[cfg(feature = "object-stores")]
         mod encrypted_moto { $crate::servers::on!(Place::EncryptedServer(Kind::Moto), $($scenario),*); }
+        #[cfg(feature = "object-stores")]
+        mod encrypted_azurite { $crate::servers::on!(Place::EncryptedServer(Kind::Azurite), $($scenario),*); }
         #[cfg(feature = "object-stores")]
         mod moto { $crate::servers::on!(Place::MOTO, $($scenario),*); }
         #[cfg(feature = "object-stores")]
