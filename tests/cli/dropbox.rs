@@ -112,6 +112,15 @@ fn a_login_is_made_once_and_lasts_until_it_is_revoked() {
     let (is_good, said) = log_in(command(&device, &["remote", "login", "dropbox:/"]), code_on);
     assert!(is_good, "{said}");
     assert_eq!(run(&["sync"]).0, Some(0));
+
+    let (code, told) = run(&["remote", "logout"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("The login at Dropbox is forgotten."), "{told}");
+    assert!(!access.exists() && !std::fs::read_to_string(&file).unwrap().contains(&refresh));
+    let (code, told) = run(&["sync"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("nobody is logged in to Dropbox here"), "{told}");
+    assert!(run(&["remote", "logout", "dropbox:/"]).1.contains("No login at Dropbox is kept."));
 }
 
 #[test]

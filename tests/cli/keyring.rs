@@ -152,7 +152,7 @@ fn a_password_is_kept_in_the_keyring_and_forgotten_on_demand() {
     let ran = session.run(&device, &["sync"]).exits(2);
     assert!(ran.stderr.contains("no password is known"), "{ran}");
     let ran = session.run(&device, &["remote", "logout"]).exits(0);
-    assert!(ran.stdout.contains("No password is kept for ann@"), "{ran}");
+    assert!(ran.stdout.contains("No password of ann@"), "{ran}");
 }
 
 #[test]
