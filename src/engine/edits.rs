@@ -276,11 +276,15 @@ impl Clerk<'_> {
         &self,
         shown: Option<&Entity>,
         record: Option<&Record>,
-        now: BTreeMap<String, Content>,
+        mut now: BTreeMap<String, Content>,
         path: &VaultPath,
         seen: bool,
     ) -> Changes {
         let before = shown.map(|shown| view(shown, &self.engine.rules).fields).unwrap_or_default();
+        let is_json = Format::of_path(path.as_str()) == Format::Json;
+        if seen && is_json && before.contains_key(BODY) {
+            bring_back_text(&mut now, &before);
+        }
         // A file that lies beside its place, because another record keeps that, was not moved by
         // its owner as long as it stays there.
         let is_beside = record.is_some_and(|record| record.file.as_ref() == Some(path));
@@ -379,6 +383,19 @@ impl Clerk<'_> {
         };
         self.space = Some(space);
         Ok(EntityId::new(Uuid::new_v5(&space, path.as_str().as_bytes()).to_string())?)
+    }
+}
+
+/// Has the text of a record, which stands among the fields in a file of JSON, be its text still.
+fn bring_back_text(now: &mut BTreeMap<String, Content>, before: &BTreeMap<String, Content>) {
+    let field = document::field_of_text(|field| before.contains_key(field));
+    if now.contains_key(BODY) || !now.get(&field).is_some_and(|text| text.value.is_string()) {
+        return;
+    }
+    if let Some(text) = now.remove(&field)
+        && text.value != ""
+    {
+        now.insert(BODY.to_owned(), Content::new(text.value));
     }
 }
 

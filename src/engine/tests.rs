@@ -250,3 +250,50 @@ async fn a_field_that_a_text_had_no_place_for_is_not_removed_by_moving_it() {
         assert_eq!(device.names(), ["note.md"]);
     }
 }
+
+#[tokio::test]
+async fn a_text_under_a_name_of_json_stays_a_text_when_its_object_is_edited() {
+    let (mut a, mut b) = pair().await;
+    a.write("c.json", "{\n  \"title\": \"t4\"\n}\n");
+    b.write("c.json", "Hello\nthere\n");
+    b.sync().await;
+    a.sync().await;
+    let shown = "{\n  \"title\": \"t4\",\n  \"body\": \"Hello\\nthere\\n\"\n}\n";
+    assert_eq!(a.read("c.json"), shown);
+    a.write("c.json", &shown.replace("t4", "t8"));
+    b.write("c.json", "Hello you\nthere\n");
+    a.sync().await;
+    b.sync().await;
+    a.sync().await;
+    for device in [&a, &b] {
+        let shown = "{\n  \"title\": \"t8\",\n  \"body\": \"Hello you\\nthere\\n\"\n}\n";
+        assert_eq!(device.read("c.json"), shown);
+    }
+    a.write("c.json", &a.read("c.json").replace("there", "again"));
+    b.write("c.json", &b.read("c.json").replace("you", "all"));
+    a.sync().await;
+    b.sync().await;
+    a.sync().await;
+    for device in [&a, &b] {
+        assert!(device.read("c.json").contains("Hello all\\nagain\\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_text_under_a_name_of_json_has_its_place_beside_any_field() {
+    let (mut a, mut b) = pair().await;
+    a.write("c.json", "{\"body\": \"mine\"}\n");
+    b.write("c.json", "yours\n");
+    b.sync().await;
+    a.sync().await;
+    b.sync().await;
+    for device in [&a, &b] {
+        let read = device.read("c.json");
+        assert!(read.contains("\"body\": \"mine\"") && read.contains("\"body (2)\": \"yours\\n\""));
+    }
+    a.write("c.json", &a.read("c.json").replace("mine", "thine"));
+    a.sync().await;
+    b.sync().await;
+    let read = b.read("c.json");
+    assert!(read.contains("\"thine\"") && read.contains("\"body (2)\": \"yours\\n\""), "{read}");
+}

@@ -24,6 +24,7 @@ use crate::model::limits::FILE_VALUES_MAX;
 use crate::model::{Content, json as strict};
 use layout::{extract, is_fence};
 use names::field_of;
+pub use names::field_of_text;
 pub use render::render;
 
 /// How deep lists and objects of a field may be nested.

@@ -17,6 +17,14 @@ pub(super) fn key_of(field: &str) -> Option<&str> {
     }
 }
 
+/// Tells the field that the text of an entity reads as where its path ends in `.json`: no such file has
+/// a text beside its object, so it stands in there, at `body` or the first key like it that is free.
+pub fn field_of_text(is_taken: impl Fn(&str) -> bool) -> String {
+    let numbered = (2..).map(|nth: u32| format!("body ({nth})"));
+    let mut fields = std::iter::once("body".to_owned()).chain(numbered).map(|key| field_of(&key));
+    fields.find(|field| !is_taken(field)).unwrap_or_default()
+}
+
 fn is_own(name: &str) -> bool {
     name == "body" || name == "path" || name.starts_with('$')
 }

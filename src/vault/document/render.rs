@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::layout::{Values, fill_json, fill_yaml};
-use super::names::key_of;
+use super::names::{field_of_text, key_of};
 use super::spell::{self, quoted};
 use super::{BOM, Document, Format, checked, like, split};
 use crate::model::Content;
@@ -65,6 +65,7 @@ impl Step {
 /// Puts the parts together without looking at what comes out; `None` if the layout is not one.
 pub(super) fn assemble(format: Format, document: &Document) -> Option<String> {
     let body = document.body.as_deref().unwrap_or_default();
+    let text_field = field_of_text(|field| document.fields.contains_key(field));
     let mut values = Values::new();
     for (field, content) in &document.fields {
         if let Some(key) = key_of(field) {
@@ -81,9 +82,7 @@ pub(super) fn assemble(format: Format, document: &Document) -> Option<String> {
     let layout = document.layout.as_deref();
     if format == Format::Json {
         if !body.is_empty() {
-            // No file looks like this: somebody gave an entity with a text a path that ends in
-            // `.json`. The text is not lost.
-            values.entry("body").or_insert_with(|| quoted(body).into());
+            values.insert(key_of(&text_field)?, quoted(body).into());
         }
         return fill_json(layout.unwrap_or("{\n}\n"), &values);
     }
@@ -111,8 +110,13 @@ fn means(
     if parsed.problem.is_some() {
         return written.is_empty() && text == body;
     }
-    let fields = &parsed.document.fields;
-    parsed.document.body.as_deref().unwrap_or_default() == body
+    let mut fields = parsed.document.fields;
+    let mut read = parsed.document.body.unwrap_or_default();
+    if format == Format::Json && !body.is_empty() {
+        let text = fields.remove(&field_of_text(|field| written.contains_key(field)));
+        read = text.as_ref().and_then(|text| text.value.as_str()).unwrap_or_default().to_owned();
+    }
+    read == body
         && fields.len() == written.len()
         && fields.iter().zip(written).all(|(a, b)| a.0 == b.0 && a.1.value == b.1.value)
 }
