@@ -11,7 +11,10 @@ use super::{
     unlock,
     workplace::{Access, Workplace},
 };
-use crate::engine::{CheckOptions, CheckReport, Finding, FindingKind, RepairOptions};
+use crate::{
+    engine::{CheckOptions, CheckReport, Finding, FindingKind, RepairOptions},
+    seal::KEYS,
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,18 +35,23 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: CheckArgs) -> Result<Ende
     let access = if options.repair { Access::Change } else { Access::Look };
     let mut place = Workplace::find(args, access)?;
     let storage = place.storage(ui, &traffic).await?;
+    let mut lacks_key = false;
     if unlock::is_encrypted(&place)? {
         let raw = place.raw_storage(ui, &traffic).await?;
         unlock::assure_own(&place, &raw).await?;
+        lacks_key = unlock::lacks_key(&place, &raw).await?;
     }
     let CheckArgs { read_data, repair, accept_loss } = options;
-    let report = if repair {
+    let mut report = if repair {
         let progress = ui.progress();
         let wanted = RepairOptions { read_data, accept_loss };
         place.engine.repair(&storage, &traffic, wanted, &progress).await?
     } else {
         place.engine.check(&storage, &traffic, CheckOptions { read_data }).await?
     };
+    if lacks_key {
+        report.findings.push(lost_key());
+    }
     ui.object(&Told {
         ok: report.is_ok(),
         findings: &report.findings,
@@ -54,6 +62,13 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: CheckArgs) -> Result<Ende
     });
     tell(ui, &report, repair);
     Ok(if report.is_ok() { Ended::Done } else { Ended::Findings })
+}
+
+fn lost_key() -> Finding {
+    let detail = "no key that a passphrase opens is left there: no new device can join, until `larder remote passphrase` \
+                  writes one";
+    let file = Some(KEYS.to_owned());
+    Finding { kind: FindingKind::Missing, file, entity_id: None, detail: detail.to_owned() }
 }
 
 fn tell(ui: &Ui, report: &CheckReport, has_repaired: bool) {

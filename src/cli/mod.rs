@@ -67,7 +67,8 @@ pub fn run() -> ExitCode {
             let code = if error.use_stderr() { exit_code::USAGE } else { exit_code::DONE };
             let text = error.render().to_string();
             let safe = redact::redacted(&text);
-            if safe == text {
+            // Help holds examples of addresses, and nothing that was typed.
+            if safe == text || !error.use_stderr() {
                 // Nothing is left to do if even this cannot be printed.
                 let _ = error.print();
             } else {

@@ -21,8 +21,8 @@ use crate::{
     model::{ForeignRemote, RemoteId, path::CONTROL_DIR},
     remote::{CommitMode, RemoteError},
     seal::{
-        Cost, DataKey, Inspected, KEYS, KeyFile, KeyFiles, Passphrase, SEALED_FOLDERS, SealError,
-        Sealed, Sealer, inspect, lock, lock_new,
+        Cost, DataKey, Inspected, KeyFile, KeyFiles, Passphrase, SEALED_FOLDERS, SealError, Sealed,
+        Sealer, inspect, lock, lock_new,
     },
 };
 
@@ -55,7 +55,11 @@ pub(super) async fn connect(
     if !is_encrypted && !wants_encryption {
         match place.engine.connect(&raw, mode).await {
             Err(EngineError::Remote(RemoteError::Encrypted)) => {}
-            connected => return Ok((raw, connected?)),
+            connected => {
+                let connected = connected?;
+                refuse_if_keyed(place)?;
+                return Ok((raw, connected));
+            }
         }
     }
     if bound.is_some() && !is_encrypted && wants_encryption {
@@ -125,7 +129,7 @@ pub(super) async fn recreate(
     else {
         return Ok(());
     };
-    if inspect(raw).await? != Inspected::Nothing || holds_files(raw, &[KEYS]).await? {
+    if inspect(raw).await? != Inspected::Nothing || has_key(&bound.id, raw).await? {
         return Ok(());
     }
     let key = key_of(raw, &bound.id, ui).await?;
@@ -234,7 +238,11 @@ async fn rejoin(
         }
         match place.engine.rejoin(raw).await {
             Err(EngineError::Remote(RemoteError::Encrypted)) => {}
-            rejoined => return Ok(rejoined.map(|()| Arc::clone(raw))?),
+            rejoined => {
+                rejoined?;
+                refuse_if_keyed(place)?;
+                return Ok(Arc::clone(raw));
+            }
         }
     }
     let id = match inspect(raw).await? {
@@ -254,6 +262,37 @@ async fn rejoin(
         place.engine.rejoin(&storage).await?;
     }
     Ok(storage)
+}
+
+/// Whether somebody who has only the passphrase could open a remote.
+async fn has_key(id: &RemoteId, raw: &SharedStorage) -> Result<bool, CliError> {
+    match KeyFiles::read(raw, id).await {
+        Ok(_) => Ok(true),
+        Err(SealError::NoKey { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What nobody but a device with the key would notice: that who has only the passphrase could not open
+/// the vault's remote any more.
+pub(super) async fn lacks_key(place: &Workplace, raw: &SharedStorage) -> Result<bool, CliError> {
+    match place.engine.store().binding()? {
+        Some(bound) => Ok(!has_key(&bound.id, raw).await?),
+        None => Ok(false),
+    }
+}
+
+/// Refuses a remote in clear to which this device has a key: it was encrypted, and somebody has put
+/// something else in its place. From then on the vault knows.
+fn refuse_if_keyed(place: &Workplace) -> Result<(), CliError> {
+    let Some(bound) = place.engine.store().binding()? else { return Ok(()) };
+    if secrets::recall(&account(&bound.id))?.is_none() {
+        return Ok(());
+    }
+    let mut remembered = remembered(&place.root)?;
+    remembered.insert(bound.id.to_string());
+    remember(&place.root, &remembered)?;
+    Err(not_encrypted())
 }
 
 fn sealed(root: &Path, raw: &SharedStorage, id: &RemoteId, key: &DataKey) -> SharedStorage {

@@ -29,3 +29,6 @@ pub use record::{Agreed, Record, Update, View};
 pub use rules::{DeleteRule, Rule, Rules, Strategy};
 pub use stamp::{InvalidStamp, Stamp};
 pub use wire::RECORD_NESTING_MAX;
+
+/// What every file of an encrypted remote begins with, but for `meta.json`.
+pub const SEALED_MARK: &[u8; 8] = b"larder1\n";

@@ -10,7 +10,7 @@ use super::{CommitMode, RemoteError, Result, layout};
 use crate::{
     digest::sha256_hex,
     model::{
-        DeviceId, EntityId, RemoteId, Stamp, VersionVector, json,
+        DeviceId, EntityId, RemoteId, SEALED_MARK, Stamp, VersionVector, json,
         limits::{COUNT_MAX, MANIFEST_BYTES_MAX},
     },
 };
@@ -298,6 +298,9 @@ fn read_json(file: &str, bytes: &[u8]) -> Result<Value> {
     if bytes.len() as u64 > MANIFEST_BYTES_MAX {
         let detail = format!("{} bytes, over {MANIFEST_BYTES_MAX}", bytes.len());
         return Err(RemoteError::damaged(file, detail));
+    }
+    if bytes.starts_with(SEALED_MARK) {
+        return Err(RemoteError::Encrypted);
     }
     let text = std::str::from_utf8(bytes).map_err(|error| RemoteError::damaged(file, error))?;
     let value = json::parse(text).map_err(|error| RemoteError::damaged(file, error))?;

@@ -66,7 +66,7 @@ pub enum RemoteError {
         detail: String,
     },
     /// The remote has a form that this program does not know.
-    #[error("the remote needs a newer larder (form {needed}, this one knows {FORMAT})")]
+    #[error("the remote needs a newer larder (form {needed})")]
     NeedsNewer {
         /// The lowest form a reader has to know.
         needed: u64,

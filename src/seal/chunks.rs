@@ -13,9 +13,8 @@ use futures::stream::{self, BoxStream, StreamExt};
 use larder_providers::{Error, ErrorKind, RemotePath};
 
 use super::{Sealer, key::fill_random};
+use crate::model::SEALED_MARK as MARK;
 
-/// What every sealed file begins with.
-pub(super) const MARK: &[u8; 8] = b"larder1\n";
 /// How many bytes of the content a chunk holds; the last may hold fewer.
 pub(super) const CHUNK_BYTES: usize = 64 << 10;
 /// The random part of the nonces of a file.

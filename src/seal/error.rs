@@ -42,7 +42,7 @@ pub enum SealError {
         detail: String,
     },
     /// The remote has a form that this program does not know.
-    #[error("the remote needs a newer larder (form {needed}, this one knows {})", super::FORM)]
+    #[error("the remote needs a newer larder (form {needed})")]
     NeedsNewer {
         /// The lowest form a reader has to know.
         needed: u64,

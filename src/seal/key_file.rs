@@ -205,6 +205,7 @@ impl KeyFiles {
                     files.push(file);
                 }
                 Ok(file) => why = format!("{path} is that of another remote ({})", file.remote_id),
+                Err(SealError::NoKey { detail }) => why = format!("{path}: {detail}"),
                 Err(error) => why = format!("{path}: {error}"),
             }
         }

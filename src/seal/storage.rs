@@ -17,12 +17,15 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Envelope, SealError, Sealer,
-    chunks::{CHUNK_BYTES, MARK, Part, Sealing, Unsealing},
+    chunks::{CHUNK_BYTES, Part, Sealing, Unsealing},
     envelope::{ENVELOPE_BYTES_MAX, META},
     key_file::FOLDER as KEYS,
     plain_bytes, sealed_bytes,
 };
-use crate::{digest::hex, model::limits::SEALED_NAME_BYTES_MAX};
+use crate::{
+    digest::hex,
+    model::{SEALED_MARK as MARK, limits::SEALED_NAME_BYTES_MAX},
+};
 
 /// The folders in which names are sealed: they are made of types, ids and digests of contents. The
 /// names elsewhere are numbers and what is drawn at random, and copies are recognised by them.

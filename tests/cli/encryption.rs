@@ -162,6 +162,56 @@ fn what_was_encrypted_is_never_taken_or_given_in_clear() {
 }
 
 #[test]
+fn who_has_forgotten_that_a_remote_is_encrypted_sends_nothing_in_clear() {
+    let remote = Remote::start(Place::EncryptedMirror).unwrap();
+    let device = Device::joined("laptop", &remote);
+    device.write("note.md", "Very private words.\n");
+    device.sync();
+    let before = remote.files();
+    fs::remove_file(device.root().join(".larder/encrypted")).unwrap();
+    device.write("note.md", "Very private words, and more.\n");
+    let ran = device.run(&["sync"]).exits(1);
+    assert!(ran.stderr.contains("the remote is encrypted"), "{ran}");
+    assert_eq!(remote.files(), before);
+
+    // A new replica, and somebody who says that the remote is one in clear.
+    fs::remove_dir_all(device.root().join(".larder")).unwrap();
+    let meta: serde_json::Value = serde_json::from_slice(&before["meta.json"].0).unwrap();
+    let meta = serde_json::json!({
+        "format": 1, "minReader": 1, "remoteId": meta["remoteId"], "commitMode": "devices",
+    });
+    for file in before.keys() {
+        remote.remove(file);
+    }
+    remote.insert("meta.json", meta.to_string().as_bytes());
+    for _ in 0..2 {
+        let ran = device.run(&["sync", "--remote", remote.url()]);
+        assert_ne!(ran.code, 0, "{ran}");
+        assert!(remote.files().values().all(|text| !lossy(text).contains("private")));
+    }
+}
+
+#[test]
+fn a_remote_whose_key_was_lost_is_told_and_gets_another() {
+    let remote = encrypted();
+    let device = Device::joined("laptop", &remote);
+    device.write("note.md", "Hot.\n");
+    device.sync();
+    for file in remote.files().into_keys().filter(|file| file.starts_with("keys/")) {
+        remote.remove(&file);
+    }
+    let ran = device.run(&["check"]).exits(1);
+    assert!(ran.stdout.contains("`larder remote passphrase` writes one"), "{ran}");
+    let new = [("LARDER_NEW_PASSPHRASE", Some("another passphrase"))];
+    run_in(&device, &new, &["remote", "passphrase"]).exits(0);
+    device.run(&["check"]).exits(0);
+    let newcomer = Device::new("newcomer");
+    let new = [("LARDER_PASSPHRASE", Some("another passphrase"))];
+    run_in(&newcomer, &new, &["sync", "--remote", remote.url()]).exits(0);
+    assert_eq!(newcomer.read("note.md"), "Hot.\n");
+}
+
+#[test]
 fn one_file_in_clear_or_from_elsewhere_is_refused() {
     let remote = encrypted();
     let (a, b) = pair(&remote);

@@ -88,7 +88,7 @@ fn a_remote_of_a_later_form() {
     });
     let ran = device.run(&["sync"]).exits(6);
     assert_snapshot!(ran.stderr, @"
-    error: the remote needs a newer larder (form 7, this one knows 1)
+    error: the remote needs a newer larder (form 7)
       update larder on this device; nothing was changed
     ");
     let told = device.run(&["sync", "--json"]).exits(6).json();

@@ -21,6 +21,9 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (9223, "a replica under a new name took the head for read, and raced with itself for ever"),
     (10874, "a folder of heads that was emptied was taken for the one that had been read"),
     (7001, "a text that became a JSON file lost the fields that it had had no place for"),
+    (20_553, "the text of a record under a name of JSON was hidden by an edit of its object"),
+    (23_201, "the same"),
+    (24_140, "the same"),
     (
         50_246,
         "what a device with a slow clock put into its history was old once the clock was right",

@@ -42,8 +42,9 @@ pub(super) fn keep(account: &str, secret: &Password, what: &str, ui: &Ui) -> Res
         }
     };
     let file = file::path()?;
+    file::keep(account, secret)?;
     ui.note(format!("The {what} is kept in {}, readable by you alone{why}.", file.display()));
-    file::keep(account, secret)
+    Ok(())
 }
 
 /// Forgets the secret of an account wherever it is kept; whether there was one.

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use larder_providers::{Body, PutMode, RemotePath, Storage as _, StorageExt as _};
+use larder_providers::{Body, ErrorKind, PutMode, RemotePath, Storage as _, StorageExt as _};
 
 use crate::{
     engine::{Engine, EngineError, RACES_MAX, Result, connect::has_data, feed::is_about_one_file},
@@ -173,6 +173,7 @@ impl Engine {
 }
 
 const GONE: &str = "was gone";
+const UNREADABLE: &str = "could not be read";
 
 /// What is wrong with a `meta.json` that is no manifest; an error if it is another remote's.
 pub(super) async fn wrong_meta(remote: &Remote) -> Result<Option<&'static str>> {
@@ -183,6 +184,7 @@ pub(super) async fn wrong_meta(remote: &Remote) -> Result<Option<&'static str>> 
     let bytes = match read {
         Ok((bytes, _)) => bytes,
         Err(error) if error.is_not_found() => return Ok(Some(GONE)),
+        Err(error) if error.kind() == ErrorKind::Damaged => return Ok(Some(UNREADABLE)),
         Err(error) => return Err(error.into()),
     };
     match Meta::decode(&bytes) {
@@ -191,7 +193,7 @@ pub(super) async fn wrong_meta(remote: &Remote) -> Result<Option<&'static str>> 
             let (expected, found) = (remote.id.clone(), meta.remote_id);
             Err(RemoteError::Foreign { expected, found }.into())
         }
-        Err(RemoteError::Damaged { .. }) => Ok(Some("could not be read")),
+        Err(RemoteError::Damaged { .. }) => Ok(Some(UNREADABLE)),
         Err(error) => Err(error.into()),
     }
 }
