@@ -28,7 +28,7 @@ use crate::{
 ///
 /// Its versions are Dropbox's revisions. Dropbox writes in an account one thing after the other and
 /// turns away what comes at once, so here one call at a time writes; what else is to be written
-/// meanwhile is brought to Dropbox aside, and takes its place in one batch with the others: [`lane`].
+/// meanwhile is brought to Dropbox aside, and takes its place in one batch with the others: `lane`.
 #[derive(Debug)]
 pub struct Dropbox {
     wire: Wire,

@@ -21,7 +21,7 @@ use crate::{
 /// A storage below a prefix of a bucket, which Azure calls a container.
 ///
 /// The crate `object_store` signs requests and reads answers. Every request goes through
-/// [`http::Way`], which counts it and keeps what the crate leaves out: the service's clock, its
+/// `http::Way`, which counts it and keeps what the crate leaves out: the service's clock, its
 /// status and its own word for a fault. Nothing is tried twice in here; that is the layer's work.
 #[derive(Debug)]
 pub struct Bucket {
