@@ -96,22 +96,25 @@ pub(super) async fn open(
 
 /// Whether the vault's remote is encrypted.
 pub(super) fn is_encrypted(place: &Workplace) -> Result<bool, CliError> {
-    let Some(bound) = place.engine.store().binding()? else { return Ok(false) };
-    Ok(remembered(&place.root)?.contains(bound.id.as_str()))
+    Ok(encrypted_id(place)?.is_some())
+}
+
+/// Which remote the vault has, if that is encrypted. A mark that cannot be read is not taken for none.
+fn encrypted_id(place: &Workplace) -> Result<Option<RemoteId>, CliError> {
+    let Some(bound) = place.engine.store().binding()? else { return Ok(None) };
+    Ok(remembered(&place.root)?.contains(bound.id.as_str()).then_some(bound.id))
 }
 
 /// Sees to it that what lies at the address of an encrypted remote is that remote: what another one
 /// holds looks like damage to who has not its key.
 pub(super) async fn assure_own(place: &Workplace, raw: &SharedStorage) -> Result<(), CliError> {
-    let Some(bound) =
-        place.engine.store().binding()?.filter(|_| is_encrypted(place).is_ok_and(|is| is))
-    else {
+    let Some(id) = encrypted_id(place)? else {
         return Ok(());
     };
     match inspect(raw).await {
         Ok(Inspected::Plain) => Err(not_encrypted()),
-        Ok(Inspected::Sealed(found)) if found != bound.id => {
-            Err(EngineError::from(Brake::Foreign { expected: bound.id, found }).into())
+        Ok(Inspected::Sealed(found)) if found != id => {
+            Err(EngineError::from(Brake::Foreign { expected: id, found }).into())
         }
         Err(SealError::NeedsNewer { needed }) => Err(SealError::NeedsNewer { needed }.into()),
         _ => Ok(()),
@@ -124,18 +127,16 @@ pub(super) async fn recreate(
     raw: &SharedStorage,
     ui: &Ui,
 ) -> Result<(), CliError> {
-    let Some(bound) =
-        place.engine.store().binding()?.filter(|_| is_encrypted(place).is_ok_and(|is| is))
-    else {
+    let Some(id) = encrypted_id(place)? else {
         return Ok(());
     };
-    if inspect(raw).await? != Inspected::Nothing || has_key(&bound.id, raw).await? {
+    if inspect(raw).await? != Inspected::Nothing || has_key(&id, raw).await? {
         return Ok(());
     }
-    let key = key_of(raw, &bound.id, ui).await?;
+    let key = key_of(raw, &id, ui).await?;
     let passphrase = new_passphrase(VARIABLE)?;
     raw.make_folder(&RemotePath::root()).await?;
-    Ok(lock(raw, &wrap(&bound.id, &key, passphrase).await?).await?)
+    Ok(lock(raw, &wrap(&id, &key, passphrase).await?).await?)
 }
 
 /// Has the vault's remote opened by another passphrase from now on.
@@ -144,14 +145,12 @@ pub(super) async fn change_passphrase(
     raw: &SharedStorage,
     ui: &Ui,
 ) -> Result<(), CliError> {
-    let Some(bound) =
-        place.engine.store().binding()?.filter(|_| is_encrypted(place).is_ok_and(|is| is))
-    else {
+    let Some(id) = encrypted_id(place)? else {
         return Err(CliError::Usage("the remote of this vault is not encrypted".to_owned()));
     };
-    let key = key_of(raw, &bound.id, ui).await?;
+    let key = key_of(raw, &id, ui).await?;
     assure_own(place, raw).await?;
-    let file = wrap(&bound.id, &key, new_passphrase(NEW_VARIABLE)?).await?;
+    let file = wrap(&id, &key, new_passphrase(NEW_VARIABLE)?).await?;
     Ok(lock(raw, &file).await?)
 }
 
