@@ -3,16 +3,16 @@
 /// What stands for what was taken out.
 const GONE: &str = "[REDACTED]";
 
-/// `text` without what may be the password of an address in it. In an address that has no account
-/// what follows a `:` goes too: better too much than a password.
+/// `text` without what may be the password of an address in it, mistyped ones too. In an address
+/// that has no account what follows a `:` goes too: better too much than a password.
 pub(super) fn redacted(text: &str) -> String {
     let mut safe = String::new();
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once("://") {
+    while let Some((before, after)) = rest.split_once("//") {
         let ends = |c: char| c == '\n' || matches!(c, '\'' | '"' | '`');
         let (address, beyond) = after.split_at(after.find(ends).unwrap_or(after.len()));
         safe.push_str(before);
-        safe.push_str("://");
+        safe.push_str("//");
         match address.split_once(':') {
             Some((user, secret)) => {
                 let host = secret.rsplit_once('@').map_or("", |(_, host)| host);
@@ -45,6 +45,7 @@ mod tests {
             ),
             ("dav://ann@host/x", "dav://ann@host/x"),
             ("s3://b/x", "s3://b/x"),
+            ("https//ann:s3cret@host", "https//ann:[REDACTED]@host"),
         ] {
             assert_eq!(redacted(text), safe);
         }

@@ -26,35 +26,80 @@ pub(super) enum RemoteUrl {
     Bucket(BucketUrl),
 }
 
+/// How addresses of servers begin that lack their `:`.
+const MISTYPED: [&str; 4] = ["http//", "https//", "webdav//", "webdavs//"];
+
 /// How long a command waits for a server that does not answer, in seconds.
 const WAITS_S: [u64; 3] = [2, 4, 8];
 
 impl RemoteUrl {
-    /// Reads an address; a password that stands in it comes back beside it.
+    /// Reads an address; a password that stands in it comes back beside it. It is kept as it is shown,
+    /// so one that would not lead to the same place again is refused.
     pub(super) fn parse(text: &str) -> Result<(Self, Option<Password>), CliError> {
-        let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| scheme.len() > 1)
+        let (url, password) = Self::read(text)?;
+        let kept = url.to_string();
+        match Self::read(&kept) {
+            Ok((again, None)) if again.to_string() == kept => Ok((url, password)),
+            _ => Err(CliError::Usage(
+                "the remote's address is written in a way that larder cannot keep".to_owned(),
+            )),
+        }
+    }
+
+    fn read(text: &str) -> Result<(Self, Option<Password>), CliError> {
+        let Some((scheme, rest)) =
+            text.trim_start().split_once(':').filter(|(scheme, _)| scheme.len() > 1)
         else {
-            return Ok((Self::folder(text)?, None));
+            return Ok((Self::bare_folder(text)?, None));
         };
-        match scheme.to_ascii_lowercase().as_str() {
-            "file" => Ok((Self::folder(rest.strip_prefix("//").unwrap_or(rest))?, None)),
-            "webdav" | "http" => Self::web(&format!("http:{rest}"), text),
-            "webdavs" | "https" => Self::web(&format!("https:{rest}"), text),
+        let scheme = scheme.to_ascii_lowercase();
+        match scheme.as_str() {
+            "file" => Ok((Self::file(rest)?, None)),
+            "webdav" | "http" => Self::web("http", rest.trim_end(), &scheme),
+            "webdavs" | "https" => Self::web("https", rest.trim_end(), &scheme),
             #[cfg(feature = "object-stores")]
-            scheme @ ("s3" | "gs" | "az") => {
-                let (bucket, secret) = BucketUrl::parse(scheme, rest)?;
+            "s3" | "gs" | "az" => {
+                let (bucket, secret) = BucketUrl::parse(&scheme, rest.trim_end())?;
                 Ok((Self::Bucket(bucket.completed(&env::var)?), secret))
             }
             #[cfg(not(feature = "object-stores"))]
             "s3" | "gs" | "az" => Err(CliError::Usage(format!(
                 "{scheme}: is not in this build of larder (feature object-stores)"
             ))),
-            "dropbox" => Ok((Self::Dropbox(DropboxUrl::parse(rest)?), None)),
-            _ if scheme.contains(['/', '.', ' ']) => Ok((Self::folder(text)?, None)),
+            "dropbox" => Ok((Self::Dropbox(DropboxUrl::parse(rest.trim_end())?), None)),
+            _ if scheme.contains(['/', '.', ' ']) => Ok((Self::bare_folder(text)?, None)),
             _ => Err(CliError::Usage(format!(
                 "{scheme}: is no kind of remote that larder knows; use a folder, webdav://, \
                  webdavs://, http://, https://, dropbox:/, s3://, gs:// or az://"
             ))),
+        }
+    }
+
+    /// A folder that was given without `file:`. What looks like the mistyped address of a server is
+    /// none: it may have a password in it, which would become the name of a folder.
+    fn bare_folder(text: &str) -> Result<Self, CliError> {
+        let is_mistyped = |kind: &&str| {
+            let begins = text.trim_start().get(..kind.len());
+            begins.is_some_and(|begins| begins.eq_ignore_ascii_case(kind))
+        };
+        if !text.starts_with('/') && (text.contains("://") || MISTYPED.iter().any(is_mistyped)) {
+            return Err(CliError::Usage(
+                "this looks like the address of a server, but its beginning is none: webdavs://, https://, s3:// \
+                 and so on; a folder of such a name is given as file:NAME"
+                    .to_owned(),
+            ));
+        }
+        Self::folder(text)
+    }
+
+    fn file(rest: &str) -> Result<Self, CliError> {
+        match rest.strip_prefix("//") {
+            Some(path) if !path.starts_with(['/', '~']) => Err(CliError::Usage(
+                "a file: address names no server: write file:///srv/notes, or the folder alone"
+                    .to_owned(),
+            )),
+            Some(path) => Self::folder(path),
+            None => Self::folder(rest),
         }
     }
 
@@ -72,12 +117,16 @@ impl RemoteUrl {
         Ok(Self::Folder(env::absolute(&path)?))
     }
 
-    fn web(text: &str, given: &str) -> Result<(Self, Option<Password>), CliError> {
+    fn web(scheme: &str, rest: &str, given: &str) -> Result<(Self, Option<Password>), CliError> {
         // What is wrong is told without the address: a password may stand anywhere in it.
-        let scheme = given.split(':').next().unwrap_or_default();
         let wrong = |why: &dyn fmt::Display| {
-            CliError::Usage(format!("this {scheme}: address cannot be used: {why}"))
+            CliError::Usage(format!("this {given}: address cannot be used: {why}"))
         };
+        // More slashes or fewer would be taken for two.
+        if rest.strip_prefix("//").is_none_or(|place| place.starts_with(['/', '\\'])) {
+            return Err(wrong(&"two slashes and the name of a server have to follow"));
+        }
+        let text = &format!("{scheme}:{rest}");
         if has_split_password(text) {
             return Err(wrong(
                 &"its password has a / or another character that ends it; write / as %2F, ? as %3F, # as %23 and \\ as \
@@ -256,6 +305,16 @@ mod tests {
         let (again, _) = RemoteUrl::parse(&url.to_string()).unwrap();
         assert_eq!(again.to_string(), url.to_string());
         assert!(RemoteUrl::parse("/srv/\0").is_err());
+        for text in ["/srv/a://b", "file:///srv/a://b", " /srv/a", "/srv/a ", "a/b:c", "https/x"] {
+            let (url, _) = RemoteUrl::parse(text).unwrap();
+            assert!(matches!(url, RemoteUrl::Folder(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn blanks_around_an_address_are_not_of_it() {
+        let (url, _) = RemoteUrl::parse(" webdavs://ada@example.org/notes ").unwrap();
+        assert_eq!(url.to_string(), "webdavs://ada@example.org/notes");
     }
 
     #[test]
@@ -263,6 +322,20 @@ mod tests {
         let error = |text| RemoteUrl::parse(text).unwrap_err().message();
         assert!(error("ftp://x/y").contains("ftp: is no kind of remote"));
         assert!(error("dropbox:notes").contains("needs one / and a folder"));
+        for text in [
+            "webdavs:///ada:s3cret@host",
+            "webdavs:/ada:s3cret@host",
+            "webdavs:ada:s3cret@host",
+            "webdavs:////ada:23/ada:s3cret@exama^a:ere",
+            "https//ada:s3cret@host",
+            " HTTPS//ada:s3cret@host",
+            "https ://ada:s3cret@host",
+            "https.://ada:s3cret@host",
+            "file://ada:s3cret@host/srv",
+        ] {
+            let told = error(text);
+            assert!(!told.contains("s3cret"), "{told}");
+        }
         let told = error("https://ada:s3cret@exa mple.org/");
         assert!(!told.contains("s3cret"), "{told}");
         let told = error("https://ada:s3cret@example.org/?x");
