@@ -26,6 +26,10 @@ pub enum Mutant {
     WaitsForEver,
     /// A head counts as read by what is listed, whatever state of it came.
     OldHeads,
+    /// What was agreed with one remote counts as agreed with all.
+    AgreesWithAll,
+    /// What one remote holds is not sent to another.
+    CarriesNothing,
     /// Only own edits are sent, not what the remote has lost of others'.
     SendsOwnOnly,
     /// Of a deletion whose trash is emptied nothing is left.

@@ -76,15 +76,19 @@ pub(super) enum Command {
     /// Sync again and again until stopped.
     #[command(alias = "watch")]
     Daemon(DaemonArgs),
-    /// Show, move or probe the remote, log in to it, or forget its password.
+    /// List, add, remove, show, move or probe remotes, log in to one, or forget its password.
     Remote {
         #[command(subcommand)]
         action: RemoteAction,
+        #[command(flatten)]
+        of: OfRemote,
     },
     /// Who takes part, when each was last seen, and how far it has read.
     Devices {
         #[command(subcommand)]
         action: Option<DevicesAction>,
+        #[command(flatten)]
+        of: OfRemote,
     },
     /// Have devices edit, sync, die and compact at once on a storage, and count what is lost.
     Torture(TortureArgs),
@@ -161,6 +165,17 @@ pub(super) struct SyncArgs {
     /// Fill an emptied remote folder again from this device.
     #[arg(long)]
     pub(super) recreate_remote: bool,
+    /// Of several remotes, go through this one only.
+    #[arg(long, value_name = "NAME", conflicts_with = "remote")]
+    pub(super) only: Option<String>,
+}
+
+/// Which of several remotes a command is about.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct OfRemote {
+    /// Which remote, by its name; by default the default one.
+    #[arg(long = "remote", value_name = "NAME", global = true)]
+    pub(super) chosen: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -252,7 +267,7 @@ pub(super) enum DevicesAction {
     },
 }
 
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(super) struct CompactArgs {
     /// Only say what would be done.
     #[arg(long)]
@@ -260,9 +275,11 @@ pub(super) struct CompactArgs {
     /// Write everything anew, even where little is to be gained.
     #[arg(long)]
     pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) of: OfRemote,
 }
 
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(super) struct CheckArgs {
     /// Read every file, of the remote and of the vault, and verify its content.
     #[arg(long)]
@@ -273,6 +290,8 @@ pub(super) struct CheckArgs {
     /// With --repair: go on without what only lost files held.
     #[arg(long, requires = "repair")]
     pub(super) accept_loss: bool,
+    #[command(flatten)]
+    pub(super) of: OfRemote,
 }
 
 #[derive(Debug, clap::Args)]
@@ -324,6 +343,31 @@ pub(super) enum RemoteAction {
     Set {
         /// The new address.
         url: String,
+    },
+    /// List the remotes of this vault.
+    List,
+    /// Connect the vault to one more remote: every sync goes through all of them.
+    Add {
+        /// What to call it here.
+        name: String,
+        /// Where it lies.
+        url: String,
+        /// How commits are made if it is new; by default what the probe proves.
+        #[arg(long, value_name = "MODE")]
+        commit: Option<CommitArg>,
+        /// Encrypt everything on it if it is new; refuse one that is not encrypted.
+        #[arg(long)]
+        encrypt: bool,
+    },
+    /// Forget a remote. Nothing on it is touched.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Have commands that name no remote be about this one.
+    SetDefault {
+        /// Its name.
+        name: String,
     },
     /// Let larder into your Dropbox: prints the page to open, takes the code from there, and keeps the
     /// login.

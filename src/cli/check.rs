@@ -12,7 +12,7 @@ use super::{
     workplace::{Access, Workplace},
 };
 use crate::{
-    engine::{CheckOptions, CheckReport, Finding, FindingKind, RepairOptions},
+    engine::{CheckOptions, CheckReport, Finding, FindingKind, RepairOptions, Way},
     seal::KEYS,
 };
 
@@ -30,18 +30,19 @@ struct Told<'a> {
 }
 
 /// Runs the command.
-pub(super) async fn run(args: &Args, ui: &Ui, options: CheckArgs) -> Result<Ended, CliError> {
+pub(super) async fn run(args: &Args, ui: &Ui, options: &CheckArgs) -> Result<Ended, CliError> {
     let traffic = Traffic::new();
     let access = if options.repair { Access::Change } else { Access::Look };
     let mut place = Workplace::find(args, access)?;
-    let storage = place.storage(ui, &traffic).await?;
+    let remote = place.config.remote(options.of.chosen.as_deref())?.clone();
+    let Way { id, storage } = place.way(&remote, ui, &traffic).await?;
     let mut lacks_key = false;
-    if unlock::is_encrypted(&place)? {
-        let raw = place.raw_storage(ui, &traffic).await?;
-        unlock::assure_own(&place, &raw).await?;
-        lacks_key = unlock::lacks_key(&place, &raw).await?;
+    if unlock::is_encrypted(&place.root, Some(&id))? {
+        let raw = place.raw_storage(&remote, ui, &traffic).await?;
+        unlock::assure_own(&raw, &id).await?;
+        lacks_key = unlock::lacks_key(&raw, &id).await?;
     }
-    let CheckArgs { read_data, repair, accept_loss } = options;
+    let CheckArgs { read_data, repair, accept_loss, .. } = *options;
     let mut report = if repair {
         let progress = ui.progress();
         let wanted = RepairOptions { read_data, accept_loss };

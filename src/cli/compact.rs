@@ -28,10 +28,10 @@ struct Told {
 }
 
 /// Runs the command.
-pub(super) async fn run(args: &Args, ui: &Ui, options: CompactArgs) -> Result<Ended, CliError> {
+pub(super) async fn run(args: &Args, ui: &Ui, options: &CompactArgs) -> Result<Ended, CliError> {
     let traffic = Traffic::new();
     let mut place = Workplace::find(args, Access::Change)?;
-    let storage = place.storage(ui, &traffic).await?;
+    let storage = place.storage(options.of.chosen.as_deref(), ui, &traffic).await?;
     let wanted = CompactOptions { dry_run: options.dry_run, force: options.force };
     let progress = ui.progress();
     let report = place.engine.compact(&storage, &traffic, wanted, &progress).await;

@@ -1,71 +1,146 @@
 //! `larder daemon`: sync until stopped.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use larder_providers::Traffic;
 
 use super::{
     Ended,
     args::{Args, DaemonArgs},
     error::{self, CliError},
-    sync::summary,
+    sync::{summary, ways as ways_of},
     ui::{Ui, duration},
     workplace::{Access, Workplace},
 };
 use crate::{
     clock::Clock,
     daemon::{self, Event},
+    engine::{Engine, EngineError, Report, Way},
+    model::RemoteId,
 };
 
 /// Runs the command.
 pub(super) async fn run(args: &Args, ui: &Ui, options: &DaemonArgs) -> Result<Ended, CliError> {
     let traffic = Traffic::new();
     let mut place = Workplace::find(args, Access::Change)?;
-    let storage = place.storage(ui, &traffic).await?;
+    let (ways, names) = open(&mut place, ui, &traffic).await?;
     let stop = stop_signal()?;
     let clock = Clock::system();
+    let with: Vec<String> = match names.as_slice() {
+        [_] => vec![place.remote_url()?.to_string()],
+        several => several.iter().map(|(_, name)| name.clone()).collect(),
+    };
     ui.line(format!(
         "Syncing {} with {} every {}; Ctrl-C stops.",
         place.root.display(),
-        place.remote_url()?,
+        with.join(" and "),
         duration(millis(options.interval))
     ));
-    // The first turn is told even if there was nothing to do, and so is the end of a trouble.
-    let mut is_awaited = true;
+    let mut teller = Teller { ui, clock: Clock::system(), names, in_step: BTreeSet::new() };
     let interval = options.interval;
     let ended =
-        daemon::run(&mut place.engine, &storage, &traffic, interval, stop, |engine, event| {
-            let at = clock.now();
-            match event {
-                Event::Turned(report) => {
-                    ui.object(&serde_json::json!({
-                        "event": "turn", "at": at, "generation": report.generation,
-                        "pulled": report.pulled, "pushed": report.pushed, "merged": report.merged,
-                        "conflicts": report.conflicts, "requests": report.cost.requests,
-                    }));
-                    if report.did_anything() || is_awaited || ui.verbose() {
-                        let live = engine.store().live_count().unwrap_or(0);
-                        ui.line(format!("{at} {}", summary(ui, report, live)));
-                    }
-                    is_awaited = false;
-                }
-                Event::Failed(error, pause) => {
-                    let (message, hint) = (error::message(error), error::hint(error));
-                    let pause = millis(pause);
-                    is_awaited = true;
-                    ui.object(&serde_json::json!({
-                        "event": "failed", "at": at, "message": message, "hint": hint,
-                        "retryInMs": pause,
-                    }));
-                    ui.note(format!("{at} {message}; next try in {}", duration(pause)));
-                    if let Some(hint) = hint.filter(|_| !error.is_temporary()) {
-                        ui.note(format!("  {hint}"));
-                    }
-                }
-            }
-        })
+        daemon::run(
+            &mut place.engine,
+            ways,
+            &traffic,
+            interval,
+            stop,
+            |engine, event| match event {
+                Event::Turned(way, report) => teller.turned(engine, way, report),
+                Event::Failed(way, error, pause) => teller.failed(way, error, pause),
+            },
+        )
         .await;
     ui.line(format!("{} stopped", clock.now()));
     ended?;
     Ok(Ended::Done)
+}
+
+type Names = Vec<(RemoteId, String)>;
+
+/// The ways to the remotes, and what these are called. One that cannot be opened is told and left out,
+/// unless that is all of them.
+async fn open(
+    place: &mut Workplace,
+    ui: &Ui,
+    traffic: &Traffic,
+) -> Result<(Vec<Way>, Names), CliError> {
+    let (mut ways, mut names, mut failed) = (Vec::new(), Vec::new(), None);
+    for (name, way) in ways_of(place, ui, None, traffic).await? {
+        match way {
+            Ok(way) => {
+                names.push((way.id.clone(), name));
+                ways.push(way);
+            }
+            Err(error) => {
+                if let Some((name, error)) = failed.replace((name, error)) {
+                    ui.failure(&name, &error);
+                }
+            }
+        }
+    }
+    match failed {
+        Some((_, error)) if ways.is_empty() => return Err(error),
+        Some((name, error)) => ui.failure(&name, &error),
+        None if ways.is_empty() => return Err(EngineError::NotConnected.into()),
+        None => {}
+    }
+    Ok((ways, names))
+}
+
+/// Tells what becomes of the turns.
+struct Teller<'a> {
+    ui: &'a Ui,
+    clock: Clock,
+    names: Names,
+    /// With which remotes the last turn went well. The first turn is told even if there was nothing to
+    /// do, and so is the end of a trouble.
+    in_step: BTreeSet<RemoteId>,
+}
+
+impl Teller<'_> {
+    /// What a remote is called, where there are several.
+    fn name_of(&self, way: &Way) -> Option<&str> {
+        let mut named = self.names.iter().filter(|_| self.names.len() > 1);
+        named.find(|(id, _)| *id == way.id).map(|(_, name)| name.as_str())
+    }
+
+    fn turned(&mut self, engine: &Engine, way: &Way, report: &Report) {
+        let (ui, at, name) = (self.ui, self.clock.now(), self.name_of(way));
+        let mut told = serde_json::json!({
+            "event": "turn", "at": at, "generation": report.generation,
+            "pulled": report.pulled, "pushed": report.pushed, "merged": report.merged,
+            "conflicts": report.conflicts, "requests": report.cost.requests,
+        });
+        let about = name.map_or_else(String::new, |name| format!("{name}: "));
+        if let (Some(name), Some(told)) = (name, told.as_object_mut()) {
+            told.insert("remote".to_owned(), name.into());
+        }
+        ui.object(&told);
+        if self.in_step.insert(way.id.clone()) || report.did_anything() || ui.verbose() {
+            let live = engine.store().live_count().unwrap_or(0);
+            ui.line(format!("{at} {about}{}", summary(ui, report, live)));
+        }
+    }
+
+    fn failed(&mut self, way: &Way, error: &EngineError, pause: Duration) {
+        let (ui, at, name) = (self.ui, self.clock.now(), self.name_of(way));
+        let (message, hint) = (error::message(error), error::hint(error));
+        let pause = millis(pause);
+        let mut told = serde_json::json!({
+            "event": "failed", "at": at, "message": message, "hint": hint, "retryInMs": pause,
+        });
+        let about = name.map_or_else(String::new, |name| format!("{name}: "));
+        if let (Some(name), Some(told)) = (name, told.as_object_mut()) {
+            told.insert("remote".to_owned(), name.into());
+        }
+        ui.object(&told);
+        ui.note(format!("{at} {about}{message}; next try in {}", duration(pause)));
+        if let Some(hint) = hint.filter(|_| !error.is_temporary()) {
+            ui.note(format!("  {hint}"));
+        }
+        self.in_step.remove(&way.id);
+    }
 }
 
 fn millis(time: std::time::Duration) -> i64 {

@@ -156,9 +156,9 @@ impl Device {
         let mut place = Workplace::make(&folder, Some(name))?;
         let traffic = Traffic::new();
         let storage: SharedStorage = Arc::new(Local::new(remote).with_traffic(traffic.clone()));
-        place.engine.connect(&storage, None).await?;
+        let connected = place.engine.connect(&storage, None).await?;
         let (url, _) = super::remote_url::RemoteUrl::parse(&remote.display().to_string())?;
-        place.set_remote(&url)?;
+        place.set_remote(None, &url, &connected.id)?;
         Ok(Self { name, root: folder, place, storage, traffic })
     }
 

@@ -27,17 +27,18 @@ pub(super) async fn run(
     args: &Args,
     ui: &Ui,
     action: Option<&DevicesAction>,
+    remote: Option<&str>,
 ) -> Result<Ended, CliError> {
     match action {
-        None | Some(DevicesAction::List) => list(args, ui).await,
-        Some(DevicesAction::Rename { name }) => rename(args, ui, name).await,
-        Some(DevicesAction::Forget { device }) => forget(args, ui, device).await,
+        None | Some(DevicesAction::List) => list(args, ui, remote).await,
+        Some(DevicesAction::Rename { name }) => rename(args, ui, name, remote).await,
+        Some(DevicesAction::Forget { device }) => forget(args, ui, device, remote).await,
     }
 }
 
-async fn list(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
+async fn list(args: &Args, ui: &Ui, remote: Option<&str>) -> Result<Ended, CliError> {
     let mut place = Workplace::find(args, Access::Look)?;
-    let storage = place.storage(ui, &Traffic::new()).await?;
+    let storage = place.storage(remote, ui, &Traffic::new()).await?;
     let (devices, generation) = place.engine.devices(&storage).await?;
     for device in &devices {
         let told = Told {
@@ -70,14 +71,14 @@ fn line(device: &Device, generation: u64) -> String {
     format!("{name} ({id}{own}): last seen {last_seen}, {reading}")
 }
 
-async fn rename(args: &Args, ui: &Ui, name: &str) -> Result<Ended, CliError> {
+async fn rename(args: &Args, ui: &Ui, name: &str, remote: Option<&str>) -> Result<Ended, CliError> {
     let name = name.trim();
     if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
         let text = "a device's name is one line of 1 to 200 bytes".to_owned();
         return Err(CliError::Usage(text));
     }
     let mut place = Workplace::find(args, Access::Change)?;
-    let storage = place.storage(ui, &Traffic::new()).await?;
+    let storage = place.storage(remote, ui, &Traffic::new()).await?;
     place.engine.rename_device(&storage, name).await?;
     place.set_device(name)?;
     ui.object(&serde_json::json!({ "device": name }));
@@ -85,9 +86,14 @@ async fn rename(args: &Args, ui: &Ui, name: &str) -> Result<Ended, CliError> {
     Ok(Ended::Done)
 }
 
-async fn forget(args: &Args, ui: &Ui, wanted: &str) -> Result<Ended, CliError> {
+async fn forget(
+    args: &Args,
+    ui: &Ui,
+    wanted: &str,
+    remote: Option<&str>,
+) -> Result<Ended, CliError> {
     let mut place = Workplace::find(args, Access::Change)?;
-    let storage = place.storage(ui, &Traffic::new()).await?;
+    let storage = place.storage(remote, ui, &Traffic::new()).await?;
     let (devices, _) = place.engine.devices(&storage).await?;
     let is_meant = |device: &&Device| device.id.as_str() == wanted || device.name == wanted;
     let meant: Vec<&Device> = devices.iter().filter(is_meant).collect();

@@ -1,6 +1,6 @@
 //! Doors for the fuzz targets to what the command line reads.
 
-use super::{remote_url::RemoteUrl, workplace::Config};
+use super::{config::Config, remote_url::RemoteUrl};
 
 /// Reads the settings of a vault and writes them again.
 ///

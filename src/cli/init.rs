@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use larder_providers::{Password, SharedStorage, Storage as _, Traffic};
+use larder_providers::{Password, Storage as _, Traffic};
 use serde::Serialize;
 
 use super::{
@@ -13,10 +13,14 @@ use super::{
     remote_url::RemoteUrl,
     secrets,
     ui::{Ui, count, grouped},
-    unlock,
+    unlock::{self, Goal, Which},
     workplace::Workplace,
 };
-use crate::{engine::Connected, model::RemoteId, remote::CommitMode};
+use crate::{
+    engine::{Connected, Way},
+    model::RemoteId,
+    remote::CommitMode,
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,11 +43,12 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &InitArgs) -> Result<Ende
     let mut place = Workplace::make(&root, options.device.as_deref())?;
     let traffic = Traffic::new();
     let wanted = Wanted { commit: options.commit, encrypt: options.encrypt };
-    let (_, connected) = connect(&mut place, ui, &options.remote, wanted, &traffic).await?;
-    let encrypted = unlock::is_encrypted(&place)?;
+    let (way, connected) =
+        connect(&mut place, ui, (None, &options.remote), wanted, &traffic).await?;
+    let encrypted = unlock::is_encrypted(&place.root, Some(&way.id))?;
     ui.object(&Told {
         vault: place.root.display().to_string(),
-        remote: place.config.remote.clone().unwrap_or_default(),
+        remote: place.remote_url()?.to_string(),
         remote_id: &connected.id,
         device: &place.config.device,
         created: connected.created,
@@ -63,16 +68,16 @@ pub(super) struct Wanted {
     pub(super) encrypt: bool,
 }
 
-/// Connects a vault to the remote at `address` and says what was found there. If that fails, a
-/// folder that was no vault before is none after.
+/// Connects a vault to the remote at an address and says what was found there; with a name, to one
+/// more than it has. If that fails, a folder that was no vault before is none after.
 pub(super) async fn connect(
     place: &mut Workplace,
     ui: &Ui,
-    address: &str,
+    remote: (Option<&str>, &str),
     wanted: Wanted,
     traffic: &Traffic,
-) -> Result<(SharedStorage, Connected), CliError> {
-    let connected = try_connect(place, ui, address, wanted, traffic).await;
+) -> Result<(Way, Connected), CliError> {
+    let connected = try_connect(place, ui, remote, wanted, traffic).await;
     if connected.is_err() {
         place.unmake()?;
     }
@@ -82,10 +87,10 @@ pub(super) async fn connect(
 async fn try_connect(
     place: &mut Workplace,
     ui: &Ui,
-    address: &str,
+    (name, address): (Option<&str>, &str),
     wanted: Wanted,
     traffic: &Traffic,
-) -> Result<(SharedStorage, Connected), CliError> {
+) -> Result<(Way, Connected), CliError> {
     let (url, given) = take_address(address, ui)?;
     refuse_inside(place, &url)?;
     let before = traffic.snapshot();
@@ -96,8 +101,14 @@ async fn try_connect(
         CommitArg::Rename => CommitMode::Rename,
         CommitArg::Devices => CommitMode::Devices,
     });
-    let (storage, connected) = unlock::connect(place, storage, mode, wanted.encrypt, ui).await?;
-    place.set_remote(&url)?;
+    let which = match (name, place.config.remotes.first()) {
+        (Some(_), _) => Which::More,
+        (None, None) => Which::First,
+        (None, Some(default)) => Which::Own(place.id_of(default)?),
+    };
+    let goal = Goal { which, mode, encrypt: wanted.encrypt };
+    let (storage, connected) = unlock::connect(place, storage, &goal, ui).await?;
+    place.set_remote(name, &url, &connected.id)?;
     place.set_ca_file(ui.given_ca_file())?;
     let requests = traffic.snapshot().since(&before).requests;
     let made = if connected.created { "Made a new remote at" } else { "Joined the remote at" };
@@ -110,12 +121,13 @@ async fn try_connect(
     let mirror = mirror.filter(|_| connected.mode == CommitMode::Devices);
     let why = mirror.map_or_else(String::new, |name| format!(", as {name} mirrors the folder"));
     let (mode, requests) = (connected.mode.name(), grouped(requests));
-    let encrypted = if unlock::is_encrypted(place)? { "encrypted, " } else { "" };
+    let is_encrypted = unlock::is_encrypted(&place.root, Some(&connected.id))?;
+    let encrypted = if is_encrypted { "encrypted, " } else { "" };
     ui.line(format!(
         "{made} {url}{held}. {}",
         ui.dim(&format!("({encrypted}commit mode {mode}{why}, {requests} requests)"))
     ));
-    Ok((storage, connected))
+    Ok((Way { id: connected.id.clone(), storage }, connected))
 }
 
 /// Reads an address and takes the password out of it.

@@ -63,11 +63,16 @@ pub(super) async fn run(
     finish(ui, &url, &Login::new(&app_key, &token)).await
 }
 
-/// Forgets the login or the password that is kept for an address, or for the vault's remote.
-pub(super) fn log_out(args: &Args, ui: &Ui, address: Option<&str>) -> Result<Ended, CliError> {
+/// Forgets the login or the password that is kept for an address, or for a remote of the vault.
+pub(super) fn log_out(
+    args: &Args,
+    ui: &Ui,
+    address: Option<&str>,
+    chosen: Option<&str>,
+) -> Result<Ended, CliError> {
     let url = match address {
         Some(address) => RemoteUrl::parse(address)?.0,
-        None => Workplace::find(args, Access::Look)?.remote_url()?,
+        None => Workplace::find(args, Access::Look)?.config.remote(chosen)?.address()?,
     };
     let (account, what) = match (&url, url.account()) {
         (RemoteUrl::Dropbox(_), _) => {

@@ -13,6 +13,7 @@ mod change;
 mod check;
 mod compact;
 mod completions;
+mod config;
 mod conflicts;
 mod daemon;
 mod demo;
@@ -56,6 +57,8 @@ enum Ended {
     ConflictsWait,
     /// What was to be verified is not in order.
     Findings,
+    /// With some remotes all is done and with others not, for which this code stands.
+    Partly(u8),
 }
 
 /// Runs the program with the arguments it was called with.
@@ -99,6 +102,7 @@ pub fn run() -> ExitCode {
         Ok(Ended::Done) => ExitCode::from(exit_code::DONE),
         Ok(Ended::ConflictsWait) => ExitCode::from(exit_code::CONFLICTS_WAIT),
         Ok(Ended::Findings) => ExitCode::from(exit_code::FAILED),
+        Ok(Ended::Partly(code)) => ExitCode::from(code),
         Err(error) => {
             ui.error(&error);
             ExitCode::from(error.code())
@@ -118,11 +122,13 @@ async fn dispatch(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         Command::Restore(options) => change::restore(args, ui, options),
         Command::Conflicts { action } => conflicts::run(args, ui, action.as_ref()),
         Command::Log { record } => log::run(args, ui, record.as_deref()),
-        Command::Compact(options) => compact::run(args, ui, *options).await,
-        Command::Check(options) => check::run(args, ui, *options).await,
+        Command::Compact(options) => compact::run(args, ui, options).await,
+        Command::Check(options) => check::run(args, ui, options).await,
         Command::Daemon(options) => daemon::run(args, ui, options).await,
-        Command::Remote { action } => remote::run(args, ui, action).await,
-        Command::Devices { action } => devices::run(args, ui, action.as_ref()).await,
+        Command::Remote { action, of } => remote::run(args, ui, action, of.chosen.as_deref()).await,
+        Command::Devices { action, of } => {
+            devices::run(args, ui, action.as_ref(), of.chosen.as_deref()).await
+        }
         Command::Torture(options) => torture::run(ui, options).await,
         Command::Demo(options) => demo::run(ui, options).await,
         Command::Completions { shell } => completions::completions(*shell),

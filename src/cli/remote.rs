@@ -1,4 +1,6 @@
-//! `larder remote`: show, move, probe or log in to the remote.
+//! `larder remote`: show, move, probe or log in to a remote; which remotes there are stands in [`remotes`].
+
+mod remotes;
 
 use larder_providers::{Depth, ProbeReport, RemotePath, Storage as _, Traffic, probe};
 use serde::Serialize;
@@ -9,10 +11,11 @@ use super::{
     error::CliError,
     init, login, secrets,
     ui::{Ui, bytes, count, grouped},
-    unlock,
+    unlock::{self, Goal, Which},
     workplace::{Access, Workplace},
 };
 use crate::{
+    engine::EngineError,
     model::{RemoteId, Stamp},
     remote::{CommitMode, HeadRead, Manifest, Remote, RemoteError, layout::PROBE},
 };
@@ -58,42 +61,54 @@ struct Probed<'a> {
 }
 
 /// Runs the command.
-pub(super) async fn run(args: &Args, ui: &Ui, action: &RemoteAction) -> Result<Ended, CliError> {
+pub(super) async fn run(
+    args: &Args,
+    ui: &Ui,
+    action: &RemoteAction,
+    chosen: Option<&str>,
+) -> Result<Ended, CliError> {
     match action {
-        RemoteAction::Show => show(args, ui).await,
-        RemoteAction::Logout { url } => login::log_out(args, ui, url.as_deref()),
-        RemoteAction::Set { url } => set(args, ui, url).await,
-        RemoteAction::Passphrase => passphrase(args, ui).await,
-        RemoteAction::Probe { url } => run_probe(args, ui, url.as_deref()).await,
+        RemoteAction::Show => show(args, ui, chosen).await,
+        RemoteAction::Logout { url } => login::log_out(args, ui, url.as_deref(), chosen),
+        RemoteAction::Set { url } => set(args, ui, url, chosen).await,
+        RemoteAction::Passphrase => passphrase(args, ui, chosen).await,
+        RemoteAction::Probe { url } => run_probe(args, ui, url.as_deref(), chosen).await,
+        RemoteAction::List => remotes::list(args, ui),
+        RemoteAction::Add { name, url, commit, encrypt } => {
+            let wanted = init::Wanted { commit: *commit, encrypt: *encrypt };
+            remotes::add(args, ui, (name, url), wanted).await
+        }
+        RemoteAction::Remove { name } => remotes::remove(args, ui, name),
+        RemoteAction::SetDefault { name } => remotes::set_default(args, ui, name),
         RemoteAction::Login { url, app_key, port } => {
             login::run(ui, url, app_key.as_deref(), *port).await
         }
     }
 }
 
-async fn show(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
+async fn show(args: &Args, ui: &Ui, chosen: Option<&str>) -> Result<Ended, CliError> {
     let mut place = Workplace::find(args, Access::Look)?;
-    let storage = place.storage(ui, &Traffic::new()).await?;
+    let storage = place.storage(chosen, ui, &Traffic::new()).await?;
     let remote = place.engine.remote(&storage)?;
     let head = match place.engine.look_at_head(&remote, true).await? {
         HeadRead::Current(head) => head,
         HeadRead::Unchanged | HeadRead::Missing => {
             let detail = "larder sync says what to do".to_owned();
-            return Err(
-                crate::engine::EngineError::from(RemoteError::HeadMissing { detail }).into()
-            );
+            return Err(EngineError::from(RemoteError::HeadMissing { detail }).into());
         }
     };
-    tell(ui, &place, &remote, &head.manifest)?;
+    let named = place.config.remote(chosen)?.clone();
+    let encrypted = place.is_encrypted(&named)?;
+    tell(ui, named.url, encrypted, &remote, &head.manifest);
     Ok(Ended::Done)
 }
 
-fn tell(ui: &Ui, place: &Workplace, remote: &Remote, manifest: &Manifest) -> Result<(), CliError> {
+fn tell(ui: &Ui, url: String, encrypted: bool, remote: &Remote, manifest: &Manifest) {
     let told = Told {
-        remote: place.config.remote.clone().unwrap_or_default(),
+        remote: url,
         remote_id: &remote.id,
         commit_mode: manifest.commit_mode,
-        encrypted: unlock::is_encrypted(place)?,
+        encrypted,
         generation: manifest.generation,
         last_sync_timestamp: manifest.last_sync_timestamp,
         packs: manifest.packs.len(),
@@ -124,28 +139,39 @@ fn tell(ui: &Ui, place: &Workplace, remote: &Remote, manifest: &Manifest) -> Res
         let id = device.id;
         ui.answer(format!("device      {} ({id}), last seen {}", device.name, device.last_seen));
     }
-    Ok(())
 }
 
 /// The new address must lead to the same remote: it is asked for its id before anything is kept.
-async fn set(args: &Args, ui: &Ui, address: &str) -> Result<Ended, CliError> {
+async fn set(args: &Args, ui: &Ui, address: &str, chosen: Option<&str>) -> Result<Ended, CliError> {
     let mut place = Workplace::find(args, Access::Change)?;
+    let which = match (chosen, place.config.remotes.is_empty()) {
+        (None, true) => Which::First,
+        _ => Which::Own(place.id_of(place.config.remote(chosen)?)?),
+    };
     let (url, given) = init::take_address(address, ui)?;
     let (ca_file, traffic) = (place.ca_file(), Traffic::new());
     let storage = secrets::open_anew(&url, given, ca_file.as_deref(), ui, &traffic).await?;
-    let (_, connected) = unlock::connect(&mut place, storage, None, false, ui).await?;
-    place.set_remote(&url)?;
+    let goal = Goal { which, mode: None, encrypt: false };
+    let (_, connected) = unlock::connect(&mut place, storage, &goal, ui).await?;
+    place.set_remote(chosen, &url, &connected.id)?;
     place.set_ca_file(ui.given_ca_file())?;
     ui.object(&serde_json::json!({ "remote": url.to_string(), "remoteId": connected.id }));
-    ui.line(format!("The remote of this vault is now {url}."));
+    let which = chosen.map_or("The remote".to_owned(), |name| format!("The remote {name}"));
+    ui.line(format!("{which} of this vault is now {url}."));
     Ok(Ended::Done)
 }
 
 /// The key that everything is encrypted with stays; only what opens it becomes another.
-async fn passphrase(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
+async fn passphrase(args: &Args, ui: &Ui, chosen: Option<&str>) -> Result<Ended, CliError> {
     let place = Workplace::find(args, Access::Change)?;
-    let raw = place.raw_storage(ui, &Traffic::new()).await?;
-    unlock::change_passphrase(&place, &raw, ui).await?;
+    let remote = place.config.remote(chosen)?;
+    let id = place.id_of(remote)?.ok_or(EngineError::NotConnected)?;
+    if !place.is_encrypted(remote)? {
+        let text = format!("the remote {} of this vault is not encrypted", remote.name);
+        return Err(CliError::Usage(text));
+    }
+    let raw = place.raw_storage(remote, ui, &Traffic::new()).await?;
+    unlock::change_passphrase(&raw, &id, ui).await?;
     ui.object(&serde_json::json!({ "changed": true }));
     ui.line(
         "The remote has a new passphrase. Devices that know the remote go on without being asked.",
@@ -153,14 +179,22 @@ async fn passphrase(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
     Ok(Ended::Done)
 }
 
-async fn run_probe(args: &Args, ui: &Ui, address: Option<&str>) -> Result<Ended, CliError> {
+async fn run_probe(
+    args: &Args,
+    ui: &Ui,
+    address: Option<&str>,
+    chosen: Option<&str>,
+) -> Result<Ended, CliError> {
     let traffic = Traffic::new();
     let storage = match address {
         Some(address) => {
             let (url, given) = init::take_address(address, ui)?;
             secrets::open(&url, given, None, ui, &traffic).await?
         }
-        None => Workplace::find(args, Access::Look)?.raw_storage(ui, &traffic).await?,
+        None => {
+            let place = Workplace::find(args, Access::Look)?;
+            place.raw_storage(place.config.remote(chosen)?, ui, &traffic).await?
+        }
     };
     let scratch = RemotePath::new(PROBE).map_err(anyhow::Error::from)?;
     storage.make_folder(&RemotePath::root()).await?;

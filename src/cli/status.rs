@@ -7,10 +7,13 @@ use super::{
     args::Args,
     error::CliError,
     ui::{Ui, count, duration},
-    unlock,
     workplace::{Access, Workplace, is_busy},
 };
-use crate::{clock::Clock, model::Stamp};
+use crate::{
+    clock::Clock,
+    model::{RemoteId, Stamp},
+    store::Trouble,
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,64 +32,145 @@ struct Told {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<Stamp>,
+    /// Where there are several remotes, how it is with each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remotes: Vec<ToldRemote>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToldRemote {
+    name: String,
+    remote: String,
+    remote_id: Option<RemoteId>,
+    encrypted: bool,
+    last_sync_at: Option<Stamp>,
+    generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Stamp>,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
-    let place = Workplace::find(args, Access::Look)?;
+    let mut place = Workplace::find(args, Access::Look)?;
+    let remotes = remotes(&mut place)?;
     let engine = &place.engine;
     let pending = engine.pending_changes()? as u64;
     let (waiting, decided) = engine.store().conflict_counts()?;
-    let mark = engine.store().remote_mark()?;
     // What a brake, a remote that is gone or another, or a folder without a head has stopped stays so
-    // until a turn goes well.
-    let trouble = engine.store().trouble()?;
+    // until a turn goes well. What does not pass by itself comes first.
+    let troubles = || remotes.iter().filter_map(|(_, trouble)| trouble.clone());
+    let trouble = troubles().find(|trouble| !trouble.is_temporary).or_else(|| troubles().next());
+    let default = remotes.first().map(|(told, _)| told);
+    let is_new = remotes.is_empty() || remotes.iter().any(|(told, _)| told.generation.is_none());
     let state = match () {
         () if is_busy(&place.root) => "syncing",
         () if trouble.as_ref().is_some_and(|trouble| !trouble.is_temporary) => "error",
         () if trouble.is_some() => "offline",
         () if waiting > 0 => "conflict",
-        () if pending > 0 || mark.is_none() => "pending",
+        () if pending > 0 || is_new => "pending",
         () => "synced",
     };
     let told = Told {
         state,
         pending_changes: pending,
         conflicts: waiting + decided,
-        last_sync_at: mark.as_ref().map(|mark| Stamp::from_millis(mark.synced_ms)),
-        generation: mark.as_ref().map(|mark| mark.generation),
+        last_sync_at: default.and_then(|told| told.last_sync_at),
+        generation: default.and_then(|told| told.generation),
         device: place.config.device.clone(),
         device_id: engine.store().replica()?.map(|replica| replica.device.to_string()),
-        remote: place.config.remote.clone(),
-        encrypted: unlock::is_encrypted(&place)?,
+        remote: place.config.remotes.first().map(|remote| remote.url.clone()),
+        encrypted: default.is_some_and(|told| told.encrypted),
         vault: place.root.display().to_string(),
         since: trouble.as_ref().map(|trouble| Stamp::from_millis(trouble.since_ms)),
         reason: trouble.map(|trouble| trouble.message),
+        remotes: if remotes.len() > 1 {
+            remotes.into_iter().map(|(told, _)| told).collect()
+        } else {
+            Vec::new()
+        },
     };
     ui.object(&told);
+    tell(ui, &told, waiting, decided);
+    Ok(Ended::Done)
+}
+
+/// What is known of each remote, that first which commands are about that name none.
+fn remotes(place: &mut Workplace) -> Result<Vec<(ToldRemote, Option<Trouble>)>, CliError> {
+    let mut remotes = Vec::new();
+    for remote in place.config.remotes.clone() {
+        let id = place.id_of(&remote)?;
+        let is_bound = match &id {
+            Some(id) => place.engine.look_at(id).is_ok(),
+            None => false,
+        };
+        let store = place.engine.store();
+        let mark = if is_bound { store.remote_mark()? } else { None };
+        let trouble = if is_bound { store.trouble()? } else { None };
+        let encrypted = place.is_encrypted(&remote)?;
+        let told = ToldRemote {
+            encrypted,
+            name: remote.name,
+            remote: remote.url,
+            remote_id: id,
+            last_sync_at: mark.as_ref().map(|mark| Stamp::from_millis(mark.synced_ms)),
+            generation: mark.map(|mark| mark.generation),
+            since: trouble.as_ref().map(|trouble| Stamp::from_millis(trouble.since_ms)),
+            reason: trouble.as_ref().map(|trouble| trouble.message.clone()),
+        };
+        remotes.push((told, trouble));
+    }
+    Ok(remotes)
+}
+
+/// When a remote was last in step.
+pub(super) fn synced(at: Option<Stamp>, generation: Option<u64>) -> String {
+    let Some(at) = at else { return "never".to_owned() };
+    let ago = Clock::system().now().millis().saturating_sub(at.millis());
+    format!("{} ago, generation {}", duration(ago), generation.unwrap_or(0))
+}
+
+/// What is said of an encrypted remote after its address.
+pub(super) fn marked(encrypted: bool) -> &'static str {
+    if encrypted { " (encrypted)" } else { "" }
+}
+
+fn tell(ui: &Ui, told: &Told, waiting: u64, decided: u64) {
     ui.answer(format!("vault      {}", told.vault));
-    let encrypted = if told.encrypted { " (encrypted)" } else { "" };
-    ui.answer(format!("remote     {}{encrypted}", told.remote.as_deref().unwrap_or("none yet")));
+    if told.remotes.is_empty() {
+        let encrypted = marked(told.encrypted);
+        let remote = told.remote.as_deref().unwrap_or("none yet");
+        ui.answer(format!("remote     {remote}{encrypted}"));
+    }
     ui.answer(format!("device     {}", told.device));
-    let last = told.last_sync_at.map_or_else(
-        || "never".to_owned(),
-        |at| {
-            let ago = Clock::system().now().millis().saturating_sub(at.millis());
-            format!("{} ago, generation {}", duration(ago), told.generation.unwrap_or(0))
-        },
-    );
-    ui.answer(format!("synced     {last}"));
-    if let Some(reason) = &told.reason {
+    for remote in &told.remotes {
+        let synced = synced(remote.last_sync_at, remote.generation);
+        let ToldRemote { name, remote, encrypted, .. } = remote;
+        let encrypted = marked(*encrypted);
+        ui.answer(format!("remote     {name}, {remote}{encrypted}, synced {synced}"));
+    }
+    if told.remotes.is_empty() {
+        ui.answer(format!("synced     {}", synced(told.last_sync_at, told.generation)));
+    }
+    for remote in &told.remotes {
+        if let Some(reason) = &remote.reason {
+            ui.answer(ui.warning(&format!("           {}: {reason}", remote.name)));
+        }
+    }
+    if told.remotes.is_empty()
+        && let Some(reason) = &told.reason
+    {
         ui.answer(ui.warning(&format!("{:<11}{reason}", told.state)));
     }
-    ui.answer(format!("pending    {}", pending_text(pending)));
+    ui.answer(format!("pending    {}", pending_text(told.pending_changes)));
     if told.conflicts > 0 {
         let parts = [(waiting, "waiting for you"), (decided, "decided by a rule")];
         let parts = parts.iter().filter(|(number, _)| *number > 0);
         let parts: Vec<String> = parts.map(|(number, what)| format!("{number} {what}")).collect();
         ui.answer(format!("conflicts  {}: `larder conflicts`", parts.join(", ")));
     }
-    Ok(Ended::Done)
 }
 
 fn pending_text(pending: u64) -> String {

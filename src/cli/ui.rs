@@ -144,12 +144,24 @@ impl Ui {
             self.print(&told.to_string());
             return;
         }
+        self.complain("", error);
+    }
+
+    /// Prints why it failed with one of several remotes; what programs are told of it stands with what
+    /// was done.
+    pub(super) fn failure(&self, remote: &str, error: &CliError) {
+        if !self.json {
+            self.complain(&format!("{remote}: "), error);
+        }
+    }
+
+    fn complain(&self, about: &str, error: &CliError) {
         let word = if std::io::stderr().is_terminal() && self.colour {
             "\x1b[1;31merror:\x1b[0m"
         } else {
             "error:"
         };
-        eprintln!("{word} {}", error.message());
+        eprintln!("{word} {about}{}", error.message());
         if let Some(hint) = error.hint() {
             eprintln!("  {hint}");
         }

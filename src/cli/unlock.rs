@@ -37,120 +37,162 @@ const REMEMBERED: &str = "encrypted";
 /// The folder in which local files are sealed on their way.
 const SCRATCH: &str = "sealed";
 
-/// Connects a vault to the remote on a storage. A new one is encrypted if `wants_encryption`; one
-/// that is there is opened if it is encrypted, and refused if it is not although it should be.
+/// Connects a vault to the remote on a storage. A new one is encrypted if it was to be; one that is
+/// there is opened if it is encrypted, and refused if it is not although it should be.
 pub(super) async fn connect(
     place: &mut Workplace,
     raw: SharedStorage,
-    mode: Option<CommitMode>,
-    wants_encryption: bool,
+    goal: &Goal,
     ui: &Ui,
 ) -> Result<(SharedStorage, Connected), CliError> {
-    let bound = place.engine.store().binding()?.map(|bound| bound.id);
     let remembered = remembered(&place.root)?;
-    let is_encrypted = match &bound {
-        Some(bound) => remembered.contains(bound.as_str()),
-        None => wants_encryption || !remembered.is_empty(),
+    let known = goal.known(place)?;
+    let is_encrypted = match (&known, &goal.which) {
+        (Some(known), _) => remembered.contains(known.as_str()),
+        (None, Which::Own(_)) => !remembered.is_empty(),
+        (None, Which::First | Which::More) => false,
     };
-    if !is_encrypted && !wants_encryption {
-        match place.engine.connect(&raw, mode).await {
+    if !is_encrypted && !goal.encrypt {
+        match goal.reach(place, &raw).await {
             Err(EngineError::Remote(RemoteError::Encrypted)) => {}
             connected => {
                 let connected = connected?;
-                refuse_if_keyed(place)?;
+                refuse_if_keyed(place, &connected.id)?;
                 return Ok((raw, connected));
             }
         }
     }
-    if bound.is_some() && !is_encrypted && wants_encryption {
+    if known.is_some() && !is_encrypted && goal.encrypt {
         return Err(chosen_before());
     }
-    match (inspect(&raw).await?, bound) {
+    match (inspect(&raw).await?, known) {
         (Inspected::Plain, _) => Err(not_encrypted()),
         (Inspected::Sealed(found), Some(expected)) if found != expected => {
             Err(EngineError::from(Brake::Foreign { expected, found }).into())
         }
-        (Inspected::Sealed(id), _) => join(place, &raw, &id, mode, ui).await,
+        (Inspected::Sealed(id), _) => join(place, &raw, &id, goal, ui).await,
         // What becomes of a remote that is gone the engine says.
-        (Inspected::Nothing, Some(id)) => join(place, &raw, &id, mode, ui).await,
-        (Inspected::Nothing, None) => make(place, &raw, mode, ui).await,
+        (Inspected::Nothing, Some(id)) => join(place, &raw, &id, goal, ui).await,
+        (Inspected::Nothing, None) if matches!(goal.which, Which::Own(_)) => {
+            Err(EngineError::NotConnected.into())
+        }
+        (Inspected::Nothing, None) => make(place, &raw, goal, ui).await,
     }
 }
 
-/// The storage of a vault's remote, opened if it is encrypted. Once its key is known here this costs
-/// no request.
+/// What a vault is to be connected to.
+#[derive(Debug)]
+pub(super) struct Goal {
+    /// Which of its remotes.
+    pub(super) which: Which,
+    /// How commits are made if it is new.
+    pub(super) mode: Option<CommitMode>,
+    /// Whether it has to be encrypted.
+    pub(super) encrypt: bool,
+}
+
+/// Which of a vault's remotes.
+#[derive(Debug)]
+pub(super) enum Which {
+    /// The first that it gets.
+    First,
+    /// One more than it has.
+    More,
+    /// One that it has: that of this id, as far as that is known.
+    Own(Option<RemoteId>),
+}
+
+impl Goal {
+    /// Which remote it has to be.
+    fn known(&self, place: &Workplace) -> Result<Option<RemoteId>, CliError> {
+        Ok(match &self.which {
+            Which::First => place.engine.store().binding()?.map(|bound| bound.id),
+            Which::More => None,
+            Which::Own(id) => id.clone(),
+        })
+    }
+
+    async fn reach(
+        &self,
+        place: &mut Workplace,
+        storage: &SharedStorage,
+    ) -> Result<Connected, EngineError> {
+        let engine = &mut place.engine;
+        match &self.which {
+            Which::First => engine.connect(storage, self.mode).await,
+            Which::More => engine.add_remote(storage, self.mode).await,
+            Which::Own(Some(id)) if engine.look_at(id).is_ok() => {
+                engine.connect(storage, self.mode).await
+            }
+            Which::Own(id) => engine.rejoin(storage, id.as_ref()).await,
+        }
+    }
+}
+
+/// The storage of one of a vault's remotes, opened if it is encrypted, and which it is; that is
+/// `id`, if it is known. Once its key is known here this costs no request.
 pub(super) async fn open(
     place: &mut Workplace,
     raw: &SharedStorage,
+    id: Option<&RemoteId>,
     ui: &Ui,
-) -> Result<SharedStorage, CliError> {
-    let Some(bound) = place.engine.store().binding()? else {
-        return rejoin(place, raw, ui).await;
+) -> Result<(RemoteId, SharedStorage), CliError> {
+    let bound = place.engine.store().bindings()?;
+    let Some(id) = id.filter(|id| bound.iter().any(|bound| bound.id == **id)) else {
+        return rejoin(place, raw, id, ui).await;
     };
-    if !is_encrypted(place)? {
-        return Ok(Arc::clone(raw));
+    if !is_encrypted(&place.root, Some(id))? {
+        return Ok((id.clone(), Arc::clone(raw)));
     }
-    let key = key_of(raw, &bound.id, ui).await?;
-    Ok(sealed(&place.root, raw, &bound.id, &key))
+    let key = key_of(raw, id, ui).await?;
+    Ok((id.clone(), sealed(&place.root, raw, id, &key)))
 }
 
-/// Whether the vault's remote is encrypted.
-pub(super) fn is_encrypted(place: &Workplace) -> Result<bool, CliError> {
-    Ok(encrypted_id(place)?.is_some())
+/// Whether a remote is encrypted. One of which it is not known which it is counts as encrypted if
+/// any of the vault's ever was.
+pub(super) fn is_encrypted(root: &Path, id: Option<&RemoteId>) -> Result<bool, CliError> {
+    let remembered = remembered(root)?;
+    Ok(id.map_or(!remembered.is_empty(), |id| remembered.contains(id.as_str())))
 }
 
-/// Which remote the vault has, if that is encrypted. A mark that cannot be read is not taken for none.
-fn encrypted_id(place: &Workplace) -> Result<Option<RemoteId>, CliError> {
-    let Some(bound) = place.engine.store().binding()? else { return Ok(None) };
-    Ok(remembered(&place.root)?.contains(bound.id.as_str()).then_some(bound.id))
+/// Whether any remote of a vault is or was encrypted.
+pub(super) fn remembers_any(root: &Path) -> Result<bool, CliError> {
+    Ok(!remembered(root)?.is_empty())
 }
 
 /// Sees to it that what lies at the address of an encrypted remote is that remote: what another one
 /// holds looks like damage to who has not its key.
-pub(super) async fn assure_own(place: &Workplace, raw: &SharedStorage) -> Result<(), CliError> {
-    let Some(id) = encrypted_id(place)? else {
-        return Ok(());
-    };
+pub(super) async fn assure_own(raw: &SharedStorage, id: &RemoteId) -> Result<(), CliError> {
     match inspect(raw).await {
         Ok(Inspected::Plain) => Err(not_encrypted()),
-        Ok(Inspected::Sealed(found)) if found != id => {
-            Err(EngineError::from(Brake::Foreign { expected: id, found }).into())
+        Ok(Inspected::Sealed(found)) if found != *id => {
+            Err(EngineError::from(Brake::Foreign { expected: id.clone(), found }).into())
         }
         Err(SealError::NeedsNewer { needed }) => Err(SealError::NeedsNewer { needed }.into()),
         _ => Ok(()),
     }
 }
 
-/// Puts the key of an emptied remote back, so that others can join it again.
-pub(super) async fn recreate(
-    place: &Workplace,
-    raw: &SharedStorage,
-    ui: &Ui,
-) -> Result<(), CliError> {
-    let Some(id) = encrypted_id(place)? else {
-        return Ok(());
-    };
-    if inspect(raw).await? != Inspected::Nothing || has_key(&id, raw).await? {
+/// Puts the key of an encrypted remote that was emptied back, so that others can join it again.
+pub(super) async fn recreate(raw: &SharedStorage, id: &RemoteId, ui: &Ui) -> Result<(), CliError> {
+    if inspect(raw).await? != Inspected::Nothing || has_key(raw, id).await? {
         return Ok(());
     }
-    let key = key_of(raw, &id, ui).await?;
+    let key = key_of(raw, id, ui).await?;
     let passphrase = new_passphrase(VARIABLE)?;
     raw.make_folder(&RemotePath::root()).await?;
-    Ok(lock(raw, &wrap(&id, &key, passphrase).await?).await?)
+    Ok(lock(raw, &wrap(id, &key, passphrase).await?).await?)
 }
 
-/// Has the vault's remote opened by another passphrase from now on.
+/// Has an encrypted remote opened by another passphrase from now on.
 pub(super) async fn change_passphrase(
-    place: &Workplace,
     raw: &SharedStorage,
+    id: &RemoteId,
     ui: &Ui,
 ) -> Result<(), CliError> {
-    let Some(id) = encrypted_id(place)? else {
-        return Err(CliError::Usage("the remote of this vault is not encrypted".to_owned()));
-    };
-    let key = key_of(raw, &id, ui).await?;
-    assure_own(place, raw).await?;
-    let file = wrap(&id, &key, new_passphrase(NEW_VARIABLE)?).await?;
+    let key = key_of(raw, id, ui).await?;
+    assure_own(raw, id).await?;
+    let file = wrap(id, &key, new_passphrase(NEW_VARIABLE)?).await?;
     Ok(lock(raw, &file).await?)
 }
 
@@ -158,19 +200,19 @@ async fn join(
     place: &mut Workplace,
     raw: &SharedStorage,
     id: &RemoteId,
-    mode: Option<CommitMode>,
+    goal: &Goal,
     ui: &Ui,
 ) -> Result<(SharedStorage, Connected), CliError> {
     let key = key_of(raw, id, ui).await?;
     let storage = sealed(&place.root, raw, id, &key);
-    let connected = connect_sealed(place, &storage, id, mode).await?;
+    let connected = connect_sealed(place, &storage, id, goal).await?;
     Ok((storage, connected))
 }
 
 async fn make(
     place: &mut Workplace,
     raw: &SharedStorage,
-    mode: Option<CommitMode>,
+    goal: &Goal,
     ui: &Ui,
 ) -> Result<(SharedStorage, Connected), CliError> {
     if holds_files(raw, &SEALED_FOLDERS).await? {
@@ -185,7 +227,7 @@ async fn make(
     // The key first: a remote without one could be opened by nobody.
     let key_path = lock_new(raw, &file).await?;
     let storage = sealed(&place.root, raw, &id, &key);
-    match connect_sealed(place, &storage, &id, mode).await {
+    match connect_sealed(place, &storage, &id, goal).await {
         Ok(connected) => {
             keep(&id, &key, ui);
             Ok((storage, connected))
@@ -211,60 +253,65 @@ async fn connect_sealed(
     place: &mut Workplace,
     storage: &SharedStorage,
     id: &RemoteId,
-    mode: Option<CommitMode>,
+    goal: &Goal,
 ) -> Result<Connected, CliError> {
     let before = remembered(&place.root)?;
     let mut now = before.clone();
     now.insert(id.to_string());
     remember(&place.root, &now)?;
-    let connected = place.engine.connect(storage, mode).await;
+    let connected = goal.reach(place, storage).await;
     if connected.is_err() {
         remember(&place.root, &before)?;
     }
     Ok(connected?)
 }
 
-/// Binds a replica that was lost to the remote that the vault had.
+/// Binds a replica that was lost to a remote that the vault had.
 async fn rejoin(
     place: &mut Workplace,
     raw: &SharedStorage,
+    id: Option<&RemoteId>,
     ui: &Ui,
-) -> Result<SharedStorage, CliError> {
+) -> Result<(RemoteId, SharedStorage), CliError> {
+    if !place.may_change() {
+        return Err(EngineError::NotConnected.into());
+    }
     let mut remembered = remembered(&place.root)?;
-    if remembered.is_empty() {
-        if !place.may_change() {
-            return Ok(Arc::clone(raw));
-        }
-        match place.engine.rejoin(raw).await {
+    if !is_encrypted(&place.root, id)? {
+        match place.engine.rejoin(raw, id).await {
             Err(EngineError::Remote(RemoteError::Encrypted)) => {}
             rejoined => {
-                rejoined?;
-                refuse_if_keyed(place)?;
-                return Ok(Arc::clone(raw));
+                let rejoined = rejoined?;
+                refuse_if_keyed(place, &rejoined.id)?;
+                return Ok((rejoined.id, Arc::clone(raw)));
             }
         }
     }
-    let id = match inspect(raw).await? {
-        Inspected::Sealed(id) if remembered.is_empty() || remembered.contains(id.as_str()) => id,
-        Inspected::Nothing => return Err(EngineError::NotConnected.into()),
-        Inspected::Plain => return Err(not_encrypted()),
-        Inspected::Sealed(found) => {
+    let found = match (inspect(raw).await?, id) {
+        (Inspected::Nothing, _) => return Err(EngineError::NotConnected.into()),
+        (Inspected::Plain, _) => return Err(not_encrypted()),
+        (Inspected::Sealed(found), Some(expected)) if found != *expected => {
+            let expected = expected.clone();
+            return Err(EngineError::from(Brake::Foreign { expected, found }).into());
+        }
+        (Inspected::Sealed(found), None)
+            if !remembered.is_empty() && !remembered.contains(found.as_str()) =>
+        {
             let text = format!("the remote there ({found}) is not the one that this vault had");
             return Err(CliError::Usage(text));
         }
+        (Inspected::Sealed(found), _) => found,
     };
-    let key = key_of(raw, &id, ui).await?;
-    let storage = sealed(&place.root, raw, &id, &key);
-    if place.may_change() {
-        remembered.insert(id.to_string());
-        remember(&place.root, &remembered)?;
-        place.engine.rejoin(&storage).await?;
-    }
-    Ok(storage)
+    let key = key_of(raw, &found, ui).await?;
+    let storage = sealed(&place.root, raw, &found, &key);
+    remembered.insert(found.to_string());
+    remember(&place.root, &remembered)?;
+    place.engine.rejoin(&storage, Some(&found)).await?;
+    Ok((found, storage))
 }
 
 /// Whether somebody who has only the passphrase could open a remote.
-async fn has_key(id: &RemoteId, raw: &SharedStorage) -> Result<bool, CliError> {
+async fn has_key(raw: &SharedStorage, id: &RemoteId) -> Result<bool, CliError> {
     match KeyFiles::read(raw, id).await {
         Ok(_) => Ok(true),
         Err(SealError::NoKey { .. }) => Ok(false),
@@ -273,24 +320,21 @@ async fn has_key(id: &RemoteId, raw: &SharedStorage) -> Result<bool, CliError> {
 }
 
 /// What nobody but a device with the key would notice: that who has only the passphrase could not open
-/// the vault's remote any more.
-pub(super) async fn lacks_key(place: &Workplace, raw: &SharedStorage) -> Result<bool, CliError> {
-    match place.engine.store().binding()? {
-        Some(bound) => Ok(!has_key(&bound.id, raw).await?),
-        None => Ok(false),
-    }
+/// the remote any more.
+pub(super) async fn lacks_key(raw: &SharedStorage, id: &RemoteId) -> Result<bool, CliError> {
+    Ok(!has_key(raw, id).await?)
 }
 
-/// Refuses a remote in clear to which this device has a key: it was encrypted, and somebody has put
-/// something else in its place. From then on the vault knows.
-fn refuse_if_keyed(place: &Workplace) -> Result<(), CliError> {
-    let Some(bound) = place.engine.store().binding()? else { return Ok(()) };
-    if secrets::recall(&account(&bound.id))?.is_none() {
+/// Refuses a remote in clear that is known to be encrypted, or to which this device has a key:
+/// somebody has put something else in its place. From then on the vault knows.
+fn refuse_if_keyed(place: &mut Workplace, id: &RemoteId) -> Result<(), CliError> {
+    let mut remembered = remembered(&place.root)?;
+    if !remembered.contains(id.as_str()) && secrets::recall(&account(id))?.is_none() {
         return Ok(());
     }
-    let mut remembered = remembered(&place.root)?;
-    remembered.insert(bound.id.to_string());
+    remembered.insert(id.to_string());
     remember(&place.root, &remembered)?;
+    place.engine.remove_remote(id)?;
     Err(not_encrypted())
 }
 
@@ -309,16 +353,16 @@ pub(super) fn clear_scratch(control: &Path) {
 /// Says that a remote in clear stays one.
 pub(super) fn chosen_before() -> CliError {
     CliError::Usage(
-        "this vault's remote is not encrypted, and that is chosen when a remote is made: copy your notes into a \
-         new folder, and connect that to an empty place with --encrypt"
+        "this vault's remote is not encrypted, and that is chosen when a remote is made: add one at an empty place \
+         with `larder remote add NAME URL --encrypt`, and remove this one when all devices have that"
             .to_owned(),
     )
 }
 
 fn not_encrypted() -> CliError {
     CliError::Usage(
-        "the remote there is not encrypted, and this vault's is, or was to be: nothing was read or sent. To \
-         encrypt, give an empty place; for a remote in clear, a vault of its own without --encrypt"
+        "the remote there is not encrypted, and this one is, or was to be: nothing was read or sent. To \
+         encrypt, give an empty place; a remote in clear is another one, made without --encrypt"
             .to_owned(),
     )
 }

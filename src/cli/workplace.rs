@@ -8,42 +8,30 @@ use std::{
 
 use anyhow::Context;
 use larder_providers::{SharedStorage, Traffic};
-use serde::{Deserialize, Serialize};
 
 use super::{
-    args::Args, env, error::CliError, rebuild, remote_url::RemoteUrl, secrets, ui::Ui, unlock,
+    args::Args,
+    config::{Config, NamedRemote, kind_of},
+    env,
+    error::CliError,
+    rebuild,
+    remote_url::RemoteUrl,
+    secrets,
+    ui::Ui,
+    unlock,
 };
 use crate::{
-    clock::Clock, engine::Engine, model::path::CONTROL_DIR, remote::layout::META, store::Store,
+    clock::Clock,
+    engine::{Engine, EngineError, Way},
+    model::{RemoteId, path::CONTROL_DIR},
+    remote::layout::META,
+    store::Store,
     vault::Vault,
 };
 
 const CONFIG: &str = "config.toml";
 pub(super) const REPLICA: &str = "replica.db";
 const LOCK: &str = "lock";
-
-/// What a vault remembers of how it was set up. No secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Config {
-    /// What this device is called.
-    pub(super) device: String,
-    /// Where the remote lies.
-    pub(super) remote: Option<String>,
-    /// Certificates to trust beside those of the system: a file in the PEM format.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) ca_file: Option<PathBuf>,
-}
-
-impl Config {
-    pub(super) fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
-    }
-
-    pub(super) fn to_text(&self) -> Result<String, toml::ser::Error> {
-        toml::to_string(self)
-    }
-}
 
 /// A vault and everything a command needs to work on it.
 #[derive(Debug)]
@@ -146,7 +134,7 @@ impl Workplace {
         fs::create_dir_all(&control).with_context(|| control.display().to_string())?;
         if !is_vault(root) {
             let device = device.map_or_else(env::host_name, str::to_owned);
-            write_config(root, &Config { device, remote: None, ca_file: None })?;
+            write_config(root, &Config { device, ..Config::default() })?;
         }
         Ok(Self { is_new, ..Self::open(root, Access::Change)? })
     }
@@ -160,9 +148,87 @@ impl Workplace {
         Ok(())
     }
 
-    /// Remembers where the remote lies.
-    pub(super) fn set_remote(&mut self, url: &RemoteUrl) -> Result<(), CliError> {
-        self.config.remote = Some(url.to_string());
+    /// Remembers where a remote lies: a new one under this name, or the default one if none is given.
+    /// One that is there already is known by its name, and keeps its place.
+    pub(super) fn set_remote(
+        &mut self,
+        name: Option<&str>,
+        url: &RemoteUrl,
+        id: &RemoteId,
+    ) -> Result<(), CliError> {
+        let url = url.to_string();
+        let known = self.config.remotes.iter_mut();
+        let known = known.enumerate().find(|(at, known)| match name {
+            Some(name) => known.name == name,
+            None => *at == 0,
+        });
+        match known {
+            Some((_, known)) => {
+                if known.name == kind_of(&known.url) {
+                    known.name = kind_of(&url);
+                }
+                (known.url, known.id) = (url, Some(id.clone()));
+            }
+            None => {
+                let name = name.map_or_else(|| kind_of(&url), str::to_owned);
+                self.config.remotes.push(NamedRemote { name, url, id: Some(id.clone()) });
+            }
+        }
+        self.shorten()?;
+        write_config(&self.root, &self.config)
+    }
+
+    /// Writes down which remote each is, before there is one more: of an only one the replica alone
+    /// may know it.
+    pub(super) fn name_remotes(&mut self) -> Result<(), CliError> {
+        let ids: Vec<_> = self
+            .config
+            .remotes
+            .iter()
+            .map(|remote| self.id_of(remote))
+            .collect::<Result<_, _>>()?;
+        for (remote, id) in self.config.remotes.iter_mut().zip(ids) {
+            let lost = || {
+                let name = &remote.name;
+                let text = format!(
+                    "what this device knew of the remote {name} is lost; run `larder sync` first"
+                );
+                CliError::Usage(text)
+            };
+            remote.id = Some(id.ok_or_else(lost)?);
+        }
+        write_config(&self.root, &self.config)
+    }
+
+    /// Of an only remote the address is enough. Where any was ever encrypted it has to be known without
+    /// the replica whether it is that one.
+    fn shorten(&mut self) -> Result<(), CliError> {
+        if let [one] = self.config.remotes.as_mut_slice()
+            && one.name == kind_of(&one.url)
+            && !unlock::remembers_any(&self.root)?
+        {
+            one.id = None;
+        }
+        Ok(())
+    }
+
+    /// Forgets a remote, and everything that the replica knows of it.
+    pub(super) fn remove_remote(&mut self, name: &str) -> Result<(), CliError> {
+        if let Some(id) = self.id_of(&self.config.remote(Some(name))?.clone())? {
+            match self.engine.remove_remote(&id) {
+                Ok(()) | Err(EngineError::NotConnected) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.config.remotes.retain(|remote| remote.name != name);
+        self.shorten()?;
+        write_config(&self.root, &self.config)
+    }
+
+    /// Has commands that name no remote be about this one.
+    pub(super) fn set_default(&mut self, name: &str) -> Result<(), CliError> {
+        self.config.remote(Some(name))?;
+        self.config.remotes.sort_by_key(|remote| remote.name != name);
         write_config(&self.root, &self.config)
     }
 
@@ -184,33 +250,63 @@ impl Workplace {
         write_config(&self.root, &self.config)
     }
 
-    /// The address of the vault's remote.
+    /// The address of the vault's default remote.
     pub(super) fn remote_url(&self) -> Result<RemoteUrl, CliError> {
-        let Some(remote) = &self.config.remote else {
-            return Err(crate::engine::EngineError::NotConnected.into());
-        };
-        Ok(RemoteUrl::parse(remote)?.0)
+        self.config.remote(None)?.address()
     }
 
-    /// The storage that the vault's remote lies on. A replica that knows no remote although the vault
-    /// has one was lost, and is bound to it again.
+    /// Which remote it is that the settings speak of, as far as that is known.
+    pub(super) fn id_of(&self, remote: &NamedRemote) -> Result<Option<RemoteId>, CliError> {
+        if let Some(id) = &remote.id {
+            return Ok(Some(id.clone()));
+        }
+        Ok(match self.engine.store().bindings()?.as_slice() {
+            [bound] => Some(bound.id.clone()),
+            _ => None,
+        })
+    }
+
+    /// The storage that the remote of this name lies on, or the default one, and what comes after is
+    /// about that remote.
     pub(super) async fn storage(
         &mut self,
+        name: Option<&str>,
         ui: &Ui,
         traffic: &Traffic,
     ) -> Result<SharedStorage, CliError> {
-        let raw = self.raw_storage(ui, traffic).await?;
-        unlock::open(self, &raw, ui).await
+        let remote = self.config.remote(name)?.clone();
+        Ok(self.way(&remote, ui, traffic).await?.storage)
     }
 
-    /// The storage of the vault's remote as others see it: what is encrypted stays so.
+    /// The way to a remote. A replica that does not know it although the vault has it was lost, and is
+    /// bound to it again.
+    pub(super) async fn way(
+        &mut self,
+        remote: &NamedRemote,
+        ui: &Ui,
+        traffic: &Traffic,
+    ) -> Result<Way, CliError> {
+        let raw = self.raw_storage(remote, ui, traffic).await?;
+        let id = self.id_of(remote)?;
+        let (id, storage) = unlock::open(self, &raw, id.as_ref(), ui).await?;
+        self.engine.look_at(&id)?;
+        Ok(Way { id, storage })
+    }
+
+    /// The storage of a remote as others see it: what is encrypted stays so.
     pub(super) async fn raw_storage(
         &self,
+        remote: &NamedRemote,
         ui: &Ui,
         traffic: &Traffic,
     ) -> Result<SharedStorage, CliError> {
         let ca_file = self.ca_file();
-        secrets::open(&self.remote_url()?, None, ca_file.as_deref(), ui, traffic).await
+        secrets::open(&remote.address()?, None, ca_file.as_deref(), ui, traffic).await
+    }
+
+    /// Whether a remote is encrypted.
+    pub(super) fn is_encrypted(&self, remote: &NamedRemote) -> Result<bool, CliError> {
+        unlock::is_encrypted(&self.root, self.id_of(remote)?.as_ref())
     }
 
     /// Whether this process may change the vault.

@@ -14,7 +14,7 @@ use crate::{
     merge::{LocalEdit, News, plan, view},
     model::{
         Change, Changes, Conflict, ConflictValue, Content, Entity, EntityId, Stamp, VaultPath,
-        VersionVector, View,
+        View,
         entity::{BLOB, BODY, DELETED, LAYOUT, PATH, TYPE},
         limits::{FIELD_NAME_BYTES_MAX, FIELDS_MAX, TEXT_BYTES_MAX},
     },
@@ -322,7 +322,7 @@ impl Engine {
         let observed = Observed {
             records,
             local,
-            news: News { entities: Vec::new(), knows: known, complete: false },
+            news: News { entities: Vec::new(), knows: known, complete: false, is_joined: false },
             known_files: 0,
             names,
             replica,
@@ -351,11 +351,6 @@ impl Engine {
         let manifest = Arc::new(Manifest::decode("the last manifest", text.as_bytes())?);
         self.last_manifest.replace(Some((text.to_owned(), manifest.clone())));
         Ok(manifest)
-    }
-
-    /// What the remote knew when it was last in agreement.
-    pub(super) fn last_knows(&self) -> Result<VersionVector> {
-        Ok(self.last_manifest()?.map(|last| last.knows.clone()).unwrap_or_default())
     }
 }
 

@@ -68,11 +68,59 @@ impl Engine {
         }
     }
 
-    /// Binds a replica that was lost to the remote that the vault had. None is made: that it is not
-    /// there is no reason to begin another.
-    pub async fn rejoin(&mut self, storage: &SharedStorage) -> Result<()> {
+    /// Connects the vault to one more remote as [`Engine::connect`] does to its first, and looks at it
+    /// from then on.
+    pub async fn add_remote(
+        &mut self,
+        storage: &SharedStorage,
+        forced: Option<CommitMode>,
+    ) -> Result<Connected> {
         match look(storage).await? {
-            Found::Remote(meta) => self.join_remote(storage, &meta).await.map(drop),
+            Found::Remote(meta) => {
+                let bound = self.store.bindings()?;
+                if bound.iter().any(|bound| bound.id == meta.remote_id) {
+                    let text = format!(
+                        "this vault is connected to that remote already ({})",
+                        meta.remote_id
+                    );
+                    return Err(EngineError::Refused(text));
+                }
+                self.join_remote(storage, &meta).await
+            }
+            Found::Headless => Err(headless()),
+            Found::Nothing => self.make_remote(storage, forced, None).await,
+            Found::NoFolder => {
+                storage.make_folder(&RemotePath::root()).await?;
+                self.make_remote(storage, forced, None).await
+            }
+        }
+    }
+
+    /// Forgets a remote and all that is known of it; on it nothing is touched.
+    pub fn remove_remote(&mut self, id: &RemoteId) -> Result<()> {
+        if self.store.unbind(id)? { Ok(()) } else { Err(EngineError::NotConnected) }
+    }
+
+    /// Looks at this remote of the vault from now on: every command but a turn through all of them is
+    /// about it.
+    pub fn look_at(&mut self, id: &RemoteId) -> Result<()> {
+        if self.store.look_at(id)? { Ok(()) } else { Err(EngineError::NotConnected) }
+    }
+
+    /// Binds a replica that was lost to a remote that the vault had; `expected` is the one that it has
+    /// to be. None is made: that it is not there is no reason to begin another.
+    pub async fn rejoin(
+        &mut self,
+        storage: &SharedStorage,
+        expected: Option<&RemoteId>,
+    ) -> Result<Connected> {
+        match look(storage).await? {
+            Found::Remote(meta) if expected.is_some_and(|id| *id != meta.remote_id) => {
+                let (expected, found) = (expected.cloned(), meta.remote_id);
+                let expected = expected.ok_or(EngineError::NotConnected)?;
+                Err(Brake::Foreign { expected, found }.into())
+            }
+            Found::Remote(meta) => self.join_remote(storage, &meta).await,
             Found::Headless => Err(headless()),
             Found::Nothing | Found::NoFolder => Err(EngineError::NotConnected),
         }
@@ -219,10 +267,10 @@ impl Engine {
 
     fn bind(&mut self, id: &RemoteId, mode: CommitMode) -> Result<()> {
         let binding = Binding { id: id.clone(), commit_mode: mode.name().to_owned() };
-        if self.store.binding()?.as_ref() != Some(&binding) {
+        if !self.store.bindings()?.contains(&binding) {
             self.store.bind(&binding)?;
         }
-        Ok(())
+        self.look_at(id)
     }
 
     /// Says what a head that is not there means.

@@ -18,6 +18,16 @@ pub struct Cost {
     pub duration_ms: i64,
 }
 
+impl Cost {
+    /// Adds up what another command cost.
+    pub(super) fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.bytes_up += other.bytes_up;
+        self.bytes_down += other.bytes_down;
+        self.duration_ms += other.duration_ms;
+    }
+}
+
 /// Counts from the beginning of a command on.
 pub(super) struct Meter<'a> {
     traffic: &'a Traffic,

@@ -377,8 +377,9 @@ impl Clerk<'_> {
         let space = match self.space {
             Some(space) => space,
             None => {
-                let binding = self.engine.store.binding()?;
-                binding.map_or(Uuid::NAMESPACE_URL, |binding| namespace(&binding.id))
+                // Of several remotes the oldest, so that devices that share them agree on one.
+                let bound = self.engine.store.bindings()?.into_iter().map(|bound| bound.id);
+                bound.min().map_or(Uuid::NAMESPACE_URL, |id| namespace(&id))
             }
         };
         self.space = Some(space);

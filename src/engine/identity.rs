@@ -10,7 +10,7 @@ use super::{Engine, EngineError, NoteKind, Report, Result};
 use crate::{
     merge::{Pen, conflicts, view},
     model::{
-        Agreed, Conflict, DeviceId, Dot, Entity, LastEdit, Record, Stamp, Update, VersionVector,
+        Conflict, DeviceId, Dot, Entity, LastEdit, Record, Stamp, Update, VersionVector,
         entity::DELETED,
     },
     mutant::{self, Mutant},
@@ -158,15 +158,20 @@ impl Engine {
         let mut pen = Pen::new(device.clone(), 0, old.last_stamp);
         let mut updates = Vec::new();
         let mut pending = BTreeSet::new();
-        for id in self.store.unagreed()? {
+        for id in self.store.held_nowhere()? {
             let Some(record) = self.store.record(&id)? else { continue };
             if record.file.is_some() && record.shown.is_some() {
                 pending.insert(id.clone());
             }
-            updates.push(self.renumber(record, &old.device, &mut pen, now));
+            let held = self.store.held_edit(&id, &old.device)?;
+            updates.push(self.renumber(record, held, &old.device, &mut pen, now));
+        }
+        let mut sent = VersionVector::default();
+        for text in self.store.manifests()? {
+            sent.join(&self.decode_last(&text)?.knows);
         }
         let replica = Replica {
-            knows: renumbered_knows(old, &self.last_knows()?, &pen),
+            knows: renumbered_knows(old, &sent, &pen),
             device,
             counter: pen.counter,
             attempted: 0,
@@ -186,10 +191,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Names what a record has beyond the agreed state anew.
-    fn renumber(&self, record: Record, old: &DeviceId, pen: &mut Pen, now: Stamp) -> Update {
+    /// Names what a record has beyond what any remote holds anew; `held` is the last edit of the old
+    /// life that one does.
+    fn renumber(
+        &self,
+        record: Record,
+        held: Option<LastEdit>,
+        old: &DeviceId,
+        pen: &mut Pen,
+        now: Stamp,
+    ) -> Update {
         let before = conflicts(&record.state, &self.rules);
-        let renaming = Renaming::new(&record, old, pen, now);
+        let renaming = Renaming::new(&record, held, old, pen, now);
         let state = renaming.apply(&record.state);
         let shown = record.shown.as_ref().map(|shown| renaming.apply(shown));
         let standing = conflicts(&state, &self.rules);
@@ -212,20 +225,22 @@ impl Engine {
 struct Renaming {
     old: DeviceId,
     new: DeviceId,
-    /// The last edit of the old life that the remote has.
-    agreed: Option<LastEdit>,
+    /// The last edit of the old life that some remote has.
+    held: Option<LastEdit>,
     /// The new counters by the old.
     counters: BTreeMap<u64, u64>,
 }
 
 impl Renaming {
-    fn new(record: &Record, old: &DeviceId, pen: &mut Pen, now: Stamp) -> Self {
-        let agreed = match &record.agreed {
-            Agreed::Earlier(earlier) => earlier.clock.get(old).copied(),
-            Agreed::Never | Agreed::Current => None,
-        };
+    fn new(
+        record: &Record,
+        held: Option<LastEdit>,
+        old: &DeviceId,
+        pen: &mut Pen,
+        now: Stamp,
+    ) -> Self {
         let mut renaming =
-            Self { old: old.clone(), new: pen.device.clone(), agreed, counters: BTreeMap::new() };
+            Self { old: old.clone(), new: pen.device.clone(), held, counters: BTreeMap::new() };
         let siblings = record.state.fields.values().flatten();
         let mut counters: BTreeSet<u64> = siblings
             .flat_map(|s| s.alternatives.iter().map(|a| &a.dot).chain([&s.dot]))
@@ -243,7 +258,7 @@ impl Renaming {
     }
 
     fn floor(&self) -> u64 {
-        self.agreed.map_or(0, |last| last.counter)
+        self.held.map_or(0, |last| last.counter)
     }
 
     fn apply(&self, entity: &Entity) -> Entity {
@@ -266,8 +281,8 @@ impl Renaming {
             let edits = mine.len() as u64;
             let last = LastEdit { counter: *counter, edits, at: last.at };
             entity.clock.insert(self.new.clone(), last);
-            match self.agreed {
-                Some(agreed) => entity.clock.insert(self.old.clone(), agreed),
+            match self.held {
+                Some(held) => entity.clock.insert(self.old.clone(), held),
                 None => entity.clock.remove(&self.old),
             };
         }
@@ -300,7 +315,7 @@ impl Renaming {
     }
 }
 
-/// Without the edits that the remote is not known to have, for these have other names now.
+/// Without the edits that no remote is known to have, for these have other names now.
 fn renumbered_knows(old: &Replica, sent: &VersionVector, pen: &Pen) -> VersionVector {
     let capped = |(device, counter): (&DeviceId, u64)| {
         let is_old_self = *device == old.device;

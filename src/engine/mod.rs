@@ -23,6 +23,7 @@ mod ship;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod turns;
 mod work;
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
@@ -35,6 +36,7 @@ pub use cost::Cost;
 pub use devices::Device;
 pub use error::{Brake, EngineError, Result};
 pub use report::{Note, NoteKind, Progress, Report, Silent, Stage};
+pub use turns::{Turned, Way};
 pub use work::BatchSize;
 
 use crate::{

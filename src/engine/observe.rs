@@ -73,6 +73,10 @@ impl Engine {
         self.observe_rules(&BTreeMap::new(), report)?;
         let knows = &head.manifest.knows;
         let mut unsettled = self.store.unsettled(knows)?;
+        if mutant::is(Mutant::CarriesNothing) {
+            let nowhere = self.store.held_nowhere()?;
+            unsettled.retain(|id| nowhere.contains(id));
+        }
         if !options.dry_run && self.renew_contents(remote, &unsettled, report).await? {
             unsettled = self.store.unsettled(knows)?;
         }
@@ -101,6 +105,7 @@ impl Engine {
             entities: batch.news.into_values().collect(),
             knows: head.manifest.knows.clone(),
             complete: batch.complete,
+            is_joined: self.store.bindings()?.len() > 1 && self.store.remote_mark()?.is_none(),
         };
         let names = self.names(&head.manifest, &replica);
         Ok(Observed { replica, records, local, news, known_files, names })

@@ -95,6 +95,22 @@ impl Report {
         }
     }
 
+    /// Adds up what another turn of the same device did.
+    pub fn add(&mut self, other: Self) {
+        self.generation = other.generation;
+        self.pulled += other.pulled;
+        self.pushed += other.pushed;
+        self.merged += other.merged;
+        self.conflicts += other.conflicts;
+        self.deleted += other.deleted;
+        self.renamed += other.renamed;
+        self.skipped = self.skipped.max(other.skipped);
+        self.raced += other.raced;
+        self.cost.add(other.cost);
+        self.plan.extend(other.plan.iter().cloned());
+        self.take_notes(other);
+    }
+
     /// Adds the notes of another report.
     pub(super) fn take_notes(&mut self, other: Self) {
         for note in other.notes {

@@ -97,7 +97,7 @@ impl Engine {
     /// Whether what is to be sent names a content that the remote may not have, as the news or the
     /// rules of this turn are: another try sends it first.
     fn names_uncertain(&self, sum: &Sum) -> Result<bool> {
-        for id in self.store.blob_owners(true)?.iter().filter(|id| sum.send.contains_key(*id)) {
+        for id in self.store.new_blob_owners()?.iter().filter(|id| sum.send.contains_key(*id)) {
             let record = self.store.record(id)?;
             let shown = record.map(|record| view(&record.state, &self.rules));
             let blob = shown.filter(|shown| !shown.is_deleted).and_then(|shown| shown.blob());

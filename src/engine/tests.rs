@@ -5,6 +5,7 @@ mod hostile;
 mod meanwhile;
 mod mirrored;
 mod obstacles;
+mod remotes;
 mod repair;
 mod rules;
 mod runs;

@@ -32,7 +32,19 @@ impl Engine {
         options: TurnOptions,
         progress: &dyn Progress,
     ) -> Result<Report> {
-        let ended = self.whole_turn(storage, traffic, options, progress).await;
+        self.turn_of(storage, traffic, options, None, progress).await
+    }
+
+    /// A turn; `scan` is what is to be looked at, if not the whole vault.
+    pub(super) async fn turn_of(
+        &mut self,
+        storage: &SharedStorage,
+        traffic: &Traffic,
+        options: TurnOptions,
+        scan: Option<Scan>,
+        progress: &dyn Progress,
+    ) -> Result<Report> {
+        let ended = self.whole_turn(storage, traffic, options, scan, progress).await;
         if !options.dry_run {
             self.note_trouble(ended.as_ref().err());
         }
@@ -59,6 +71,7 @@ impl Engine {
         storage: &SharedStorage,
         traffic: &Traffic,
         options: TurnOptions,
+        scan: Option<Scan>,
         progress: &dyn Progress,
     ) -> Result<Report> {
         let meter = Meter::start(traffic, &self.clock);
@@ -66,7 +79,7 @@ impl Engine {
         self.contents = Contents::default();
         let remote = self.open_remote(storage, options).await?;
         let mut report = Report::default();
-        self.rounds(&remote, options, None, progress, &mut report).await?;
+        self.rounds(&remote, options, scan, progress, &mut report).await?;
         if !options.dry_run {
             // Contents hold up nothing else: they go when all else has gone, and come last.
             while let Some(scan) = self.send_contents(&remote, progress, &mut report).await? {
@@ -127,6 +140,9 @@ impl Engine {
         let (head, mut work) = self.observe(remote, options, scan, progress, report).await?;
         let mut sum = Sum::new(&self.replica()?.knows, head.wants_commit());
         report.generation = head.manifest.generation;
+        // What a turn with another remote has begun to bring only that turn can hold a brake against:
+        // until it comes to its end no file goes.
+        let holds_removals = !options.accept_deletes && self.store.is_cut_elsewhere()?;
         let mut rules = None;
         loop {
             let batch = match work.next(remote, &head, may_look, progress, report).await? {
@@ -141,7 +157,7 @@ impl Engine {
             rules.get_or_insert(in_force);
             let observed = self.observe_batch(&head, &work, batch, plans_only, report)?;
             let mut plan = self.with_snapshot(&observed, plan)?;
-            if !is_last {
+            if !is_last || holds_removals {
                 work.postpone(&mut plan);
             }
             report.note_plan(&plan, options.dry_run);
@@ -150,7 +166,8 @@ impl Engine {
             if options.dry_run {
                 continue;
             }
-            let brake = plan.brake.filter(|_| is_last && !options.accept_deletes);
+            let may_brake = is_last && !options.accept_deletes && !holds_removals;
+            let brake = plan.brake.filter(|_| may_brake);
             self.brake(brake, is_last, work.known_files)?;
             let mut waiting = Report::default();
             let behind = self.execute(&plan, &observed, sum.commits, progress, &mut waiting)?;

@@ -1,6 +1,7 @@
 //! The plan of a turn: from what was observed to what is to be done. Pure.
 
 mod beside;
+mod twins;
 
 use std::{
     borrow::Cow,
@@ -136,6 +137,8 @@ struct Planner<'a> {
     /// New records that are what their file says and nothing more: that is not to be kept a second
     /// time, nor spelled to be compared.
     as_found: BTreeSet<&'a EntityId>,
+    /// Records that go because another is the same.
+    twins: BTreeSet<EntityId>,
     /// What lost against another content of its file: of which record, and what.
     beside: Vec<(Entity, Beside)>,
 }
@@ -155,7 +158,8 @@ impl<'a> Planner<'a> {
                 .and_modify(|known| *known = Cow::Owned(join(known, entity)))
                 .or_insert(Cow::Borrowed(entity));
         }
-        Self { snapshot, news, pen, plan, as_found: BTreeSet::new(), beside: Vec::new() }
+        let (as_found, twins) = (BTreeSet::new(), BTreeSet::new());
+        Self { snapshot, news, pen, plan, as_found, twins, beside: Vec::new() }
     }
 
     fn touched(&self) -> BTreeSet<&'a EntityId> {
@@ -405,6 +409,7 @@ impl<'a> Planner<'a> {
 
     fn finish(mut self) -> Plan {
         self.set_beside();
+        self.drop_twins();
         self.place_files();
         let mut plan = self.plan;
         plan.knows = self.snapshot.knows.clone();
@@ -413,7 +418,8 @@ impl<'a> Planner<'a> {
         }
         plan.knows.raise(&self.pen.device, self.pen.counter);
         plan.pen = Some(self.pen);
-        let removed = plan.files.iter().filter(|f| matches!(f, FileAction::Remove { .. })).count();
+        let goes = |file: &&FileAction| matches!(file, FileAction::Remove { id, .. } if !self.twins.contains(id));
+        let removed = plan.files.iter().filter(goes).count();
         let known = self.snapshot.known_files;
         if known >= BRAKE_FILES_MIN && removed * 2 > known {
             plan.brake = Some(IncomingBrake { removed, known });

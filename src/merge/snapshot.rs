@@ -121,6 +121,8 @@ pub struct News {
     pub knows: VersionVector,
     /// Whether everything that was to be fetched came.
     pub complete: bool,
+    /// Whether the vault has another remote and meets this one for the first time.
+    pub is_joined: bool,
 }
 
 /// What a plan has to know of files.

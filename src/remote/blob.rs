@@ -34,6 +34,17 @@ pub async fn upload(storage: &SharedStorage, blob: &Blob, from: PathBuf) -> Resu
     }
 }
 
+/// Carries a content to a remote under the name that it has on another. A name is written once: if
+/// something lies there already it is left alone. Says whether the content is there then.
+pub async fn carry(storage: &SharedStorage, blob: &Blob, from: PathBuf) -> Result<bool> {
+    let path = layout::path(&blob.file)?;
+    let body = Body::File { path: from, bytes: blob.bytes, sha256: Some(blob.sha256.clone()) };
+    match storage.put(&path, body, PutMode::Create).await? {
+        Put::Done(_) => Ok(true),
+        Put::Lost => is_there(storage, blob).await,
+    }
+}
+
 /// Whether the file of a content lies on the remote with its whole length.
 pub async fn is_there(storage: &SharedStorage, blob: &Blob) -> Result<bool> {
     let path = layout::path(&blob.file)?;

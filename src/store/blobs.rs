@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, params};
 
-use super::{Result, Store, files, records::entity_id, signed, unsigned};
+use super::{Result, Store, files, records::entity_id, remotes::Number, signed, unsigned};
 use crate::model::{
-    Agreed, Blob, Entity, EntityId, KnownFile, Update, VaultPath, blob,
+    Blob, Entity, EntityId, KnownFile, VaultPath, blob,
     entity::{BLOB, DELETED},
 };
 
@@ -22,54 +22,112 @@ pub struct NamedBlob {
 impl Store {
     /// The names under which a content is known, those that the remote holds first.
     pub fn blobs_of(&self, sha256: &str) -> Result<Vec<NamedBlob>> {
-        let sql = "SELECT file, bytes, max(agreed) FROM blob WHERE sha256 = ?1
-                   GROUP BY file ORDER BY max(agreed) DESC, file";
+        let sql = "SELECT file, bytes FROM blob WHERE sha256 = ?1
+                   UNION SELECT file, bytes FROM held_blob WHERE sha256 = ?1 ORDER BY file";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([sha256])?;
-        let mut named = Vec::new();
+        let mut named: Vec<NamedBlob> = Vec::new();
         while let Some(row) = rows.next()? {
             let (sha256, bytes) = (sha256.to_owned(), unsigned(row.get(1)?));
             let blob = Blob { sha256, bytes, file: row.get(0)? };
-            named.push(NamedBlob { blob, agreed: row.get(2)? });
+            let agreed = self.is_agreed_blob(&blob.file)?;
+            named.push(NamedBlob { blob, agreed });
         }
+        named.dedup_by(|one, other| one.blob.file == other.blob.file);
+        named.sort_by_key(|named| !named.agreed);
         Ok(named)
     }
 
-    /// Whether the remote is known to hold a state that names this file.
+    /// Whether the remote is known to hold a state that names this file, and so the file.
     pub fn is_agreed_blob(&self, file: &str) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM blob WHERE file = ?1 AND agreed = 1)";
-        Ok(self.connection.prepare_cached(sql)?.query_row([file], |row| row.get(0))?)
+        self.holds_blob("= ?2", file)
+    }
+
+    /// Whether another remote is known to hold a state that names this file, and so the file.
+    pub fn is_held_elsewhere(&self, file: &str) -> Result<bool> {
+        self.holds_blob("<> ?2", file)
+    }
+
+    /// Whether one of these remotes holds a file. What is deleted there may be collected any day.
+    fn holds_blob(&self, among: &str, file: &str) -> Result<bool> {
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM blob b CROSS JOIN entity e ON e.id = b.entity
+                 CROSS JOIN remote r WHERE b.file = ?1 AND e.deleted = 0 AND r.number {among}
+                 AND NOT EXISTS (SELECT 1 FROM behind WHERE remote = r.number AND entity = e.id)
+                 AND NOT EXISTS (SELECT 1 FROM owed_blob WHERE remote = r.number AND file = ?1))
+             OR EXISTS (SELECT 1 FROM held_blob h WHERE h.file = ?1 AND h.remote {among}
+                 AND NOT EXISTS (SELECT 1 FROM owed_blob WHERE remote = h.remote AND file = ?1))"
+        );
+        let row = params![file, self.remote];
+        Ok(self.connection.prepare_cached(&sql)?.query_row(row, |row| row.get(0))?)
     }
 
     /// Whether a state of a record, present or agreed, names this file.
     pub fn names_blob(&self, file: &str) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM blob WHERE file = ?1)";
+        let sql = "SELECT EXISTS (SELECT 1 FROM blob WHERE file = ?1)
+                   OR EXISTS (SELECT 1 FROM held_blob WHERE file = ?1)";
         Ok(self.connection.prepare_cached(sql)?.query_row([file], |row| row.get(0))?)
     }
 
     /// Whether the remote is known to hold any content.
     pub fn has_agreed_blobs(&self) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM blob WHERE agreed = 1)";
-        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+        let sql = "SELECT EXISTS (SELECT 1 FROM blob b CROSS JOIN entity e ON e.id = b.entity
+                       WHERE e.deleted = 0 AND NOT EXISTS
+                       (SELECT 1 FROM behind WHERE remote = ?1 AND entity = e.id))
+                   OR EXISTS (SELECT 1 FROM held_blob WHERE remote = ?1)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([self.remote], |row| row.get(0))?)
     }
 
-    /// The records that name a content, or only those that name one which their agreed state does
-    /// not.
-    pub fn blob_owners(&self, only_new: bool) -> Result<BTreeSet<EntityId>> {
+    /// The records that name a content.
+    pub fn blob_owners(&self) -> Result<BTreeSet<EntityId>> {
         // Crossed, or SQLite begins with the records, of which there may be far more.
-        let sql = if only_new {
+        self.ids(
             "SELECT DISTINCT b.entity FROM blob b CROSS JOIN entity e
-             WHERE e.id = b.entity AND b.own = 1 AND b.agreed = 0 AND e.deleted = 0"
-        } else {
-            "SELECT DISTINCT b.entity FROM blob b CROSS JOIN entity e
-             WHERE e.id = b.entity AND b.own = 1 AND e.deleted = 0"
-        };
-        self.ids(sql)
+             WHERE e.id = b.entity AND e.deleted = 0",
+        )
+    }
+
+    /// The records that name a content which their agreed state does not.
+    pub fn new_blob_owners(&self) -> Result<BTreeSet<EntityId>> {
+        let sql = "SELECT DISTINCT d.entity FROM behind d CROSS JOIN blob b ON b.entity = d.entity
+                   CROSS JOIN entity e ON e.id = d.entity
+                   WHERE d.remote = ?1 AND e.deleted = 0 AND NOT EXISTS
+                   (SELECT 1 FROM held_blob h
+                    WHERE h.remote = ?1 AND h.entity = d.entity AND h.file = b.file)";
+        self.ids_of(sql, [self.remote])
+    }
+
+    /// The contents that the remote is to get as soon as this device has them, as far as a record still
+    /// names them.
+    pub fn owed_blobs(&self) -> Result<BTreeSet<Blob>> {
+        let sql = "SELECT DISTINCT b.file, b.sha256, b.bytes FROM owed_blob o
+                   CROSS JOIN blob b ON b.file = o.file WHERE o.remote = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([self.remote])?;
+        let mut owed = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            let (file, sha256, bytes) = (row.get(0)?, row.get(1)?, unsigned(row.get(2)?));
+            owed.insert(Blob { sha256, bytes, file });
+        }
+        Ok(owed)
+    }
+
+    /// Keeps that the remote is to get a content later, or that it has it now.
+    pub fn set_owed_blob(&mut self, file: &str, owed: bool) -> Result<()> {
+        let remote = self.remote;
+        self.transact(|connection| {
+            let sql = match owed {
+                true => "INSERT OR IGNORE INTO owed_blob (remote, file) VALUES (?1, ?2)",
+                false => "DELETE FROM owed_blob WHERE remote = ?1 AND file = ?2",
+            };
+            connection.prepare_cached(sql)?.execute(params![remote, file])?;
+            Ok(())
+        })
     }
 
     /// The records whose present state names this file.
     pub fn owners_of_blob(&self, file: &str) -> Result<BTreeSet<EntityId>> {
-        let sql = "SELECT entity FROM blob WHERE file = ?1 AND own = 1";
+        let sql = "SELECT entity FROM blob WHERE file = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let ids = statement.query_map([file], |row| row.get::<_, String>(0))?;
         ids.map(|id| entity_id(id?)).collect()
@@ -77,7 +135,7 @@ impl Store {
 
     /// Every content that the present state of a record names, with one record that does.
     pub fn present_blobs(&self) -> Result<BTreeMap<Blob, EntityId>> {
-        let sql = "SELECT file, sha256, bytes, min(entity) FROM blob WHERE own = 1 GROUP BY file";
+        let sql = "SELECT file, sha256, bytes, min(entity) FROM blob GROUP BY file";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
         let mut named = BTreeMap::new();
@@ -91,7 +149,8 @@ impl Store {
 
     /// The files of all contents that a state names, present, agreed or past.
     pub fn named_blobs(&self) -> Result<BTreeSet<String>> {
-        let mut statement = self.connection.prepare_cached("SELECT DISTINCT file FROM blob")?;
+        let sql = "SELECT file FROM blob UNION SELECT file FROM held_blob";
+        let mut statement = self.connection.prepare_cached(sql)?;
         let files = statement.query_map([], |row| row.get::<_, String>(0))?;
         let mut named: BTreeSet<String> = files.collect::<rusqlite::Result<_>>()?;
         let sql = "SELECT state FROM history WHERE instr(state, CAST(?1 AS BLOB)) > 0";
@@ -104,7 +163,7 @@ impl Store {
         Ok(named)
     }
 
-    /// Notes that no state names these files any more, and forgets it of all others. Gives those of
+    /// Notes that no state names these files of the remote any more, and forgets it of all others. Gives those of
     /// which it was noted until `until_ms`. Both times are in milliseconds since 1970 by the
     /// storage's clock.
     pub fn note_unnamed_blobs(
@@ -113,20 +172,22 @@ impl Store {
         now_ms: i64,
         until_ms: i64,
     ) -> Result<BTreeSet<String>> {
+        let remote = self.remote;
         self.transact(|connection| {
-            let sql = "SELECT file, since_ms FROM unnamed_blob";
+            let sql = "SELECT file, since_ms FROM unnamed_blob WHERE remote = ?1";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows = statement.query_map([remote], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let noted: BTreeMap<String, i64> = rows.collect::<rusqlite::Result<_>>()?;
-            let mut forget =
-                connection.prepare_cached("DELETE FROM unnamed_blob WHERE file = ?1")?;
+            let sql = "DELETE FROM unnamed_blob WHERE remote = ?1 AND file = ?2";
+            let mut forget = connection.prepare_cached(sql)?;
             for file in noted.keys().filter(|file| !files.contains(*file)) {
-                forget.execute([file])?;
+                forget.execute(params![remote, file])?;
             }
-            let sql = "INSERT OR IGNORE INTO unnamed_blob (file, since_ms) VALUES (?1, ?2)";
+            let sql = "INSERT OR IGNORE INTO unnamed_blob (remote, file, since_ms)
+                       VALUES (?1, ?2, ?3)";
             let mut note = connection.prepare_cached(sql)?;
             for file in files {
-                note.execute(params![file, now_ms])?;
+                note.execute(params![remote, file, now_ms])?;
             }
             let is_old = |file: &&String| noted.get(*file).is_some_and(|since| *since <= until_ms);
             Ok(files.iter().filter(is_old).cloned().collect())
@@ -150,21 +211,23 @@ impl Store {
 
     /// Remembers that a content was sent under this name, before any state names it.
     pub fn note_sent_blob(&mut self, file: &str, now_ms: i64) -> Result<()> {
+        let remote = self.remote;
         self.transact(|connection| {
-            let sql = "INSERT OR REPLACE INTO sent_blob (file, sent_ms) VALUES (?1, ?2)";
-            connection.prepare_cached(sql)?.execute(params![file, now_ms])?;
+            let sql =
+                "INSERT OR REPLACE INTO sent_blob (remote, file, sent_ms) VALUES (?1, ?2, ?3)";
+            connection.prepare_cached(sql)?.execute(params![remote, file, now_ms])?;
             Ok(())
         })
     }
 
-    /// The names under which this device sent a content since `after_ms`, in milliseconds since
+    /// The names under which this device sent a content to the remote since `after_ms`, in milliseconds since
     /// 1970, whether or not anything came to name them.
     pub fn sent_blobs_of(&self, sha256: &str, after_ms: i64) -> Result<Vec<String>> {
-        let sql = "SELECT file FROM sent_blob WHERE file > ?1 AND file < ?2 AND sent_ms > ?3
-                   ORDER BY sent_ms DESC";
+        let sql = "SELECT file FROM sent_blob WHERE remote = ?4 AND file > ?1 AND file < ?2
+                   AND sent_ms > ?3 ORDER BY sent_ms DESC";
         let mut statement = self.connection.prepare_cached(sql)?;
         let start = format!("{}/{sha256}", blob::FOLDER);
-        let bounds = params![format!("{start}-"), format!("{start}."), after_ms];
+        let bounds = params![format!("{start}-"), format!("{start}."), after_ms, self.remote];
         let files = statement.query_map(bounds, |row| row.get(0))?;
         Ok(files.collect::<rusqlite::Result<_>>()?)
     }
@@ -185,45 +248,38 @@ pub(super) fn forget(connection: &Connection, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Keeps what the states of a record name.
-pub(super) fn keep(connection: &Connection, update: &Update) -> Result<()> {
-    keep_states(connection, &update.state, &update.agreed)
-}
-
-/// Keeps what a state names, and what is agreed of it.
-pub(super) fn keep_states(connection: &Connection, state: &Entity, agreed: &Agreed) -> Result<()> {
+/// Keeps what the present state of a record names.
+pub(super) fn keep(connection: &Connection, state: &Entity) -> Result<()> {
     let id = state.id.as_str();
     forget(connection, id)?;
-    let agreed = match agreed {
-        Agreed::Never => None,
-        Agreed::Current => Some(state),
-        Agreed::Earlier(earlier) => Some(&**earlier),
-    };
-    // What is deleted there may be collected any day.
-    let agreed = agreed.filter(|state| !state.fields.contains_key(DELETED));
-    let mut named: BTreeMap<Blob, (bool, bool)> = BTreeMap::new();
-    for blob in blobs_in(state) {
-        named.entry(blob).or_default().0 = true;
-    }
-    for blob in agreed.into_iter().flat_map(blobs_in) {
-        named.entry(blob).or_default().1 = true;
-    }
-    let sql = "INSERT OR REPLACE INTO blob (entity, file, sha256, bytes, own, agreed)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    for (blob, (own, agreed)) in named {
-        let row = params![id, blob.file, blob.sha256, signed(blob.bytes), own, agreed];
+    let named: BTreeSet<Blob> = blobs_in(state).collect();
+    let sql = "INSERT OR REPLACE INTO blob (entity, file, sha256, bytes) VALUES (?1, ?2, ?3, ?4)";
+    for blob in named {
+        let row = params![id, blob.file, blob.sha256, signed(blob.bytes)];
         connection.prepare_cached(sql)?.execute(row)?;
     }
     Ok(())
 }
 
-/// Keeps that the remote holds the record as it is.
-pub(super) fn agree(connection: &Connection, id: &EntityId) -> Result<()> {
-    let forget = "DELETE FROM blob WHERE entity = ?1 AND own = 0";
-    connection.prepare_cached(forget)?.execute([id.as_str()])?;
-    let agree = "UPDATE blob SET agreed = 1 WHERE entity = ?1
-                 AND NOT EXISTS (SELECT 1 FROM entity WHERE id = ?1 AND deleted = 1)";
-    connection.prepare_cached(agree)?.execute([id.as_str()])?;
+/// Keeps what the earlier state of a record names that a remote holds.
+pub(super) fn hold(connection: &Connection, remote: Number, held: &Entity) -> Result<()> {
+    // What is deleted there may be collected any day.
+    if held.fields.contains_key(DELETED) {
+        return Ok(());
+    }
+    let sql = "INSERT OR REPLACE INTO held_blob (remote, entity, file, sha256, bytes)
+               VALUES (?1, ?2, ?3, ?4, ?5)";
+    for blob in blobs_in(held).collect::<BTreeSet<_>>() {
+        let row = params![remote, held.id.as_str(), blob.file, blob.sha256, signed(blob.bytes)];
+        connection.prepare_cached(sql)?.execute(row)?;
+    }
+    Ok(())
+}
+
+/// Forgets what the earlier state of a record named that a remote held.
+pub(super) fn release(connection: &Connection, remote: Number, id: &EntityId) -> Result<()> {
+    let sql = "DELETE FROM held_blob WHERE remote = ?1 AND entity = ?2";
+    connection.prepare_cached(sql)?.execute(params![remote, id.as_str()])?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::params;
 
-use super::{Result, Store, blobs, from_json, to_json};
+use super::{Result, Store, blobs, from_json, remotes, to_json};
 use crate::{
     model::{
         Entity, EntityId, Record, VersionVector,
@@ -12,6 +12,10 @@ use crate::{
     },
     mutant::{self, Mutant},
 };
+
+/// That all remotes hold a record as it is.
+const HELD: &str = "NOT EXISTS (SELECT 1 FROM remote r JOIN behind b ON b.remote = r.number
+    AND b.entity = entity.id)";
 
 /// Two states of the remote, the later not given where it is the present one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,17 +66,25 @@ impl Store {
         Ok(found)
     }
 
-    /// Reduces records that are deleted for so long, and that the remote holds so, to the mark of
+    /// Reduces records that are deleted for so long, and that all remotes hold so, to the mark of
     /// their deletion; says how many. What they were is then gone for good. Both times are in
-    /// milliseconds, `now_ms` since 1970 by the storage's clock.
+    /// milliseconds, `now_ms` since 1970 by the clock of the storage of the first remote: two clocks
+    /// may be a year apart, so for another remote nothing is done.
     pub fn empty_trash(&mut self, now_ms: i64, keep_ms: i64) -> Result<usize> {
+        if self.remote != remotes::first(&self.connection)? {
+            return Ok(0);
+        }
         self.transact(|connection| {
-            let sql = "UPDATE entity SET deleted_ms = ?1
-                       WHERE deleted = 1 AND type <> '' AND deleted_ms IS NULL AND agreed = 1";
-            connection.prepare_cached(sql)?.execute([now_ms])?;
-            let sql = "SELECT id, state FROM entity
-                       WHERE deleted = 1 AND type <> '' AND deleted_ms < ?1 AND agreed = 1";
-            let mut old = connection.prepare_cached(sql)?;
+            let sql = format!(
+                "UPDATE entity SET deleted_ms = ?1
+                 WHERE deleted = 1 AND type <> '' AND deleted_ms IS NULL AND {HELD}"
+            );
+            connection.prepare_cached(&sql)?.execute([now_ms])?;
+            let sql = format!(
+                "SELECT id, state FROM entity
+                 WHERE deleted = 1 AND type <> '' AND deleted_ms < ?1 AND {HELD}"
+            );
+            let mut old = connection.prepare_cached(&sql)?;
             let keep_ms = if mutant::is(Mutant::NoTrash) { -1 } else { keep_ms };
             let rows = old.query_map([now_ms - keep_ms], |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))

@@ -1,11 +1,13 @@
 //! The replica: a vault's state on this device, in SQLite. The only user of rusqlite.
 
+mod agreed;
 mod blobs;
 mod changes;
 mod conflicts;
 mod files;
 mod history;
 mod records;
+mod remotes;
 mod replica;
 mod salvage;
 mod schema;
@@ -25,7 +27,8 @@ pub use conflicts::StoredConflict;
 pub use files::{FileRow, Intent};
 pub use history::Past;
 pub use records::Decided;
-pub use replica::{Awaited, Binding, RemoteMark, Replica, StoredRules, Trouble};
+pub use remotes::{Awaited, Binding, RemoteMark, Trouble};
+pub use replica::{Replica, StoredRules};
 pub use salvage::Salvaged;
 
 /// The result of a call on the store.
@@ -96,6 +99,8 @@ pub struct Store {
     connection: Connection,
     file: Option<PathBuf>,
     gate: Option<CommitGate>,
+    /// The remote that is looked at; none before the vault belongs to one.
+    remote: Option<remotes::Number>,
 }
 
 impl Store {
@@ -123,7 +128,8 @@ impl Store {
         // Room for all statements that there are: a turn compiles none twice.
         connection.set_prepared_statement_cache_capacity(96);
         schema::migrate(&mut connection, file.as_deref())?;
-        Ok(Self { connection, file, gate: None })
+        let remote = remotes::first(&connection)?;
+        Ok(Self { connection, file, gate: None, remote })
     }
 
     /// Where the database lies, if it lies in a file.

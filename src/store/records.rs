@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
 
 use super::{
-    FileRow, Intent, RemoteMark, Replica, Result, Store, blobs, conflicts, corrupt, files,
-    from_json, history,
+    FileRow, Intent, Replica, Result, Store, agreed, blobs, conflicts, corrupt, files, from_json,
+    history, remotes,
     replica::{StoredRules, get, set},
     signed, to_json, unsigned,
 };
-use crate::model::{Agreed, DeviceId, Entity, EntityId, Record, Update, VaultPath, VersionVector};
+use crate::model::{DeviceId, Entity, EntityId, Record, Update, VaultPath, VersionVector};
 
 /// One record with its file.
 pub(super) const RECORD: &str = "
-    SELECT e.state, e.agreed, e.agreed_state, e.shown_state, e.kept, f.path, f.sha256
-    FROM entity e LEFT JOIN file f ON f.entity = e.id WHERE e.id = ?1";
+    SELECT e.state, b.rowid IS NOT NULL, b.state, e.shown_state, e.kept, f.path, f.sha256
+    FROM entity e LEFT JOIN file f ON f.entity = e.id
+    LEFT JOIN behind b ON b.remote = ?2 AND b.entity = e.id WHERE e.id = ?1";
 
 /// What a plan changes in the replica: kept in one transaction, or not at all.
 #[derive(Debug)]
@@ -43,11 +44,10 @@ impl Store {
     pub fn record(&self, id: &EntityId) -> Result<Option<Record>> {
         let mut statement = self.connection.prepare_cached(RECORD)?;
         let raw = statement
-            .query_row([id.as_str()], |row| {
+            .query_row(params![id.as_str(), self.remote], |row| {
                 Ok(RawRecord {
                     state: row.get(0)?,
-                    agreed: row.get(1)?,
-                    agreed_state: row.get(2)?,
+                    behind: self.remote.is_some().then_some((row.get(1)?, row.get(2)?)),
                     shown_state: row.get(3)?,
                     kept: row.get(4)?,
                     file: row.get(5)?,
@@ -104,17 +104,6 @@ impl Store {
         Ok(())
     }
 
-    /// The records with edits that nobody has acknowledged, as far as known without asking.
-    pub fn unsent(&self) -> Result<BTreeSet<EntityId>> {
-        self.ids("SELECT id FROM entity WHERE agreed <> 1 AND kept = 0")
-    }
-
-    /// The records of which the remote does not hold the present state, those among them that are
-    /// kept on this device included.
-    pub fn unagreed(&self) -> Result<BTreeSet<EntityId>> {
-        self.ids("SELECT id FROM entity WHERE agreed <> 1")
-    }
-
     /// All ids, in order.
     pub fn all_ids(&self) -> Result<BTreeSet<EntityId>> {
         self.ids("SELECT id FROM entity")
@@ -164,6 +153,7 @@ impl Store {
 
     /// Keeps what a plan decided.
     pub fn decide(&mut self, decided: &Decided<'_>) -> Result<()> {
+        let remotes = self.sight()?;
         self.transact(|connection| {
             begin_life(connection, decided)?;
             for path in decided.gone {
@@ -174,7 +164,7 @@ impl Store {
             }
             for update in decided.updates {
                 let pending = decided.pending.contains(&update.state.id);
-                write_record(connection, update, pending)?;
+                write_record(connection, &remotes, update, pending)?;
                 if let Some(replaced) = &update.replaced {
                     history::keep(connection, replaced, decided.now_ms)?;
                 }
@@ -187,19 +177,6 @@ impl Store {
                 set(connection, "last_scan_ms", &scanned_ms)?;
             }
             set(connection, "replica", decided.replica)
-        })
-    }
-
-    /// Keeps that the remote now holds these records as they are, under this mark.
-    pub fn agree(&mut self, mark: &RemoteMark, ids: &[EntityId]) -> Result<()> {
-        self.transact(|connection| {
-            let sql = "UPDATE entity SET agreed = 1, agreed_state = NULL WHERE id = ?1";
-            let mut statement = connection.prepare_cached(sql)?;
-            for id in ids {
-                statement.execute([id.as_str()])?;
-                blobs::agree(connection, id)?;
-            }
-            set(connection, "remote", mark)
         })
     }
 
@@ -222,9 +199,11 @@ impl Store {
         pending: &BTreeSet<EntityId>,
         rules: &StoredRules,
     ) -> Result<()> {
+        let remotes = self.sight()?;
         self.transact(|connection| {
             for update in updates {
-                write_record(connection, update, pending.contains(&update.state.id))?;
+                let pending = pending.contains(&update.state.id);
+                write_record(connection, &remotes, update, pending)?;
             }
             set(connection, "rules", rules)
         })
@@ -241,16 +220,31 @@ impl Store {
     }
 
     pub(super) fn ids(&self, sql: &str) -> Result<BTreeSet<EntityId>> {
+        self.ids_of(sql, [])
+    }
+
+    pub(super) fn ids_of(&self, sql: &str, params: impl Params) -> Result<BTreeSet<EntityId>> {
         let mut statement = self.connection.prepare_cached(sql)?;
-        let ids = statement.query_map([], |row| row.get::<_, String>(0))?;
+        let ids = statement.query_map(params, |row| row.get::<_, String>(0))?;
         ids.map(|id| entity_id(id?)).collect()
     }
+
+    fn sight(&self) -> Result<Sight> {
+        let others = remotes::others(&self.connection, self.remote)?;
+        Ok(Sight { remote: self.remote, others })
+    }
+}
+
+/// Which remote is looked at, and which are not.
+struct Sight {
+    remote: Option<remotes::Number>,
+    others: Vec<remotes::Number>,
 }
 
 struct RawRecord {
     state: Vec<u8>,
-    agreed: i64,
-    agreed_state: Option<Vec<u8>>,
+    /// Whether the remote is behind, and the state that it holds; nothing if there is no remote.
+    behind: Option<(bool, Option<Vec<u8>>)>,
     shown_state: Option<Vec<u8>>,
     kept: bool,
     file: Option<String>,
@@ -260,14 +254,9 @@ struct RawRecord {
 impl RawRecord {
     fn read(self, id: &EntityId) -> Result<Record> {
         let what = format!("record {id}");
-        let agreed = match (self.agreed, self.agreed_state) {
-            (1, _) => Agreed::Current,
-            (2, Some(state)) => Agreed::Earlier(Box::new(from_json(&what, &state)?)),
-            _ => Agreed::Never,
-        };
         Ok(Record {
             state: from_json(&what, &self.state)?,
-            agreed,
+            agreed: agreed::read(self.behind, &what)?,
             shown: self.shown_state.map(|state| from_json(&what, &state)).transpose()?,
             file: self.file.map(|path| files::vault_path(&path)).transpose()?,
             file_sha256: self.file_sha256,
@@ -278,7 +267,7 @@ impl RawRecord {
 
 /// With a new device id the edits that were made again are no longer known by their old names, and
 /// what was skipped as known when files were read may be what another life made under them. The head
-/// is read anew: of what it says only a part may be the new device's.
+/// of each remote is read anew: of what it says only a part may be the new device's.
 fn begin_life(connection: &Connection, decided: &Decided<'_>) -> Result<()> {
     let Some(before) = get::<Replica>(connection, "replica")? else { return Ok(()) };
     if before.device == decided.replica.device {
@@ -289,38 +278,33 @@ fn begin_life(connection: &Connection, decided: &Decided<'_>) -> Result<()> {
     for update in decided.updates {
         statement.execute([update.state.id.as_str(), before.device.as_str()])?;
     }
-    if let Some(mark) = get::<RemoteMark>(connection, "remote")? {
-        set(connection, "remote", &RemoteMark { head: String::new(), ..mark })?;
-    }
-    set(connection, "files_read", &BTreeSet::<String>::new())
+    remotes::forget_heads(connection)
 }
 
-fn write_record(connection: &Connection, update: &Update, pending: bool) -> Result<()> {
+fn write_record(
+    connection: &Connection,
+    sight: &Sight,
+    update: &Update,
+    pending: bool,
+) -> Result<()> {
     let state = &update.state;
-    let (agreed, agreed_state) = match &update.agreed {
-        Agreed::Never => (0, None),
-        Agreed::Current => (1, None),
-        Agreed::Earlier(earlier) => (2, Some(to_json(earlier)?)),
-    };
+    agreed::leave_behind(connection, &sight.others, state)?;
+    agreed::set(connection, sight.remote, &state.id, &update.agreed)?;
     let shown = update.shown.as_ref().map(to_json).transpose()?;
     let path = update.view.path().filter(|_| !update.view.is_deleted);
     let key = path.and_then(|path| VaultPath::new(path).ok()).map(|path| path.key());
     connection
         .prepare_cached(
-            "INSERT INTO entity (id, state, agreed, agreed_state, shown_state, pending,
+            "INSERT INTO entity (id, state, shown_state, pending,
              kept, type, path, path_key, version, deleted, modified_ms, deleted_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
-             NULL)
-             ON CONFLICT (id) DO UPDATE SET state = ?2, agreed = ?3, agreed_state = ?4,
-             shown_state = ?5, pending = ?6, kept = ?7, type = ?8, path = ?9, path_key = ?10,
-             version = ?11, deleted = ?12, modified_ms = ?13,
-             deleted_ms = CASE WHEN ?12 THEN deleted_ms END",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)
+             ON CONFLICT (id) DO UPDATE SET state = ?2, shown_state = ?3, pending = ?4, kept = ?5,
+             type = ?6, path = ?7, path_key = ?8, version = ?9, deleted = ?10, modified_ms = ?11,
+             deleted_ms = CASE WHEN ?10 THEN deleted_ms END",
         )?
         .execute(params![
             state.id.as_str(),
             to_json(state)?,
-            agreed,
-            agreed_state,
             shown,
             pending,
             update.kept,
@@ -338,7 +322,7 @@ fn write_record(connection: &Connection, update: &Update, pending: bool) -> Resu
     for (device, last) in &state.clock {
         edit.execute(params![state.id.as_str(), device.as_str(), signed(last.counter)])?;
     }
-    blobs::keep(connection, update)
+    blobs::keep(connection, state)
 }
 
 pub(super) fn entity_id(text: String) -> Result<EntityId> {

@@ -13,8 +13,10 @@ use std::{
 
 use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
 
-use super::{Replica, Result, Store, blobs, corrupt, from_json, replica, signed};
-use crate::model::{Agreed, Entity, VersionVector};
+use super::{
+    Binding, Replica, Result, Store, blobs, corrupt, from_json, remotes, replica, schema, signed,
+};
+use crate::model::{Entity, VersionVector};
 
 /// What a file of SQLite begins with.
 const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -88,9 +90,12 @@ impl Store {
         let mut store = Self::open(path)?;
         let mut salvaged = Salvaged { aside, ..Salvaged::default() };
         if mend_header(&copy, path).is_ok()
-            && let Ok(old) = Connection::open(&copy)
+            && let Ok(mut old) = Connection::open(&copy)
         {
+            // What has an old form and cannot be brought to the new one has other columns.
+            let _ = schema::migrate(&mut old, None);
             store.transact(|new| take_over(&old, new, &mut salvaged))?;
+            store.remote = remotes::first(&store.connection)?;
         }
         for end in ["", "-wal", "-shm"] {
             let _ = fs::remove_file(beside(&copy, end));
@@ -143,14 +148,17 @@ const RECORDS: Table = Table { name: "entity", order: "rowid" };
 const FILES: Table = Table { name: "file", order: "path" };
 const HISTORY: Table = Table { name: "history", order: "rowid" };
 const KEYS: Table = Table { name: "replica", order: "key" };
-const OTHERS: [Table; 3] = [
+const NOTES: Table = Table { name: "remote_note", order: "key" };
+const BEHIND: Table = Table { name: "behind", order: "rowid" };
+const OTHERS: [Table; 4] = [
     Table { name: "conflict", order: "rowid" },
     Table { name: "intent", order: "path" },
+    Table { name: "owed_blob", order: "file" },
     Table { name: "sent_blob", order: "file" },
 ];
 
 /// What of the replica's own notes is as true in the new one.
-const KEYS_KEPT: [&str; 3] = ["binding", "replica", "rules"];
+const KEYS_KEPT: [&str; 2] = ["replica", "rules"];
 
 fn take_over(old: &Connection, new: &Transaction<'_>, salvaged: &mut Salvaged) -> Result<()> {
     copy(old, new, &KEYS, |row| match row {
@@ -164,7 +172,16 @@ fn take_over(old: &Connection, new: &Transaction<'_>, salvaged: &mut Salvaged) -
     if before.is_none() {
         new.execute("DELETE FROM replica WHERE key = 'replica'", [])?;
     }
+    take_over_remotes(old, new)?;
     let mut is_whole = copy(old, new, &RECORDS, is_record)?;
+    let knows_behind = copy(old, new, &BEHIND, |row| match row {
+        [_, _, Value::Blob(state)] => serde_json::from_slice::<Entity>(state).is_ok(),
+        row => row.len() == 3,
+    })?;
+    is_whole &= knows_behind;
+    if !knows_behind {
+        suppose_behind(new, before.as_ref())?;
+    }
     take_over_records(new, before.is_some(), salvaged)?;
     is_whole &= copy(old, new, &FILES, |_| true)?;
     // A file whose record is lost, or what it shows of it, is a new file.
@@ -183,10 +200,46 @@ fn take_over(old: &Connection, new: &Transaction<'_>, salvaged: &mut Salvaged) -
     let count = |sql: &str| new.query_row(sql, [], |row| row.get::<_, i64>(0));
     salvaged.files = super::unsigned(count("SELECT count(*) FROM file")?);
     salvaged.history = super::unsigned(count("SELECT count(*) FROM history")?);
+    salvaged.unsent = super::unsigned(count("SELECT count(DISTINCT entity) FROM behind")?);
     salvaged.is_whole = is_whole && before.is_some();
     if let Some(before) = before {
         let (knows, body) = (VersionVector::default(), Some("salvaged".to_owned()));
         replica::set(new, "replica", &Replica { knows, body, ..before })?;
+    }
+    Ok(())
+}
+
+/// Takes over which remotes there are, and nothing that is remembered of them.
+fn take_over_remotes(old: &Connection, new: &Transaction<'_>) -> Result<()> {
+    copy(old, new, &NOTES, |row| match row {
+        [_, Value::Text(key), Value::Text(value)] => {
+            key == "binding" && serde_json::from_str::<Binding>(value).is_ok()
+        }
+        _ => false,
+    })?;
+    // A remote is what its binding says it is.
+    new.execute(
+        "INSERT OR IGNORE INTO remote (number, id)
+         SELECT remote, json_extract(value, '$.id') FROM remote_note WHERE key = 'binding'",
+        [],
+    )?;
+    Ok(())
+}
+
+/// Where it cannot be read which records the remotes lack: those that this replica edited, for who
+/// does not take a new name for an edit that was not sent claims to have sent all before it.
+fn suppose_behind(new: &Transaction<'_>, before: Option<&Replica>) -> Result<()> {
+    let Some(before) = before else { return Ok(()) };
+    let mut select = new.prepare("SELECT id, state FROM entity")?;
+    let mut behind =
+        new.prepare("INSERT OR IGNORE INTO behind (remote, entity) SELECT number, ?1 FROM remote")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, state): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let state: Entity = from_json(&id, &state)?;
+        if state.clock.contains_key(&before.device) {
+            behind.execute([&id])?;
+        }
     }
     Ok(())
 }
@@ -218,7 +271,8 @@ fn copy_from(
     let Ok(mut statement) = old.prepare(&select) else { return Ok(false) };
     let width = statement.column_count();
     let marks = vec!["?"; width].join(", ");
-    let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO {name} VALUES ({marks})"))?;
+    let insert = new.prepare(&format!("INSERT OR IGNORE INTO {name} VALUES ({marks})"));
+    let Ok(mut insert) = insert else { return Ok(false) };
     let Ok(mut rows) = statement.query([]) else { return Ok(false) };
     let mut is_through = true;
     loop {
@@ -239,7 +293,7 @@ fn copy_from(
 
 /// Whether the states of a row of records are states of it.
 fn is_record(row: &[Value]) -> bool {
-    let [Value::Text(id), Value::Blob(state), _, others @ ..] = row else { return false };
+    let [Value::Text(id), Value::Blob(state), others @ ..] = row else { return false };
     let reads = |bytes: &[u8]| {
         serde_json::from_slice::<Entity>(bytes).is_ok_and(|entity| entity.id.as_str() == id)
     };
@@ -260,26 +314,35 @@ fn take_over_records(
     if !knows_itself {
         // Its edits would go out under names that the next edits of another life may have. The files
         // show them, and are taken for new ones.
-        new.execute("DELETE FROM entity WHERE agreed <> 1 OR shown_state IS NOT NULL", [])?;
+        new.execute(
+            "DELETE FROM entity WHERE shown_state IS NOT NULL OR id IN (SELECT entity FROM behind
+             GROUP BY entity HAVING count(*) = (SELECT count(*) FROM remote))
+             OR NOT EXISTS (SELECT 1 FROM remote)",
+            [],
+        )?;
     }
-    let mut select = new.prepare("SELECT id, state, agreed, agreed_state FROM entity")?;
+    let sql = "DELETE FROM behind WHERE entity NOT IN (SELECT id FROM entity)
+               OR remote NOT IN (SELECT number FROM remote)";
+    new.execute(sql, [])?;
     let mut edit =
         new.prepare("INSERT OR REPLACE INTO edit (entity, device, counter) VALUES (?1, ?2, ?3)")?;
+    let mut select = new.prepare("SELECT id, state FROM entity")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let (id, state): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
         let state: Entity = from_json(&id, &state)?;
-        let agreed = match (row.get::<_, i64>(2)?, row.get::<_, Option<Vec<u8>>>(3)?) {
-            (1, _) => Agreed::Current,
-            (2, Some(earlier)) => Agreed::Earlier(Box::new(from_json(&id, &earlier)?)),
-            _ => Agreed::Never,
-        };
         for (device, last) in &state.clock {
             edit.execute((&id, device.as_str(), signed(last.counter)))?;
         }
-        blobs::keep_states(new, &state, &agreed)?;
+        blobs::keep(new, &state)?;
         salvaged.records += 1;
-        salvaged.unsent += u64::from(agreed != Agreed::Current);
+    }
+    let mut select =
+        new.prepare("SELECT remote, entity, state FROM behind WHERE state IS NOT NULL")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (remote, id, state): (_, String, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        blobs::hold(new, remote, &from_json(&id, &state)?)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Transaction};
 use super::{Result, StoreError};
 
 /// Each step takes a database from its index to the next version.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 const VERSION_1: &str = "
 CREATE TABLE replica (
@@ -135,9 +135,104 @@ ALTER TABLE intent ADD COLUMN temp TEXT;
 CREATE INDEX blob_unsent ON blob (entity) WHERE own = 1 AND agreed = 0;
 ";
 
+const VERSION_6: &str = "
+-- The remotes of the vault, and what is remembered of each. What is known of the one that there was
+-- becomes that of the first.
+CREATE TABLE remote (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE remote_note (
+    remote INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (remote, key)
+) STRICT, WITHOUT ROWID;
+INSERT INTO remote (number, id)
+    SELECT 1, json_extract(value, '$.id') FROM replica WHERE key = 'binding';
+INSERT INTO remote_note (remote, key, value)
+    SELECT number, key, value FROM remote, replica WHERE key IN ('binding', 'remote', 'trouble',
+        'files_read', 'tried', 'looked_ms', 'awaited', 'files_before');
+DELETE FROM replica WHERE key IN ('binding', 'remote', 'trouble', 'files_read', 'tried',
+    'looked_ms', 'awaited', 'files_before');
+
+-- One row for each remote and each record of which the remote is not known to hold the present state:
+-- with the earlier state that it holds, or without one if it holds nothing. While all is in step it is
+-- empty, however many records and remotes there are.
+CREATE TABLE behind (
+    remote INTEGER NOT NULL,
+    entity TEXT NOT NULL,
+    state BLOB,
+    UNIQUE (remote, entity)
+) STRICT;
+INSERT INTO behind (remote, entity, state)
+    SELECT number, entity.id, agreed_state FROM remote, entity WHERE agreed <> 1;
+DROP INDEX entity_unsettled;
+ALTER TABLE entity DROP COLUMN agreed_state;
+ALTER TABLE entity DROP COLUMN agreed;
+
+-- The contents that the present states of records name. What else a remote holds is what the earlier
+-- states in `behind` name.
+CREATE TABLE held_blob (
+    remote INTEGER NOT NULL,
+    entity TEXT NOT NULL,
+    file TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (remote, entity, file)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX held_blob_by_content ON held_blob (sha256);
+CREATE INDEX held_blob_by_file ON held_blob (file);
+INSERT INTO held_blob (remote, entity, file, sha256, bytes)
+    SELECT b.remote, blob.entity, blob.file, blob.sha256, blob.bytes
+    FROM blob JOIN behind b ON b.entity = blob.entity WHERE blob.agreed = 1;
+DELETE FROM blob WHERE own = 0;
+DROP INDEX blob_unsent;
+ALTER TABLE blob DROP COLUMN agreed;
+ALTER TABLE blob DROP COLUMN own;
+
+-- Contents that a remote is to get as soon as this device has them: it was sent records that name
+-- them, and another remote holds them.
+CREATE TABLE owed_blob (
+    remote INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    PRIMARY KEY (remote, file)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE sent_blob RENAME TO sent_blob_before;
+CREATE TABLE sent_blob (
+    remote INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    sent_ms INTEGER NOT NULL,
+    PRIMARY KEY (remote, file)
+) STRICT, WITHOUT ROWID;
+INSERT INTO sent_blob (remote, file, sent_ms)
+    SELECT number, file, sent_ms FROM remote, sent_blob_before;
+DROP TABLE sent_blob_before;
+
+ALTER TABLE unnamed_blob RENAME TO unnamed_blob_before;
+CREATE TABLE unnamed_blob (
+    remote INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    since_ms INTEGER NOT NULL,
+    PRIMARY KEY (remote, file)
+) STRICT, WITHOUT ROWID;
+INSERT INTO unnamed_blob (remote, file, since_ms)
+    SELECT number, file, since_ms FROM remote, unnamed_blob_before;
+DROP TABLE unnamed_blob_before;
+";
+
 /// Brings the database to the current version; `file` is where it lies, if it lies in a file.
 pub(super) fn migrate(connection: &mut Connection, file: Option<&Path>) -> Result<()> {
     run(connection, file, MIGRATIONS)
+}
+
+/// Makes a database as it was at an earlier version.
+#[cfg(test)]
+pub(super) fn make_old(file: &Path, version: usize, fill: impl FnOnce(&Connection)) {
+    let mut connection = Connection::open(file).unwrap();
+    run(&mut connection, None, &MIGRATIONS[..version]).unwrap();
+    fill(&connection);
 }
 
 fn run(connection: &mut Connection, file: Option<&Path>, migrations: &[&str]) -> Result<()> {

@@ -20,6 +20,7 @@ use crate::{
 
 mod blobs;
 mod checkpoint;
+mod remotes;
 
 fn device(name: &str) -> DeviceId {
     DeviceId::new(name).unwrap()
@@ -101,9 +102,23 @@ fn row(name: &str, of: &str) -> FileRow {
     FileRow { path: path(name), entity: id(of), known }
 }
 
+fn remote(name: &str) -> RemoteId {
+    RemoteId::new(name).unwrap()
+}
+
+fn binding(name: &str) -> Binding {
+    Binding { id: remote(name), commit_mode: "rename".to_owned() }
+}
+
+/// The store of a vault with a remote.
+fn bound(mut store: Store) -> Store {
+    store.bind(&binding("remote-1")).unwrap();
+    store
+}
+
 fn mark(knows: u64) -> RemoteMark {
     RemoteMark {
-        id: RemoteId::new("remote-1").unwrap(),
+        id: remote("remote-1"),
         generation: knows,
         manifest_sha256: String::new(),
         manifest: "{}".to_owned(),
@@ -114,7 +129,7 @@ fn mark(knows: u64) -> RemoteMark {
 
 #[test]
 fn a_record_is_read_as_it_was_written() {
-    let mut store = Store::in_memory().unwrap();
+    let mut store = bound(Store::in_memory().unwrap());
     let (old, new) = (entity("e", "aaaa", &[1]), entity("e", "aaaa", &[1, 2]));
     for agreed in [Agreed::Never, Agreed::Current, Agreed::Earlier(Box::new(old.clone()))] {
         for shown in [None, Some(old.clone())] {
@@ -145,7 +160,7 @@ fn a_record_is_read_as_it_was_written() {
 
 #[test]
 fn what_a_remote_lacks_is_found_by_its_edits() {
-    let mut store = Store::in_memory().unwrap();
+    let mut store = bound(Store::in_memory().unwrap());
     let updates = [
         update(entity("a", "aaaa", &[1]), Agreed::Current),
         update(entity("b", "aaaa", &[2, 3]), Agreed::Current),
@@ -167,7 +182,7 @@ fn what_a_remote_lacks_is_found_by_its_edits() {
 
 #[test]
 fn agreement_and_files_still_to_be_written_settle() {
-    let mut store = Store::in_memory().unwrap();
+    let mut store = bound(Store::in_memory().unwrap());
     let state = entity("e", "aaaa", &[1]);
     let shown = Some(entity("e", "aaaa", &[1]));
     let intent =
@@ -195,7 +210,7 @@ fn agreement_and_files_still_to_be_written_settle() {
 fn a_stopped_transaction_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("replica.db");
-    let mut store = Store::open(&file).unwrap();
+    let mut store = bound(Store::open(&file).unwrap());
     decide(&mut store, &[update(entity("e", "aaaa", &[1]), Agreed::Never)], 1).unwrap();
     let before = store.record(&id("e")).unwrap();
     let may_commit = Arc::new(AtomicBool::new(false));
@@ -224,7 +239,7 @@ fn a_stopped_transaction_leaves_nothing_behind() {
 
 #[test]
 fn history_lists_what_was_replaced_until_it_is_old() {
-    let mut store = Store::in_memory().unwrap();
+    let mut store = bound(Store::in_memory().unwrap());
     for version in 2..5 {
         let counters: Vec<u64> = (1..=version).collect();
         let replaced = Some(entity("e", "aaaa", &counters[..counters.len() - 1]));
@@ -244,7 +259,7 @@ fn history_lists_what_was_replaced_until_it_is_old() {
 
 #[test]
 fn a_conflict_stays_listed_until_it_is_settled() {
-    let mut store = Store::in_memory().unwrap();
+    let mut store = bound(Store::in_memory().unwrap());
     let joined = crate::merge::join(&entity("e", "aaaa", &[1]), &entity("e", "bbbb", &[2]));
     let contested = update(joined.clone(), Agreed::Never);
     let conflict = contested.conflicts[0].clone();
@@ -266,7 +281,7 @@ fn a_conflict_stays_listed_until_it_is_settled() {
 
 #[test]
 fn rivals_for_a_path_are_found_whatever_its_case() {
-    let mut store = Store::in_memory().unwrap();
+    let mut store = bound(Store::in_memory().unwrap());
     let lies_at = |name: &str, at: &str, counter: u64| {
         let mut state = Entity::new(id(name));
         let change = Change::set(Content::new(at));

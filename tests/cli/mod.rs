@@ -12,6 +12,7 @@ mod limits;
 mod looks;
 #[cfg(target_os = "linux")]
 mod planted;
+mod remotes;
 mod secrets;
 mod tls;
 mod usage;

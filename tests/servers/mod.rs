@@ -53,6 +53,7 @@ mod guards;
 mod rivals;
 mod rollback;
 mod rules;
+mod several;
 mod thousand;
 
 /// Plays a scenario on a fresh remote; a server that is not installed has said so.

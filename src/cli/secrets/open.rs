@@ -35,12 +35,15 @@ impl Doubt {
     /// Whether a command that failed so is worth running once more, because a kept password may have
     /// been refused and somebody is there to type the new one.
     pub(in crate::cli) fn arises(&self, error: &CliError, ui: &Ui) -> bool {
+        let arises = self.would_arise(error, ui);
+        self.refused.fetch_or(arises, Ordering::Relaxed);
+        arises
+    }
+
+    /// Whether it would arise if a command failed so.
+    pub(in crate::cli) fn would_arise(&self, error: &CliError, ui: &Ui) -> bool {
         let is_first = self.used.load(Ordering::Relaxed) && !self.refused.load(Ordering::Relaxed);
-        if !is_first || ui.json() || !is_somebody_there() || !error.is_unauthorized() {
-            return false;
-        }
-        self.refused.store(true, Ordering::Relaxed);
-        true
+        is_first && !ui.json() && is_somebody_there() && error.is_unauthorized()
     }
 }
 

@@ -31,7 +31,14 @@ impl Engine {
             let mut by_digest: BTreeMap<ContentHash, (Blob, Vec<EntityId>)> = BTreeMap::new();
             for (id, blob) in wanted {
                 let Some(sha256) = ContentHash::parse(&blob.sha256) else { continue };
-                if !missing.contains(&sha256) {
+                // What only another remote holds is wanted of that one.
+                let is_here = self.store.is_agreed_blob(&blob.file)?;
+                if !is_here && self.store.is_held_elsewhere(&blob.file)? {
+                    kept.insert(sha256);
+                    if self.gather(sha256)? {
+                        self.catch_up(&[id], report)?;
+                    }
+                } else if !missing.contains(&sha256) {
                     by_digest.entry(sha256).or_insert_with(|| (blob, Vec::new())).1.push(id);
                 }
             }

@@ -1,15 +1,15 @@
 //! Naming contents anew that the remote may not have any more.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use super::send::note_unsent;
 use crate::{
     engine::{Engine, NoteKind, Report, Result},
     merge::{LocalEdit, view},
-    model::{Agreed, Blob, Change, Changes, Content, EntityId, Record, entity::BLOB},
+    model::{Agreed, Blob, Change, Changes, Content, EntityId, Record, VaultPath, entity::BLOB},
     remote::{
         Remote,
-        blob::{is_there, upload},
+        blob::{carry, is_there, upload},
     },
 };
 
@@ -24,9 +24,43 @@ impl Engine {
         report: &mut Report,
     ) -> Result<bool> {
         let mut has_edited = false;
-        for id in self.store.blob_owners(!self.contents.is_lost)?.intersection(unsettled) {
+        let owners = match self.contents.is_lost {
+            true => self.store.blob_owners()?,
+            false => self.store.new_blob_owners()?,
+        };
+        for id in owners.intersection(unsettled) {
             has_edited |= self.renew_content(remote, id, report).await?;
         }
+        for blob in self.store.owed_blobs()? {
+            has_edited |= self.pay(remote, &blob, report).await?;
+        }
+        Ok(has_edited)
+    }
+
+    /// Sends a content that the remote is owed, if this device has it by now. Says whether that made
+    /// an edit: where something else lies under its name it needs another.
+    async fn pay(&mut self, remote: &Remote, blob: &Blob, report: &mut Report) -> Result<bool> {
+        let mut has_edited = false;
+        if !is_there(&remote.storage, blob).await? {
+            let files = self.store.files_with(&blob.sha256)?;
+            let (Some((path, _)), Some(vault)) = (files.first(), &self.vault) else {
+                return Ok(false);
+            };
+            match carry(&remote.storage, blob, path.under(vault.root())).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.contents.distrust(blob);
+                    for id in self.store.owners_of_blob(&blob.file)? {
+                        has_edited |= self.renew_content(remote, &id, report).await?;
+                    }
+                }
+                Err(error) => {
+                    note_unsent(&error, path, report)?;
+                    return Ok(false);
+                }
+            }
+        }
+        self.store.set_owed_blob(&blob.file, false)?;
         Ok(has_edited)
     }
 
@@ -64,17 +98,20 @@ impl Engine {
         report: &mut Report,
     ) -> Result<Option<Blob>> {
         let now_ms = self.clock.now().millis();
-        for candidate in [vec![blob.clone()], self.candidates(blob)?].concat() {
+        let is_retired = self.contents.retired.contains(&blob.file);
+        let is_shared = !is_retired && self.store.is_held_elsewhere(&blob.file)?;
+        if is_shared && self.has_carried(remote, record, blob, name, report).await? {
+            return Ok(None);
+        }
+        let candidates = if is_shared { Vec::new() } else { self.candidates(blob)? };
+        for candidate in [vec![blob.clone()], candidates].concat() {
             let is_retired = self.contents.retired.contains(&candidate.file);
             if !is_retired && is_there(&remote.storage, &candidate).await? {
                 self.contents.found(candidate.clone(), now_ms);
                 return Ok((candidate != *blob).then_some(candidate));
             }
         }
-        let own = record.file.clone().filter(|_| record.file_sha256.as_ref() == Some(&blob.sha256));
-        let others = self.store.files_with(&blob.sha256)?.into_iter().map(|(path, _)| path);
-        if let (Some(path), Some(vault)) = (own.into_iter().chain(others).next(), &self.vault) {
-            let from = path.under(vault.root());
+        if let Some((path, from)) = self.file_with(record, blob)? {
             let new = Blob::new(&blob.sha256, blob.bytes, &mut self.random);
             match upload(&remote.storage, &new, from).await {
                 Ok(()) => {
@@ -96,5 +133,50 @@ impl Engine {
             _ => None,
         };
         Ok(agreed.filter(|agreed| agreed.sha256 != blob.sha256))
+    }
+
+    /// Has a content that another remote holds lie on this one under the same name, for by another it
+    /// would have to be renamed there in turn. What this device has not got itself follows when it
+    /// has. Says whether the name is good.
+    async fn has_carried(
+        &mut self,
+        remote: &Remote,
+        record: &Record,
+        blob: &Blob,
+        name: &str,
+        report: &mut Report,
+    ) -> Result<bool> {
+        let mut is_good = is_there(&remote.storage, blob).await?;
+        if !is_good {
+            let Some((path, from)) = self.file_with(record, blob)? else {
+                let text = "its content has not come from the other remote yet, and follows";
+                report.note(NoteKind::Waiting, name, text);
+                self.store.set_owed_blob(&blob.file, true)?;
+                self.contents.found(blob.clone(), self.clock.now().millis());
+                return Ok(true);
+            };
+            match carry(&remote.storage, blob, from).await {
+                Ok(is_there) => is_good = is_there,
+                Err(error) => {
+                    note_unsent(&error, &path, report)?;
+                    self.store.set_owed_blob(&blob.file, true)?;
+                    self.contents.found(blob.clone(), self.clock.now().millis());
+                    return Ok(true);
+                }
+            }
+        }
+        if is_good {
+            self.contents.found(blob.clone(), self.clock.now().millis());
+        }
+        Ok(is_good)
+    }
+
+    /// A file of the vault that holds a content, that of the record first.
+    fn file_with(&self, record: &Record, blob: &Blob) -> Result<Option<(VaultPath, PathBuf)>> {
+        let Some(vault) = &self.vault else { return Ok(None) };
+        let own = record.file.clone().filter(|_| record.file_sha256.as_ref() == Some(&blob.sha256));
+        let others = self.store.files_with(&blob.sha256)?.into_iter().map(|(path, _)| path);
+        let path = own.into_iter().chain(others).next();
+        Ok(path.map(|path| (path.clone(), path.under(vault.root()))))
     }
 }

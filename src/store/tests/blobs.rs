@@ -26,16 +26,16 @@ fn files(store: &Store, sha256: &str) -> Vec<(String, bool)> {
 
 #[test]
 fn what_the_remote_holds_follows_from_what_is_agreed() {
-    let mut store = Store::in_memory().unwrap();
+    let mut store = bound(Store::in_memory().unwrap());
     let (old, new) = (blob('0', "b"), blob('0', "a"));
     let update = |state, agreed| update(state, agreed);
     decide(&mut store, &[update(photo("p", 1, &old), Agreed::Never)], 1).unwrap();
     assert_eq!(files(&store, &old.sha256), [(old.file.clone(), false)]);
-    assert_eq!(store.blob_owners(true).unwrap(), BTreeSet::from([id("p")]));
+    assert_eq!(store.new_blob_owners().unwrap(), BTreeSet::from([id("p")]));
     store.agree(&mark(1), &[id("p")]).unwrap();
     assert!(store.is_agreed_blob(&old.file).unwrap());
-    assert!(store.blob_owners(true).unwrap().is_empty());
-    assert_eq!(store.blob_owners(false).unwrap(), BTreeSet::from([id("p")]));
+    assert!(store.new_blob_owners().unwrap().is_empty());
+    assert_eq!(store.blob_owners().unwrap(), BTreeSet::from([id("p")]));
 
     let earlier = Agreed::Earlier(Box::new(photo("p", 1, &old)));
     decide(&mut store, &[update(photo("p", 2, &new), earlier)], 2).unwrap();
@@ -50,7 +50,7 @@ fn what_the_remote_holds_follows_from_what_is_agreed() {
 
 #[test]
 fn the_history_names_contents_as_well() {
-    let mut store = Store::in_memory().unwrap();
+    let mut store = bound(Store::in_memory().unwrap());
     let (old, new) = (blob('0', "a"), blob('1', "a"));
     let update = update(photo("p", 2, &new), Agreed::Current);
     let update = Update { replaced: Some(photo("p", 1, &old)), ..update };
@@ -63,7 +63,7 @@ fn the_history_names_contents_as_well() {
 
 #[test]
 fn a_content_is_found_where_it_lies_and_where_it_went() {
-    let mut store = Store::in_memory().unwrap();
+    let mut store = bound(Store::in_memory().unwrap());
     let content = blob('0', "a");
     let mut row = row("p.jpg", "p");
     row.known.sha256 = ContentHash::parse(&content.sha256).unwrap();
@@ -79,7 +79,7 @@ fn a_content_is_found_where_it_lies_and_where_it_went() {
 
 #[test]
 fn what_nothing_names_is_counted_from_when_that_was_first_seen() {
-    let mut store = Store::in_memory().unwrap();
+    let mut store = bound(Store::in_memory().unwrap());
     let some = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let mut note = |names: &[&str], now_ms: i64| {
         store.note_unnamed_blobs(&some(names), now_ms, now_ms - 90).unwrap()

@@ -8,7 +8,7 @@ use super::*;
 
 /// A replica with so many settled records of nine devices.
 fn replica_of(records: u64) -> Store {
-    let mut store = Store::in_memory().unwrap();
+    let mut store = bound(Store::in_memory().unwrap());
     let pattern = update(entity("pattern", "aaaa", &[1]), Agreed::Current);
     decide_with(&mut store, &[pattern], &[row("pattern.md", "pattern")], &[], 1).unwrap();
     store.settle_files(&[], &[], &[id("pattern")]).unwrap();
@@ -17,17 +17,16 @@ fn replica_of(records: u64) -> Store {
            WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < {records})
            SELECT n, 'e' || n AS id, 'd000' || (n % 9) AS device, n || '.md' AS path FROM up;
            INSERT INTO entity
-               (id, state, agreed, pending, kept, type, path, path_key, version, deleted,
-               modified_ms)
+               (id, state, pending, kept, type, path, path_key, version, deleted, modified_ms)
            SELECT c.id, CAST(replace(CAST(state AS TEXT), '"pattern"', '"' || c.id || '"') AS BLOB),
-               1, 0, 0, type, c.path, c.path, 1, 0, 0
+               0, 0, type, c.path, c.path, 1, 0, 0
            FROM entity, temp.copy c;
            INSERT INTO edit (entity, device, counter) SELECT id, device, n FROM temp.copy;
            INSERT INTO file (path, entity, size, mtime_ns, ctime_ns, inode, sha256)
            SELECT c.path, c.id, size, mtime_ns, ctime_ns, inode, sha256
            FROM file, temp.copy c;
-           INSERT INTO blob (entity, file, sha256, bytes, own, agreed)
-           SELECT id, 'f' || n, '', n, 1, 1 FROM temp.copy"#
+           INSERT INTO blob (entity, file, sha256, bytes)
+           SELECT id, 'f' || n, '', n FROM temp.copy"#
     );
     store.connection.execute_batch(&copies).unwrap();
     store
@@ -64,7 +63,7 @@ fn one_turn(store: &mut Store, records: u64) -> Result<()> {
     assert_eq!(store.unsettled(&knows)?, BTreeSet::from([id("pattern"), id("e7")]));
     assert_eq!(store.intents()?.len(), 1);
     store.keep_waiting(&[(&path("7.md"), Some("temp"))])?;
-    assert!(store.blob_owners(true)?.is_empty());
+    assert!(store.new_blob_owners()?.is_empty());
     assert_eq!(store.empty_trash(2, 1)?, 0);
     store.settle_files(&[row("7.md", "e7")], &[], &[id("e7")])?;
     store.revisit(&[id("e7")])?;

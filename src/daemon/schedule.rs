@@ -1,0 +1,164 @@
+//! When which remote has its turn.
+
+use std::time::Duration;
+
+use larder_providers::Storage as _;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    engine::{Turned, Way},
+    model::RemoteId,
+};
+
+/// However long the trouble lasts, it is tried again after this.
+const BACK_OFF_MAX: Duration = Duration::from_mins(15);
+
+/// The remotes of a daemon, and when each has its turn.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    remotes: Vec<Planned>,
+    interval: Duration,
+    /// The storages' own word that something changed. One wait outlasts many turns: to begin it costs a
+    /// request.
+    hints: JoinSet<(RemoteId, Result<(), larder_providers::Error>)>,
+}
+
+#[derive(Debug)]
+struct Planned {
+    way: Way,
+    failures: u32,
+    at: Instant,
+    is_due: bool,
+    hint: Hint,
+}
+
+/// How far a storage is asked to tell of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hint {
+    Unasked,
+    Asked,
+    /// It cannot tell, or it failed: it is not asked again before the next turn.
+    Refused,
+}
+
+impl Schedule {
+    /// All of these are due at once.
+    pub(super) fn new(ways: Vec<Way>, interval: Duration) -> Self {
+        let at = after(Duration::ZERO);
+        let plan = |way| Planned { way, failures: 0, at, is_due: true, hint: Hint::Unasked };
+        Self { remotes: ways.into_iter().map(plan).collect(), interval, hints: JoinSet::new() }
+    }
+
+    /// The remotes that have their turn now.
+    pub(super) fn due(&self) -> Vec<Way> {
+        let due = self.remotes.iter().filter(|remote| remote.is_due);
+        due.map(|remote| remote.way.clone()).collect()
+    }
+
+    /// Ends a round through the remotes that were due: their next turn is an interval from now, also that
+    /// of those that got none because of what stopped another. What was brought goes on to the rest at
+    /// once.
+    pub(super) fn end_round(&mut self, turned: &[Turned]) {
+        let at = after(self.interval);
+        let has_news = |turned: &Turned| {
+            turned.result.as_ref().is_ok_and(|report| report.pulled > 0 || report.merged > 0)
+        };
+        let has_news = turned.iter().any(has_news);
+        for remote in &mut self.remotes {
+            if remote.is_due {
+                (remote.is_due, remote.at) = (false, at);
+                // Who could not tell is asked again.
+                if remote.hint == Hint::Refused {
+                    remote.hint = Hint::Unasked;
+                }
+            } else {
+                remote.is_due = has_news && remote.failures == 0;
+            }
+        }
+    }
+
+    /// Keeps how a turn ended, and says after how long the next one comes.
+    pub(super) fn note(&mut self, id: &RemoteId, went_well: bool) -> Duration {
+        let interval = self.interval;
+        let Some(remote) = self.remotes.iter_mut().find(|remote| remote.way.id == *id) else {
+            return interval;
+        };
+        remote.failures = if went_well { 0 } else { remote.failures + 1 };
+        if went_well {
+            return interval;
+        }
+        let pause = back_off(interval, remote.failures);
+        remote.at = after(pause);
+        pause
+    }
+
+    /// Comes back when at least one remote is due.
+    pub(super) async fn wait(&mut self) {
+        if self.remotes.iter().any(|remote| remote.is_due) {
+            return;
+        }
+        let soonest = self.remotes.iter().map(|remote| remote.at).min();
+        let Some(soonest) = soonest else { return std::future::pending().await };
+        let hinted = tokio::select! {
+            () = sleep_until(soonest) => None,
+            id = hint(&mut self.remotes, &mut self.hints) => Some(id),
+        };
+        for remote in &mut self.remotes {
+            remote.is_due = match &hinted {
+                Some(id) => remote.way.id == *id,
+                None => remote.at <= soonest,
+            };
+        }
+    }
+}
+
+/// Comes back when a storage tells of a change, with whose it is.
+async fn hint(
+    remotes: &mut [Planned],
+    hints: &mut JoinSet<(RemoteId, Result<(), larder_providers::Error>)>,
+) -> RemoteId {
+    let is_asked = |remote: &&mut Planned| remote.failures == 0 && remote.hint == Hint::Unasked;
+    for remote in remotes.iter_mut().filter(is_asked) {
+        let Way { id, storage } = remote.way.clone();
+        remote.hint = Hint::Asked;
+        hints.spawn(async move { (id, storage.changed().await) });
+    }
+    while let Some(told) = hints.join_next().await {
+        let Ok((id, told)) = told else { continue };
+        let Some(remote) = remotes.iter_mut().find(|remote| remote.way.id == id) else { continue };
+        remote.hint = if told.is_ok() { Hint::Unasked } else { Hint::Refused };
+        // Where something is wrong it is for the next try to see what is new.
+        if told.is_ok() && remote.failures == 0 {
+            return id;
+        }
+    }
+    std::future::pending().await
+}
+
+/// The moment that is so far away.
+fn after(pause: Duration) -> Instant {
+    sleep(pause).deadline()
+}
+
+/// Twice as long after each failure.
+fn back_off(interval: Duration, failures: u32) -> Duration {
+    let longest = BACK_OFF_MAX.max(interval);
+    interval.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_makes_it_slower_but_never_gives_up() {
+        let interval = Duration::from_secs(30);
+        assert_eq!(back_off(interval, 1), Duration::from_mins(1));
+        assert_eq!(back_off(interval, 3), Duration::from_mins(4));
+        assert_eq!(back_off(interval, 30), BACK_OFF_MAX);
+        assert_eq!(back_off(Duration::from_hours(1), 1), Duration::from_hours(1));
+    }
+}

@@ -1,0 +1,319 @@
+//! Several remotes of one vault.
+
+use std::io::Write as _;
+
+use larder_providers::layer::{Fault, FaultPlan};
+
+use super::*;
+use crate::engine::{BatchSize, EngineError, NoteKind, Way};
+
+type Line = Arc<Fault<Memory>>;
+
+/// A device with some remotes.
+struct Host {
+    device: Device,
+    ways: Vec<Way>,
+}
+
+/// A storage that can be cut off.
+fn line() -> Line {
+    let line = Fault::new(Memory::new(), FaultPlan { fail_before: 1.0, ..FaultPlan::default() });
+    line.set_calm(true);
+    Arc::new(line)
+}
+
+impl Host {
+    async fn new(name: &str, lines: &[&Line]) -> Self {
+        let device = Device::new(name, &(lines[0].clone() as SharedStorage));
+        let mut host = Self { device, ways: Vec::new() };
+        for line in lines {
+            host.add(line).await;
+        }
+        host
+    }
+
+    async fn add(&mut self, line: &Line) {
+        let storage: SharedStorage = line.clone();
+        let engine = &mut self.device.engine;
+        let connected = match self.ways.is_empty() {
+            true => engine.connect(&storage, None).await.unwrap(),
+            false => engine.add_remote(&storage, None).await.unwrap(),
+        };
+        self.ways.push(Way { id: connected.id, storage });
+    }
+
+    async fn try_sync(&mut self) -> Vec<Result<Report, EngineError>> {
+        let options = TurnOptions::default();
+        let engine = &mut self.device.engine;
+        let turned = engine.turns(&self.ways, &Traffic::new(), options, &Silent).await;
+        turned.into_iter().map(|turned| turned.result).collect()
+    }
+
+    async fn sync(&mut self) -> Report {
+        let mut all = Report::default();
+        for result in self.try_sync().await {
+            all.add(result.unwrap());
+        }
+        all
+    }
+
+    fn put(&self, name: &str, content: &[u8]) {
+        fs::File::create(self.device.path(name)).unwrap().write_all(content).unwrap();
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.device.path(name)).unwrap_or_default()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.device.names().into_iter().filter(|name| name != ".larder").collect()
+    }
+}
+
+/// One has the first remote, one the second, and one between them has both.
+async fn chain() -> (Line, Line, [Host; 3]) {
+    let (first, second) = (line(), line());
+    let left = Host::new("laptop", &[&first]).await;
+    let both = Host::new("server", &[&first, &second]).await;
+    let right = Host::new("phone", &[&second]).await;
+    (first, second, [left, both, right])
+}
+
+fn blobs(line: &Line) -> Vec<String> {
+    let files = line.inner().files().into_keys().map(|path| path.as_str().to_owned());
+    files.filter(|path| path.starts_with("blobs/")).collect()
+}
+
+#[tokio::test]
+async fn news_travel_from_one_remote_to_another() {
+    let (_, _, [mut left, mut both, mut right]) = chain().await;
+    let start = "---\ntitle: Milk\n---\nOne two three.\n";
+    left.device.write("note.md", start);
+    left.sync().await;
+    assert_eq!(both.sync().await.pushed, 1, "in one go");
+    right.sync().await;
+    assert_eq!(right.device.read("note.md"), start);
+    // All three edit it, and the text merges by what each remote was known to hold.
+    left.device.write("note.md", &start.replace("One", "1"));
+    both.device.write("note.md", &start.replace("Milk", "Oat milk"));
+    right.device.write("note.md", &start.replace("three", "3"));
+    left.sync().await;
+    right.sync().await;
+    both.sync().await;
+    left.sync().await;
+    right.sync().await;
+    for host in [&left, &both, &right] {
+        let text = host.device.read("note.md");
+        assert_eq!(text, "---\ntitle: Oat milk\n---\n1 two 3.\n");
+        assert_eq!(host.device.engine.store().conflict_counts().unwrap(), (0, 0));
+        assert!(host.device.engine.store().unsent().unwrap().is_empty());
+    }
+    fs::remove_file(right.device.path("note.md")).unwrap();
+    for host in [&mut right, &mut both, &mut left] {
+        host.sync().await;
+        assert!(host.names().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn nothing_to_do_is_one_request_for_each_remote() {
+    let (first, second, [_, mut both, _]) = chain().await;
+    for number in 0..40 {
+        both.device.write(&format!("{number}.md"), "text\n");
+    }
+    both.sync().await;
+    let before = (first.calls(), second.calls());
+    let report = both.sync().await;
+    assert!(!report.did_anything());
+    assert_eq!((first.calls() - before.0, second.calls() - before.1), (1, 1));
+}
+
+#[tokio::test]
+async fn a_remote_that_cannot_be_reached_holds_up_no_other() {
+    let (first, _, [mut left, mut both, mut right]) = chain().await;
+    both.device.write("note.md", "one\n");
+    both.sync().await;
+    first.set_calm(false);
+    both.device.write("note.md", "one\ntwo\n");
+    let results = both.try_sync().await;
+    assert!(results[0].as_ref().is_err_and(EngineError::is_temporary));
+    assert_eq!(results[1].as_ref().map(|report| report.pushed).unwrap(), 1);
+    right.sync().await;
+    assert_eq!(right.device.read("note.md"), "one\ntwo\n");
+    both.device.engine.look_at(&both.ways[0].id).unwrap();
+    assert!(both.device.engine.store().trouble().unwrap().is_some());
+    both.device.engine.look_at(&both.ways[1].id).unwrap();
+    assert!(both.device.engine.store().trouble().unwrap().is_none());
+    assert_eq!(both.device.engine.pending_changes().unwrap(), 1, "the first lacks it");
+    first.set_calm(true);
+    both.sync().await;
+    left.sync().await;
+    assert_eq!(left.device.read("note.md"), "one\ntwo\n");
+}
+
+#[tokio::test]
+async fn a_content_is_carried_under_its_name() {
+    let (first, second, [mut left, mut both, mut right]) = chain().await;
+    let photo: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
+    left.put("photo.jpg", &photo);
+    left.sync().await;
+    for host in [&mut both, &mut right, &mut left] {
+        host.sync().await;
+    }
+    both.sync().await;
+    assert!(right.bytes("photo.jpg") == photo);
+    assert_eq!(blobs(&first), blobs(&second));
+    assert_eq!(blobs(&first).len(), 1);
+    // From the other side, while nobody changes what is there.
+    right.put("other.jpg", &photo[1..]);
+    for _ in 0..2 {
+        for host in [&mut right, &mut both, &mut left] {
+            host.sync().await;
+        }
+    }
+    assert!(left.bytes("other.jpg") == photo[1..]);
+    assert_eq!((blobs(&first), blobs(&first).len()), (blobs(&second), 2));
+    let before = (first.calls(), second.calls());
+    assert!(!both.sync().await.did_anything());
+    assert_eq!((first.calls() - before.0, second.calls() - before.1), (1, 1));
+}
+
+#[tokio::test]
+async fn a_content_that_does_not_come_holds_up_no_record() {
+    let (first, second, [mut left, mut both, mut right]) = chain().await;
+    left.put("photo.jpg", &[0xff; 5_000]);
+    left.device.write("note.md", "text\n");
+    left.sync().await;
+    let (path, content) =
+        first.inner().files().into_iter().find(|f| f.0.as_str().starts_with("blobs/")).unwrap();
+    first.inner().remove_raw(&path);
+    both.sync().await;
+    right.sync().await;
+    assert_eq!(right.device.read("note.md"), "text\n");
+    assert!(blobs(&second).is_empty() && right.bytes("photo.jpg").is_empty());
+    first.inner().insert_raw(&path, content);
+    for host in [&mut both, &mut right] {
+        host.sync().await;
+    }
+    assert_eq!(blobs(&second).len(), 1, "it follows");
+    assert!(right.bytes("photo.jpg") == [0xff; 5_000]);
+}
+
+#[tokio::test]
+async fn two_histories_come_together() {
+    let (first, second) = (line(), line());
+    let mut left = Host::new("laptop", &[&first]).await;
+    let mut right = Host::new("phone", &[&second]).await;
+    left.device.write("same.md", "---\nx: 1\n---\nequal\n");
+    left.device.write("other.md", "from the laptop\n");
+    left.device.write("left.md", "left\n");
+    right.device.write("same.md", "---\nx: 1\n---\nequal\n");
+    right.device.write("other.md", "from the phone\n");
+    left.sync().await;
+    right.sync().await;
+    left.add(&second).await;
+    for _ in 0..2 {
+        left.sync().await;
+        right.sync().await;
+    }
+    assert_eq!(left.names(), ["left.md", "other (2).md", "other.md", "same.md"]);
+    assert_eq!(right.names(), left.names());
+    for name in left.names() {
+        assert_eq!(left.device.read(&name), right.device.read(&name));
+    }
+    let both = [left.device.read("other.md"), left.device.read("other (2).md")];
+    assert!(both.iter().any(|text| text.contains("laptop")), "{both:?}");
+    assert!(both.iter().any(|text| text.contains("phone")), "{both:?}");
+}
+
+#[tokio::test]
+async fn a_remote_is_forgotten_and_joined_again() {
+    let (_, second, [mut left, mut both, mut right]) = chain().await;
+    left.device.write("note.md", "one\n");
+    for host in [&mut left, &mut both, &mut right] {
+        host.sync().await;
+    }
+    let files = second.inner().files();
+    let gone = both.ways.pop().unwrap();
+    both.device.engine.remove_remote(&gone.id).unwrap();
+    assert!(both.device.engine.look_at(&gone.id).is_err());
+    both.device.write("note.md", "one\ntwo\n");
+    both.sync().await;
+    assert_eq!(second.inner().files(), files, "nothing there is touched");
+    right.device.write("note.md", "zero\none\n");
+    right.sync().await;
+    both.add(&second).await;
+    assert_eq!(both.ways[1].id, gone.id);
+    let storage: SharedStorage = second.clone();
+    let again = both.device.engine.add_remote(&storage, None).await;
+    assert!(matches!(again, Err(EngineError::Refused(_))), "{again:?}");
+    let notes = both.sync().await.notes;
+    assert!(notes.iter().all(|note| note.kind != NoteKind::NewIdentity), "{notes:?}");
+    for host in [&mut left, &mut right] {
+        host.sync().await;
+        assert_eq!(host.device.read("note.md"), "zero\none\ntwo\n");
+    }
+}
+
+#[tokio::test]
+async fn a_remote_that_was_emptied_stops_itself_alone() {
+    let (first, _, [mut left, mut both, mut right]) = chain().await;
+    for number in 0..30 {
+        left.device.write(&format!("{number}.md"), "text\n");
+    }
+    for host in [&mut left, &mut both, &mut right] {
+        host.sync().await;
+    }
+    for path in first.inner().files().into_keys() {
+        first.inner().remove_raw(&path);
+    }
+    right.device.write("new.md", "new\n");
+    right.sync().await;
+    let results = both.try_sync().await;
+    assert!(matches!(results[0], Err(EngineError::Brake(_))), "{results:?}");
+    assert_eq!(results[1].as_ref().unwrap().pulled, 1);
+    assert_eq!(both.names().len(), 31);
+    let options = TurnOptions { recreate_remote: true, ..TurnOptions::default() };
+    let engine = &mut both.device.engine;
+    let turned = engine.turns(&both.ways, &Traffic::new(), options, &Silent).await;
+    assert!(turned.iter().all(|turned| turned.result.is_ok()), "{turned:?}");
+    left.sync().await;
+    assert_eq!(left.names().len(), 31);
+}
+
+#[tokio::test]
+async fn what_a_brake_stopped_with_one_remote_is_not_done_with_another() {
+    let (first, _, [mut left, mut both, mut right]) = chain().await;
+    for number in 0..40 {
+        left.device.write(&format!("{number}.md"), "text\n");
+    }
+    for host in [&mut left, &mut both, &mut right] {
+        host.sync().await;
+    }
+    for number in 0..30 {
+        fs::remove_file(left.device.path(&format!("{number}.md"))).unwrap();
+    }
+    let options = TurnOptions { accept_deletes: true, ..TurnOptions::default() };
+    let engine = &mut left.device.engine;
+    let turned = engine.turns(&left.ways, &Traffic::new(), options, &Silent).await;
+    assert!(turned[0].result.is_ok());
+    both.device.engine.set_batch_size(BatchSize { bytes: 1 << 20, records: 16 });
+    let results = both.try_sync().await;
+    assert!(
+        matches!(results[..], [Err(EngineError::Brake(_))]),
+        "the whole sync stops: {results:?}"
+    );
+    first.set_calm(false);
+    let results = both.try_sync().await;
+    assert!(results[0].is_err() && results[1].is_ok());
+    assert_eq!(both.names().len(), 40, "no file goes before the first is asked again");
+    first.set_calm(true);
+    let results = both.try_sync().await;
+    assert!(matches!(results[..], [Err(EngineError::Brake(_))]), "{results:?}");
+    let engine = &mut both.device.engine;
+    engine.turns(&both.ways, &Traffic::new(), options, &Silent).await;
+    assert_eq!(both.names().len(), 10);
+    let report = right.try_sync().await.remove(0);
+    assert!(matches!(report, Err(EngineError::Brake(_))), "and everybody is asked");
+    assert!(!both.sync().await.notes.iter().any(|note| note.kind == NoteKind::Damaged));
+}

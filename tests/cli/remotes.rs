@@ -1,0 +1,157 @@
+//! Several remotes of one vault: their names, what is told of each, and codes.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::common::{Device, Remote, tree};
+
+/// A device with two remotes, and the name of the first.
+fn two() -> (Device, Remote, Remote) {
+    let (first, second) = (Remote::folder(), Remote::folder());
+    let device = Device::joined("laptop", &first);
+    device.run(&["remote", "add", "backup", second.url()]).exits(0);
+    (device, first, second)
+}
+
+fn config(device: &Device) -> String {
+    device.read(".larder/config.toml")
+}
+
+#[test]
+fn one_remote_is_told_of_as_ever() {
+    let remote = Remote::folder();
+    let device = Device::joined("laptop", &remote);
+    device.write("note.md", "text\n");
+    let told = device.sync().json();
+    assert!(told.get("remotes").is_none(), "{told}");
+    let told = device.run(&["sync"]).exits(0);
+    assert!(told.stdout.starts_with("Nothing to do: 1 record in step. ("), "{told}");
+    assert!(device.run(&["status", "--json"]).json().get("remotes").is_none());
+    assert_eq!(config(&device), format!("device = \"laptop\"\nremote = {:?}\n", remote.url()));
+    let listed = device.run(&["remote", "list", "--json"]).exits(0).json();
+    assert_eq!((&listed["name"], &listed["isDefault"]), (&json!("folder"), &json!(true)));
+    assert_eq!((&listed["remote"], &listed["generation"]), (&json!(remote.url()), &json!(1)));
+}
+
+#[test]
+fn a_turn_goes_through_all() {
+    let (device, first, second) = two();
+    device.write("note.md", "text\n");
+    let told = device.sync().json();
+    assert_eq!((&told["pushed"], &told["generation"]), (&json!(2), &json!(1)));
+    let remotes = told["remotes"].as_array().unwrap();
+    let names: Vec<&Value> = remotes.iter().map(|remote| &remote["name"]).collect();
+    assert_eq!(names, ["folder", "backup"]);
+    for remote in remotes {
+        assert_eq!((&remote["pushed"], &remote["generation"]), (&json!(1), &json!(1)));
+        assert!(remote["remoteId"].is_string() && remote.get("error").is_none(), "{remote}");
+    }
+    let told = device.run(&["sync"]).exits(0);
+    let calm = "Nothing to do: 1 record in step with folder and backup. (2 requests";
+    assert!(told.stdout.starts_with(calm), "{told}");
+    device.edit("note.md", "text", "more");
+    let dry = device.run(&["sync", "--dry-run"]).exits(0);
+    assert!(dry.stdout.contains("  folder: send note.md\n  backup: send note.md\n"), "{dry}");
+    let told = device.run(&["sync", "--only", "backup"]).exits(0);
+    assert!(told.stdout.starts_with("1 sent; 1 record in step. ("), "{told}");
+    assert_eq!(device.run(&["status", "--json"]).json()["pendingChanges"], 1, "the other lacks it");
+    let told = device.run(&["sync"]).exits(0);
+    assert!(told.stdout.starts_with("folder: 1 sent; 1 record in step with folder"), "{told}");
+    for remote in [&first, &second] {
+        let other = Device::joined("phone", remote);
+        other.sync();
+        assert_eq!(other.read("note.md"), "more\n");
+    }
+}
+
+#[test]
+fn names_are_listed_added_removed_and_chosen() {
+    let (device, first, second) = two();
+    device.write("note.md", "text\n");
+    device.sync();
+    let rows = device.run(&["remote", "list", "--json"]).exits(0).rows();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[1]["name"], &rows[1]["isDefault"]), (&json!("backup"), &json!(false)));
+    let listed = device.run(&["remote", "list"]).exits(0);
+    assert!(listed.stdout.starts_with(&format!("* folder  {}, synced ", first.url())), "{listed}");
+    device.run(&["remote", "set-default", "backup"]).exits(0);
+    assert!(config(&device).contains("default = \"backup\""), "{}", config(&device));
+    let shown = device.run(&["remote", "show", "--json"]).exits(0).json();
+    assert_eq!(shown["remote"], json!(second.url()));
+    let shown = device.run(&["remote", "show", "--remote", "folder", "--json"]).exits(0).json();
+    assert_eq!(shown["remote"], json!(first.url()));
+    assert_eq!(device.run(&["devices", "--remote", "folder", "--json"]).exits(0).rows().len(), 1);
+    assert_eq!(device.run(&["compact", "--remote", "folder", "--json"]).exits(0).code, 0);
+    for wrong in [
+        &["remote", "add", "backup", "/tmp/other"][..],
+        &["remote", "add", "a b", "/tmp/other"],
+        &["remote", "remove", "elsewhere"],
+        &["remote", "set-default", "elsewhere"],
+        &["sync", "--only", "elsewhere"],
+        &["check", "--remote", "elsewhere"],
+    ] {
+        device.run(wrong).exits(2);
+    }
+    let again = device.run(&["remote", "add", "twice", first.url()]).exits(1);
+    assert!(again.stderr.contains("connected to that remote already"), "{again}");
+    let before = tree(std::path::Path::new(second.url()));
+    let told = device.run(&["remote", "remove", "backup"]).exits(0);
+    assert!(told.stdout.contains("The default remote is folder."), "{told}");
+    assert_eq!(config(&device), format!("device = \"laptop\"\nremote = {:?}\n", first.url()));
+    device.edit("note.md", "text", "more");
+    assert_eq!(device.sync().json()["pushed"], 1);
+    assert!(tree(std::path::Path::new(second.url())) == before, "nothing there is touched");
+    device.run(&["remote", "remove", "folder"]).exits(0);
+    device.run(&["sync"]).exits(2);
+    device.run(&["sync", "--remote", second.url()]).exits(0);
+    assert_eq!(device.read("note.md"), "more\n");
+}
+
+#[test]
+fn a_remote_that_is_gone_keeps_from_no_other() {
+    let (device, first, second) = two();
+    device.write("note.md", "text\n");
+    device.sync();
+    let away = format!("{} away", first.url());
+    fs::rename(first.url(), &away).unwrap();
+    device.edit("note.md", "text", "more");
+    let told = device.run(&["sync"]).exits(5);
+    assert!(told.stdout.contains("backup: 1 sent"), "{told}");
+    assert!(
+        told.stderr.contains("error: folder: the remote folder is empty or not there"),
+        "{told}"
+    );
+    let told = device.run(&["sync", "--json"]);
+    let (told, error) = (told.json(), told.json()["remotes"][0]["error"].clone());
+    assert_eq!((&error["kind"], &error["code"]), (&json!("brake"), &json!(5)), "{told}");
+    assert_eq!(told["remotes"][1]["pulled"], 0);
+    let status = device.run(&["status", "--json"]).json();
+    assert_eq!((&status["state"], &status["pendingChanges"]), (&json!("error"), &json!(1)));
+    assert!(status["remotes"][0]["reason"].is_string(), "{status}");
+    assert!(status["remotes"][1].get("reason").is_none(), "{status}");
+    let other = Device::joined("phone", &second);
+    other.sync();
+    assert_eq!(other.read("note.md"), "more\n");
+    fs::rename(&away, first.url()).unwrap();
+    device.sync();
+    assert_eq!(device.run(&["status", "--json"]).json()["state"], "synced");
+}
+
+#[test]
+fn a_server_that_is_down_is_told_by_its_code() {
+    let (device, _first, _second) = two();
+    device.write("note.md", "text\n");
+    device.sync();
+    let gone = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let text = config(&device);
+    let line = text.lines().find(|line| line.starts_with("url")).unwrap();
+    let down = format!("url = \"webdav://ann@{gone}/remote\"");
+    device.write(".larder/config.toml", text.replacen(line, &down, 1));
+    device.edit("note.md", "text", "more");
+    let told = device.run(&["sync", "--json"]);
+    assert_eq!(told.code, 4, "{told}");
+    assert_eq!(told.json()["remotes"][0]["error"]["kind"], "unreachable");
+    assert_eq!(told.json()["remotes"][1]["pushed"], 1);
+    assert_eq!(device.run(&["status", "--json"]).json()["state"], "offline");
+}
