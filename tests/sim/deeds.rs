@@ -84,7 +84,11 @@ impl World {
             self.replicas[index].arm(death);
         }
         let before = self.replicas[index].states();
-        let result = self.replicas[index].compact(force).await;
+        let nth = match self.bound[index].len() {
+            1 => 0,
+            count => self.random.usize(..count),
+        };
+        let result = self.replicas[index].compact(nth, force).await;
         let died = self.replicas[index].disarm();
         let as_turn = if died || result.is_err() {
             Err(EngineError::NotConnected)
@@ -92,7 +96,7 @@ impl World {
             Ok(Report::default())
         };
         self.tell(format!("{index} compacts: {}", short(&result)));
-        self.after(index, &before, &as_turn)?;
+        self.after_some(index, &[nth], &before, &as_turn)?;
         if died {
             self.reopen(index);
         }
@@ -100,12 +104,12 @@ impl World {
     }
 
     /// One repair, as a person has it done who was told that something is missing.
-    pub(crate) async fn repair(&mut self, index: usize) -> Verdict {
+    pub(crate) async fn repair(&mut self, index: usize, nth: usize) -> Verdict {
         let before = self.replicas[index].states();
-        let result = self.replicas[index].repair().await;
+        let result = self.replicas[index].repair(nth).await;
         self.tell(format!("{index} repairs: {}", short(&result)));
         let as_turn = result.map(|_| Report::default());
-        self.after(index, &before, &as_turn)
+        self.after_some(index, &[nth], &before, &as_turn)
     }
 
     /// One turn, which may fail as long as there are faults.
@@ -151,6 +155,18 @@ impl World {
         before: &States,
         result: &Result<Report, EngineError>,
     ) -> Verdict {
+        let all: Vec<usize> = (0..self.bound[index].len()).collect();
+        self.after_some(index, &all, before, result)
+    }
+
+    /// Takes down what a turn with these remotes of a replica did.
+    fn after_some(
+        &mut self,
+        index: usize,
+        nths: &[usize],
+        before: &States,
+        result: &Result<Report, EngineError>,
+    ) -> Verdict {
         let (device, states) = (self.replicas[index].device(), self.replicas[index].states());
         self.log.renamed(index, &device, &states);
         self.log.note((index, self.step), &device, (before, &states), true);
@@ -161,7 +177,7 @@ impl World {
         self.tell(format!("{index} ({device}) syncs: {told}"));
         if result.is_ok() {
             self.log.sent(index);
-            self.check_acknowledged(index)?;
+            self.check_acknowledged(index, nths)?;
         }
         Ok(())
     }
@@ -174,14 +190,19 @@ impl World {
     }
 
     fn roll_back(&mut self) {
-        match self.snapshot.take() {
+        let nth = match self.places.len() {
+            1 => 0,
+            count => self.random.usize(..count),
+        };
+        let place = &mut self.places[nth];
+        match place.snapshot.take() {
             Some(snapshot) if self.random.bool() => {
-                self.memory.restore(&snapshot);
-                self.watch.forget();
+                place.memory.restore(&snapshot);
+                place.watch.forget();
                 self.tell("the remote goes back to its backup");
             }
             _ => {
-                self.snapshot = Some(self.memory.snapshot());
+                place.snapshot = Some(place.memory.snapshot());
                 self.tell("a backup of the remote is made");
             }
         }

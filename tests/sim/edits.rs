@@ -183,7 +183,7 @@ impl World {
                 let home = self.home(number);
                 let Home::File(copy) = home.clone() else { return };
                 self.replicas[index].with_closed(|file| copy_to(file, &copy));
-                self.add_replica(number, home);
+                self.add_replica(number, home, self.bound[index].clone());
                 self.log.copied(index, number);
                 self.tell(format!("{number} is a copy of {index}"));
                 self.reopen(index);

@@ -29,8 +29,8 @@ pub(crate) struct Ground {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     calls: Option<u64>,
-    /// Whether the remote is encrypted.
-    is_sealed: bool,
+    /// The number of the remote, if it is encrypted.
+    sealed: Option<usize>,
     /// What lay there at the last look, and what that is.
     files: Files,
     ground: Option<Ground>,
@@ -56,8 +56,8 @@ const ORPHAN_MS: i64 = 90 * GRACE_MS;
 const RETIRED_KEPT: usize = 64;
 
 impl Watch {
-    pub(crate) fn new(is_sealed: bool) -> Self {
-        Self { is_sealed, ..Self::default() }
+    pub(crate) fn new(sealed: Option<usize>) -> Self {
+        Self { sealed, ..Self::default() }
     }
 
     /// The storage changed behind everybody's back.
@@ -78,12 +78,12 @@ impl Watch {
             self.calls = Some(calls);
             let files = memory.files();
             if !are_same(&files, &self.files) {
-                let plain = if self.is_sealed { revealed(&files) } else { files.clone() };
+                let plain = revealed(&files, self.sealed);
                 self.ground = self.read(&plain).map_err(|why| Promise::WholeHead.broken(why))?;
                 self.note_deletions(&plain, now_ms)?;
                 self.files = files;
             } else if self.there.is_empty() {
-                let plain = if self.is_sealed { revealed(&files) } else { files };
+                let plain = revealed(&files, self.sealed);
                 self.note_deletions(&plain, now_ms)?;
             } else {
                 self.note_named(now_ms);
@@ -188,8 +188,8 @@ fn are_same(a: &Files, b: &Files) -> bool {
 }
 
 /// What the files are to those who have the key. One that is torn stays as it is.
-fn revealed(files: &Files) -> Files {
-    let sealer = sealer();
+fn revealed(files: &Files, sealed: Option<usize>) -> Files {
+    let Some(sealer) = sealed.map(sealer) else { return files.clone() };
     let reveal = |(path, bytes): (&RemotePath, &bytes::Bytes)| {
         sealer.reveal(path, bytes).unwrap_or_else(|| (path.clone(), bytes.clone()))
     };

@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ use std::{
 use larder::{
     engine::{
         BatchSize, CheckReport, CompactOptions, CompactReport, Engine, EngineError, RepairOptions,
-        Report, Silent, TurnOptions,
+        Report, Silent, TurnOptions, Way,
     },
     model::{DeviceId, Entity},
     remote::tiers::Pace,
@@ -35,8 +35,18 @@ use super::{
     time::Time,
 };
 
-/// The storage that all replicas share, with its faults.
+/// A storage that replicas share, with its faults.
 pub(crate) type Server = Arc<Fault<Memory>>;
+
+/// A storage as a replica finds it.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) server: Server,
+    /// Whether nobody gets through to it.
+    pub(crate) is_cut: Arc<AtomicBool>,
+    /// The number of a remote that is encrypted.
+    pub(crate) sealed: Option<usize>,
+}
 
 /// Where a replica's database lies.
 #[derive(Debug, Clone)]
@@ -55,7 +65,6 @@ pub(crate) struct Setup {
     pub(crate) rules: &'static str,
     pub(crate) patient: bool,
     pub(crate) manners: Manners,
-    pub(crate) sealed: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +74,8 @@ pub(crate) struct Replica {
     engine: Option<Engine>,
     time: Time,
     switch: Arc<Switch>,
-    storage: SharedStorage,
+    /// Those of the remotes, in the order in which it was bound to them.
+    storages: Vec<SharedStorage>,
     lives: u64,
     seen: RefCell<Seen>,
 }
@@ -80,7 +90,10 @@ struct Seen {
 /// Ends the process: at a call to the storage, or before a commit of the store.
 #[derive(Debug)]
 struct Switch {
-    wire: Arc<Fault<Server>>,
+    /// To each of its remotes.
+    wires: Vec<Wire>,
+    /// On which of them it dies.
+    dying: AtomicUsize,
     dies_at_call: AtomicU64,
     commits_left: AtomicU64,
     files_left: AtomicU64,
@@ -93,14 +106,43 @@ struct Switch {
     changes: AtomicU64,
 }
 
+type Wire = Arc<Fault<Server>>;
+
+/// A replica's way to a storage.
+fn way(setup: &Setup, wire: &Wire, line: &Line) -> SharedStorage {
+    let is_cut = line.is_cut.clone();
+    let seat = Seat::new(wire.clone(), setup.seed ^ 0x5ea7, setup.manners, is_cut);
+    let storage = patience(setup, seat);
+    match line.sealed {
+        Some(number) => Arc::new(Sealed::new(storage, sealer(number))),
+        None => storage,
+    }
+}
+
+fn patience(setup: &Setup, seat: Seat) -> SharedStorage {
+    if !setup.patient {
+        return Arc::new(seat);
+    }
+    let policy = RetryPolicy {
+        waits: vec![Duration::from_secs(2), Duration::from_secs(4)],
+        seed: Some(setup.seed),
+        ..RetryPolicy::default()
+    };
+    Arc::new(Retry::with_policy(seat, policy))
+}
+
 impl Switch {
+    fn wire(&self) -> &Wire {
+        &self.wires[self.dying.load(SeqCst)]
+    }
+
     fn may_commit(&self) -> bool {
         self.changes.fetch_add(1, SeqCst);
         if self.is_full() {
             return false;
         }
         let left = self.commits_left.load(SeqCst);
-        if self.wire.calls() >= self.dies_at_call.load(SeqCst) || left == 0 {
+        if self.wire().calls() >= self.dies_at_call.load(SeqCst) || left == 0 {
             self.is_dead.store(true, SeqCst);
         } else {
             self.commits_left.store(left.saturating_sub(1), SeqCst);
@@ -144,7 +186,7 @@ impl Switch {
     }
 
     fn disarm(&self) {
-        self.wire.revive();
+        self.wires.iter().for_each(|wire| wire.revive());
         self.dies_at_call.store(u64::MAX, SeqCst);
         self.commits_left.store(u64::MAX, SeqCst);
         self.files_left.store(u64::MAX, SeqCst);
@@ -173,30 +215,23 @@ pub(crate) enum Death {
     File(u64),
 }
 
-/// The key of every encrypted remote of the simulation.
-pub(crate) fn sealer() -> Sealer {
+/// What the encrypted remote of this number is read and written by.
+pub(crate) fn sealer(number: usize) -> Sealer {
     let key = DataKey::from_text("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE").unwrap();
-    Sealer::new("the-remote-of-a-story", &key)
+    Sealer::new(&format!("remote-{number}-of-a-story"), &key)
 }
 
 impl Replica {
-    pub(crate) fn new(setup: Setup, server: &Server, time: &Time, skew_ms: i64) -> Self {
-        let wire = Arc::new(Fault::new(server.clone(), FaultPlan::default()));
-        let seat = Seat::new(wire.clone(), setup.seed ^ 0x5ea7, setup.manners);
-        let storage: SharedStorage = if setup.patient {
-            let policy = RetryPolicy {
-                waits: vec![Duration::from_secs(2), Duration::from_secs(4)],
-                seed: Some(setup.seed),
-                ..RetryPolicy::default()
-            };
-            Arc::new(Retry::with_policy(seat, policy))
-        } else {
-            Arc::new(seat)
-        };
-        let storage: SharedStorage =
-            if setup.sealed { Arc::new(Sealed::new(storage, sealer())) } else { storage };
+    pub(crate) fn new(setup: Setup, lines: &[Line], time: &Time, skew_ms: i64) -> Self {
+        let wires: Vec<Wire> = lines
+            .iter()
+            .map(|line| Arc::new(Fault::new(line.server.clone(), FaultPlan::default())))
+            .collect();
+        let storages =
+            wires.iter().zip(lines).map(|(wire, line)| way(&setup, wire, line)).collect();
         let switch = Switch {
-            wire,
+            wires,
+            dying: AtomicUsize::new(0),
             dies_at_call: AtomicU64::new(u64::MAX),
             commits_left: AtomicU64::new(u64::MAX),
             files_left: AtomicU64::new(u64::MAX),
@@ -211,7 +246,7 @@ impl Replica {
             engine: None,
             time: time.clone(),
             switch: Arc::new(switch),
-            storage,
+            storages,
             lives: 0,
             seen: RefCell::default(),
         };
@@ -287,8 +322,23 @@ impl Replica {
         self.engine.as_ref().unwrap()
     }
 
-    pub(crate) fn storage(&self) -> SharedStorage {
-        self.storage.clone()
+    /// The storages of its remotes.
+    pub(crate) fn storages(&self) -> &[SharedStorage] {
+        &self.storages
+    }
+
+    /// Its remotes, in the order in which it was bound to them.
+    pub(crate) fn ways(&self) -> Vec<Way> {
+        let bound = self.peek().store().bindings().unwrap().into_iter();
+        let ways = bound.zip(&self.storages);
+        ways.map(|(bound, storage)| Way { id: bound.id, storage: storage.clone() }).collect()
+    }
+
+    /// Has a command be about one of its remotes.
+    fn look_at(&mut self, nth: usize) -> Result<SharedStorage, EngineError> {
+        let way = self.ways().into_iter().nth(nth).ok_or(EngineError::NotConnected)?;
+        self.engine().look_at(&way.id)?;
+        Ok(way.storage)
     }
 
     pub(crate) fn device(&self) -> DeviceId {
@@ -326,8 +376,12 @@ impl Replica {
     pub(crate) fn arm(&self, death: Death) {
         match death {
             Death::Call(nth, moment) => {
-                let call = self.switch.wire.calls() + nth;
-                self.switch.wire.crash_at(call, moment);
+                // On the way to one of its remotes.
+                let count = self.switch.wires.len() as u64;
+                let dying = usize::try_from(nth % count).unwrap();
+                self.switch.dying.store(dying, SeqCst);
+                let call = self.switch.wire().calls() + nth.div_ceil(count);
+                self.switch.wire().crash_at(call, moment);
                 self.switch.dies_at_call.store(call, SeqCst);
             }
             Death::Commit(nth) => self.switch.commits_left.store(nth, SeqCst),
@@ -348,30 +402,39 @@ impl Replica {
     /// Takes the order to die back; says whether it was carried out.
     pub(crate) fn disarm(&self) -> bool {
         let died = self.switch.is_dead.load(SeqCst)
-            || self.switch.wire.calls() >= self.switch.dies_at_call.load(SeqCst);
+            || self.switch.wire().calls() >= self.switch.dies_at_call.load(SeqCst);
         self.switch.disarm();
         died
     }
 
-    pub(crate) async fn compact(&mut self, force: bool) -> Result<CompactReport, EngineError> {
-        let storage = self.storage.clone();
+    pub(crate) async fn compact(
+        &mut self,
+        nth: usize,
+        force: bool,
+    ) -> Result<CompactReport, EngineError> {
+        let storage = self.look_at(nth)?;
         let traffic = Traffic::new();
         let options = CompactOptions { force, dry_run: false };
         self.engine().compact(&storage, &traffic, options, &Silent).await
     }
 
-    pub(crate) async fn repair(&mut self) -> Result<CheckReport, EngineError> {
-        let (storage, traffic) = (self.storage.clone(), Traffic::new());
+    pub(crate) async fn repair(&mut self, nth: usize) -> Result<CheckReport, EngineError> {
+        let (storage, traffic) = (self.look_at(nth)?, Traffic::new());
         let options = RepairOptions::default();
         self.engine().repair(&storage, &traffic, options, &Silent).await
     }
 
+    /// A turn through all of its remotes.
     pub(crate) async fn turn(&mut self) -> Result<Report, EngineError> {
-        let storage = self.storage.clone();
-        let options = TurnOptions::default();
-        let traffic = Traffic::new();
-        let turn = self.engine().turn(&storage, &traffic, options, &Silent);
+        let (ways, options, traffic) = (self.ways(), TurnOptions::default(), Traffic::new());
+        let turns = self.engine().turns(&ways, &traffic, options, &Silent);
         let longest = Duration::from_hours(10);
-        tokio::time::timeout(longest, turn).await.unwrap_or_else(|_| panic!("a turn without end"))
+        let turned = tokio::time::timeout(longest, turns).await;
+        let turned = turned.unwrap_or_else(|_| panic!("a turn without end"));
+        let mut all = Report::default();
+        for turned in turned {
+            all.add(turned.result?);
+        }
+        Ok(all)
     }
 }

@@ -67,8 +67,10 @@ impl Script {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut shape = Shape::draw(&mut random);
+        shape.draw_remotes(&mut fastrand::Rng::with_seed(seed ^ 0x2e_3077e5));
         // Not drawn: the stories of the other seeds stay as they are.
-        shape.sealed = seed % SEALED_OF == 3;
+        let is_sealed = seed % SEALED_OF == 3;
+        shape.sealed = [is_sealed, is_sealed && seed % (2 * SEALED_OF) == 3];
         let count = random.usize(10..70);
         let steps = (1..=count).map(|number| Step::draw(number, &shape, &mut random)).collect();
         Self { seed, shape, steps }

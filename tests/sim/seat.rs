@@ -1,11 +1,17 @@
 //! What lies between one replica and the storage: time that passes, and servers that lie.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use larder_providers::{
-    Body, Capabilities, Get, GetOptions, Listing, Move, Put, PutMode, RemotePath, Result,
-    SharedStorage, Storage,
+    Body, Capabilities, Error, ErrorKind, Get, GetOptions, Listing, Move, Put, PutMode, RemotePath,
+    Result, SharedStorage, Storage,
 };
 
 /// A replica's way to the storage. Each call takes a random time before and after it takes effect,
@@ -15,6 +21,8 @@ pub(crate) struct Seat {
     inner: SharedStorage,
     random: Mutex<fastrand::Rng>,
     manners: Manners,
+    /// Nobody gets through.
+    is_cut: Arc<AtomicBool>,
 }
 
 /// What the server is like.
@@ -27,27 +35,41 @@ pub(crate) struct Manners {
 }
 
 impl Seat {
-    pub(crate) fn new(inner: SharedStorage, seed: u64, manners: Manners) -> Self {
-        Self { inner, random: Mutex::new(fastrand::Rng::with_seed(seed)), manners }
+    pub(crate) fn new(
+        inner: SharedStorage,
+        seed: u64,
+        manners: Manners,
+        is_cut: Arc<AtomicBool>,
+    ) -> Self {
+        Self { inner, random: Mutex::new(fastrand::Rng::with_seed(seed)), manners, is_cut }
     }
 
     async fn pass_time(&self) {
         let millis = self.random.lock().unwrap().u64(0..40);
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
+
+    async fn set_out(&self, path: &RemotePath) -> Result<()> {
+        self.pass_time().await;
+        if self.is_cut.load(SeqCst) {
+            let detail = "nobody gets through";
+            return Err(Error::new(ErrorKind::Unreachable, "reach", path, detail));
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl Storage for Seat {
     async fn get(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
-        self.pass_time().await;
+        self.set_out(path).await?;
         let got = self.inner.get(path, options).await;
         self.pass_time().await;
         got
     }
 
     async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> Result<Put> {
-        self.pass_time().await;
+        self.set_out(path).await?;
         let mode = match mode {
             PutMode::Update(_) if self.manners.ignores_conditions => PutMode::Overwrite,
             mode => mode,
@@ -58,28 +80,28 @@ impl Storage for Seat {
     }
 
     async fn delete(&self, path: &RemotePath) -> Result<()> {
-        self.pass_time().await;
+        self.set_out(path).await?;
         let deleted = self.inner.delete(path).await;
         self.pass_time().await;
         deleted
     }
 
     async fn list(&self, folder: &RemotePath) -> Result<Listing> {
-        self.pass_time().await;
+        self.set_out(folder).await?;
         let listed = self.inner.list(folder).await;
         self.pass_time().await;
         listed
     }
 
     async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
-        self.pass_time().await;
+        self.set_out(from).await?;
         let moved = self.inner.move_exclusive(from, to).await;
         self.pass_time().await;
         moved
     }
 
     async fn make_folder(&self, folder: &RemotePath) -> Result<()> {
-        self.pass_time().await;
+        self.set_out(folder).await?;
         self.inner.make_folder(folder).await
     }
 

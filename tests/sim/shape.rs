@@ -31,8 +31,8 @@ pub(crate) struct Shape {
     pub(crate) races: bool,
     /// Years pass.
     pub(crate) ages: bool,
-    /// The remote is encrypted.
-    pub(crate) sealed: bool,
+    /// Which remotes are encrypted.
+    pub(crate) sealed: [bool; 2],
     /// One replica does nothing for most of the story.
     pub(crate) hermit: bool,
     pub(crate) patient: bool,
@@ -40,6 +40,10 @@ pub(crate) struct Shape {
     pub(crate) tags: Tags,
     pub(crate) skews_ms: Vec<i64>,
     pub(crate) faults: FaultPlan,
+    /// Where there are two remotes, which of them each replica has.
+    pub(crate) bound: Vec<Vec<usize>>,
+    /// One of two remotes cannot be reached for a while: which, from which step, up to which.
+    pub(crate) outage: Option<(usize, usize, usize)>,
 }
 
 impl Shape {
@@ -73,13 +77,15 @@ impl Shape {
             compacts: random.bool(),
             // In vaults the history is what the files are held against, and it ends.
             ages: !vaults && random.u8(0..4) == 0,
-            sealed: false,
+            sealed: [false; 2],
             hermit: random.u8(0..4) == 0,
             patient: random.bool(),
             manners,
             tags,
             skews_ms,
             faults: draw_faults(random),
+            bound: Vec::new(),
+            outage: None,
         };
         // Who is away long enough meets deletions whose trash is emptied.
         shape.hermit |= shape.ages && random.bool();
@@ -106,6 +112,29 @@ impl Shape {
             shape.ages &= shape.faults.stale == 0.0;
         }
         shape
+    }
+
+    /// Draws whether there are two remotes, and who has which: somebody always has both. From a source
+    /// of its own, so that the stories with one remote stay what they were.
+    pub(crate) fn draw_remotes(&mut self, random: &mut fastrand::Rng) {
+        if random.u8(0..4) > 0 {
+            return;
+        }
+        let wishes = [vec![0], vec![1], vec![0, 1], vec![1, 0]];
+        self.bound = (0..self.replicas)
+            .map(|_| random.choice(&wishes).cloned().unwrap_or_default())
+            .collect();
+        let both = random.usize(..self.replicas);
+        self.bound[both] = if random.bool() { vec![0, 1] } else { vec![1, 0] };
+        if random.u8(0..3) == 0 {
+            let from = random.usize(1..30);
+            self.outage = Some((random.usize(..2), from, from + random.usize(5..30)));
+        }
+    }
+
+    /// How many remotes there are.
+    pub(crate) fn remotes(&self) -> usize {
+        if self.bound.is_empty() { 1 } else { 2 }
     }
 
     /// Whether old answers may have a device commit, after a backup came back, what lies there no more.
@@ -163,6 +192,8 @@ pub(crate) fn skew(random: &mut fastrand::Rng) -> i64 {
 
 /// What makes a story simpler, one trouble at a time.
 pub(crate) const CURES: &[fn(&mut Shape)] = &[
+    |shape| shape.bound.clear(),
+    |shape| shape.outage = None,
     |shape| shape.vaults = false,
     |shape| shape.copies = false,
     |shape| shape.rollbacks = false,
@@ -171,7 +202,7 @@ pub(crate) const CURES: &[fn(&mut Shape)] = &[
     |shape| shape.compacts = false,
     |shape| shape.races = false,
     |shape| shape.ages = false,
-    |shape| shape.sealed = false,
+    |shape| shape.sealed = [false; 2],
     |shape| shape.hermit = false,
     |shape| shape.patient = false,
     |shape| shape.manners = Manners::default(),

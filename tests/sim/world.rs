@@ -4,7 +4,10 @@ use std::{
     collections::BTreeSet,
     path::PathBuf,
     rc::Rc,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 use larder::{
@@ -14,14 +17,17 @@ use larder::{
     model::{Entity, Rules},
     remote::CommitMode,
 };
-use larder_providers::{Memory, MemorySnapshot, layer::Fault};
+use larder_providers::{
+    Memory, MemorySnapshot,
+    layer::{Fault, FaultPlan},
+};
 
 use super::{
     deeds::DAY_MS,
-    ground::Watch,
+    ground::{Ground, Watch},
     oracle::{Log, States, alike, conflict_ids},
     promise::{Promise, Verdict},
-    replica::{Death, Home, Replica, Server, Setup},
+    replica::{Death, Home, Line, Replica, Server, Setup},
     script::{Deed, Script, moment},
     shape::Shape,
     time::Time,
@@ -73,20 +79,53 @@ pub(crate) struct World {
     /// Of the step that is being told.
     pub(crate) random: fastrand::Rng,
     pub(crate) replicas: Vec<Replica>,
-    pub(crate) memory: Memory,
-    pub(crate) server: Server,
+    pub(crate) places: Vec<Place>,
+    /// Which of the places each replica has.
+    pub(crate) bound: Vec<Vec<usize>>,
     pub(crate) log: Log,
     pub(crate) story: Vec<String>,
     pub(crate) step: usize,
     pub(crate) words: usize,
     pub(crate) folder: Option<tempfile::TempDir>,
     pub(crate) backups: Vec<(usize, usize, PathBuf)>,
-    pub(crate) snapshot: Option<MemorySnapshot>,
-    pub(crate) watch: Watch,
     pub(crate) time: Time,
     /// A head may name what is gone.
     is_fooled: bool,
     script_sets_clocks: bool,
+}
+
+/// Where a remote lies.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) memory: Memory,
+    pub(crate) server: Server,
+    pub(crate) is_cut: Arc<AtomicBool>,
+    pub(crate) snapshot: Option<MemorySnapshot>,
+    pub(crate) watch: Watch,
+    sealed: Option<usize>,
+}
+
+impl Place {
+    fn new(shape: &Shape, time: &Time, number: usize) -> Self {
+        let memory = Memory::with_clock(time.server_clock()).with_tags(shape.tags);
+        let seed = shape.faults.seed ^ number as u64;
+        let faults = FaultPlan { seed, ..shape.faults.clone() };
+        let server = Arc::new(Fault::new(memory.clone(), faults));
+        let sealed = shape.sealed.get(number).is_some_and(|is| *is).then_some(number);
+        let (is_cut, watch) = (Arc::default(), Watch::new(sealed));
+        Self { memory, server, is_cut, snapshot: None, watch, sealed }
+    }
+
+    /// How a replica finds it.
+    fn line(&self) -> Line {
+        let (server, is_cut) = (self.server.clone(), self.is_cut.clone());
+        Line { server, is_cut, sealed: self.sealed }
+    }
+
+    /// The remote as it really is.
+    pub(crate) fn look(&mut self, time: &Time) -> Verdict<Option<&Ground>> {
+        self.watch.look(&self.memory, self.server.calls(), time.now_ms())
+    }
 }
 
 impl World {
@@ -95,22 +134,19 @@ impl World {
         let random = fastrand::Rng::with_seed(script.seed ^ 0x0570_4135);
         let shape = script.shape.clone();
         let time = Time::start();
-        let memory = Memory::with_clock(time.server_clock()).with_tags(shape.tags);
-        let server = Arc::new(Fault::new(memory.clone(), shape.faults.clone()));
+        let places = (0..shape.remotes()).map(|nth| Place::new(&shape, &time, nth)).collect();
         let folder = (shape.vaults || shape.copies).then(folder);
         let mut world = Self {
             random,
             replicas: Vec::new(),
-            memory,
-            server,
+            places,
+            bound: Vec::new(),
             log: Log::default(),
             story: vec![format!("{shape:?}")],
             step: 0,
             words: 0,
             folder,
             backups: Vec::new(),
-            snapshot: None,
-            watch: Watch::new(shape.sealed),
             time,
             is_fooled: shape.fools(),
             script_sets_clocks: script.steps.iter().any(|s| matches!(s.deed, Deed::SetClock(_))),
@@ -118,7 +154,8 @@ impl World {
         };
         for number in 0..world.shape.replicas {
             let home = world.home(number);
-            world.add_replica(number, home);
+            let bound = world.shape.bound.get(number).cloned().unwrap_or_else(|| vec![0]);
+            world.add_replica(number, home, bound);
         }
         world
     }
@@ -131,7 +168,7 @@ impl World {
         }
     }
 
-    pub(crate) fn add_replica(&mut self, number: usize, home: Home) {
+    pub(crate) fn add_replica(&mut self, number: usize, home: Home, bound: Vec<usize>) {
         let vault = self.folder.as_ref().filter(|_| self.shape.vaults).map(|folder| {
             let vault = folder.path().join(format!("vault{number}"));
             std::fs::create_dir_all(&vault).unwrap();
@@ -145,10 +182,26 @@ impl World {
             rules: RULES,
             patient: self.shape.patient,
             manners: self.shape.manners,
-            sealed: self.shape.sealed,
         };
         let skew_ms = self.shape.skews_ms.get(number).copied().unwrap_or(0);
-        self.replicas.push(Replica::new(setup, &self.server, &self.time, skew_ms));
+        let lines: Vec<Line> = bound.iter().map(|place| self.places[*place].line()).collect();
+        self.replicas.push(Replica::new(setup, &lines, &self.time, skew_ms));
+        self.bound.push(bound);
+    }
+
+    fn set_calm(&self, calm: bool) {
+        self.places.iter().for_each(|place| place.server.set_calm(calm));
+    }
+
+    /// A remote cannot be reached, or can be again.
+    fn cut_off(&mut self, step: usize) {
+        let Some((place, from, to)) = self.shape.outage.filter(|_| self.places.len() > 1) else {
+            return;
+        };
+        let is_cut = (from..to).contains(&step);
+        if self.places[place].is_cut.swap(is_cut, SeqCst) != is_cut {
+            self.tell(format!("remote {place} is cut off: {is_cut}"));
+        }
     }
 
     pub(crate) fn tell(&mut self, what: impl Into<String>) {
@@ -161,11 +214,13 @@ impl World {
         for step in &script.steps {
             self.step = step.number;
             self.random = fastrand::Rng::with_seed(step.seed);
+            self.cut_off(step.number);
             self.do_step(step).await?;
             self.check_ground()?;
         }
         self.random = fastrand::Rng::with_seed(script.seed);
-        self.server.set_calm(true);
+        self.set_calm(true);
+        self.cut_off(usize::MAX);
         self.mend().await?;
         self.come_to_rest().await?;
         self.check_end()?;
@@ -189,66 +244,85 @@ impl World {
     }
 
     async fn connect(&mut self) -> Verdict {
-        self.server.set_calm(true);
-        let mode = Some(self.shape.mode);
+        self.set_calm(true);
         for index in 0..self.replicas.len() {
-            let storage = self.replicas[index].storage();
-            // The first is cut off a few times while it makes the remote.
-            for try_number in 1..30 {
-                if self.shape.crashes && try_number < 4 {
-                    let death = Death::Call(self.random.u64(1..9), moment(&mut self.random));
-                    self.replicas[index].arm(death);
-                }
-                let connected = self.replicas[index].engine().connect(&storage, mode).await;
-                let died = self.replicas[index].disarm();
-                self.tell(format!("{index} connects: {}", super::deeds::short(&connected)));
-                if died {
-                    self.replicas[index].reopen();
-                }
-                if connected.is_ok() && !died {
-                    break;
-                }
-                if try_number > 10 {
-                    let why = super::deeds::short(&connected);
-                    return Err(Promise::NoHelp.broken(format!("{index} cannot connect: {why}")));
-                }
+            for nth in 0..self.bound[index].len() {
+                self.connect_one(index, nth).await?;
             }
         }
-        self.server.set_calm(false);
+        self.set_calm(false);
+        Ok(())
+    }
+
+    async fn connect_one(&mut self, index: usize, nth: usize) -> Verdict {
+        let mode = Some(self.shape.mode);
+        let storage = self.replicas[index].storages()[nth].clone();
+        // The first is cut off a few times while it makes the remote.
+        for try_number in 1..30 {
+            if self.shape.crashes && try_number < 4 {
+                let death = Death::Call(self.random.u64(1..9), moment(&mut self.random));
+                self.replicas[index].arm(death);
+            }
+            let engine = self.replicas[index].engine();
+            let connected = match nth {
+                0 => engine.connect(&storage, mode).await,
+                _ => engine.add_remote(&storage, mode).await,
+            };
+            // Who died after that is told that there is nothing to do.
+            let is_done = connected.is_ok() || nth > 0 && self.replicas[index].ways().len() > nth;
+            let died = self.replicas[index].disarm();
+            self.tell(format!("{index} connects: {}", super::deeds::short(&connected)));
+            if died {
+                self.replicas[index].reopen();
+            }
+            if is_done && !died {
+                break;
+            }
+            if try_number > 10 {
+                let why = super::deeds::short(&connected);
+                return Err(Promise::NoHelp.broken(format!("{index} cannot connect: {why}")));
+            }
+        }
         Ok(())
     }
 
     /// What must be true at every moment.
     pub(crate) fn check_ground(&mut self) -> Verdict {
-        let ground = self.watch.look(&self.memory, self.server.calls(), self.time.now_ms());
-        let ground = match ground {
-            // Until somebody looks who is not fooled.
-            Err(broken) if self.is_fooled && broken.promise == Promise::WholeHead => None,
-            ground => ground?,
-        };
+        for place in &mut self.places {
+            let ground = match place.look(&self.time) {
+                // Until somebody looks who is not fooled.
+                Err(broken) if self.is_fooled && broken.promise == Promise::WholeHead => None,
+                ground => ground?,
+            };
+            if let Some(Ground { manifest, states }) = ground {
+                self.log.check_claims(None, &manifest.knows, states)?;
+            }
+        }
         let replicas =
             self.replicas.iter().enumerate().map(|(index, replica)| {
                 (Some(index), replica.own().knows.clone(), replica.states())
             });
-        let remote =
-            ground.map(|ground| (None, ground.manifest.knows.clone(), ground.states.clone()));
-        for (who, knows, states) in remote.into_iter().chain(replicas) {
+        for (who, knows, states) in replicas {
             self.log.check_claims(who, &knows, &states)?;
         }
         Ok(())
     }
 
-    /// What must be true when a turn says that it is done.
-    pub(crate) fn check_acknowledged(&mut self, index: usize) -> Verdict {
+    /// What must be true when a turn through these remotes of a replica says that it is done.
+    pub(crate) fn check_acknowledged(&mut self, index: usize, nths: &[usize]) -> Verdict {
         // A server that loses commits, or a stale answer from before it was rolled back, may have
         // told the turn what is not so; the next one makes up for it.
         let is_fooled = self.shape.rollbacks && self.shape.faults.stale > 0.0;
         if !self.shape.keeps_commits() || is_fooled || self.log.dots_are_doubtful {
             return Ok(());
         }
-        let ground = self.watch.look(&self.memory, self.server.calls(), self.time.now_ms())?;
-        let Some(ground) = ground else { return Ok(()) };
-        self.log.check_sent(index, &ground.states)
+        for nth in nths {
+            let place = self.bound[index][*nth];
+            if let Some(ground) = self.places[place].look(&self.time)? {
+                self.log.check_sent(index, &ground.states)?;
+            }
+        }
+        Ok(())
     }
 
     /// What is done where a head may name what is gone: where each device has one of its own, each
@@ -261,7 +335,9 @@ impl World {
             for index in 0..self.replicas.len() {
                 self.time.pass(DAY_MS);
                 if self.shape.mode != CommitMode::Devices && round % 2 == 0 {
-                    self.repair(index).await?;
+                    for nth in 0..self.bound[index].len() {
+                        self.repair(index, nth).await?;
+                    }
                 }
                 self.sync(index).await?;
                 self.check_ground()?;
