@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{RemoteMark, Result, Store, blobs, from_json, remotes, to_json};
 use crate::{
@@ -86,20 +86,29 @@ pub(super) fn set(
     let Some(remote) = remote else { return Ok(()) };
     let state = match agreed {
         Agreed::Current => {
-            let sql = "DELETE FROM behind WHERE remote = ?1 AND entity = ?2";
-            if connection.prepare_cached(sql)?.execute(params![remote, id.as_str()])? > 0 {
-                blobs::release(connection, remote, id)?;
-            }
-            return Ok(());
+            let sql = "DELETE FROM behind WHERE remote = ?1 AND entity = ?2
+                       RETURNING state IS NOT NULL";
+            let mut delete = connection.prepare_cached(sql)?;
+            let held =
+                delete.query_row(params![remote, id.as_str()], |row| row.get(0)).optional()?;
+            // What was nowhere on it named nothing.
+            return if held == Some(true) {
+                blobs::release(connection, remote, id)
+            } else {
+                Ok(())
+            };
         }
         Agreed::Never => None,
         Agreed::Earlier(earlier) => Some(earlier),
     };
-    let sql = "INSERT INTO behind (remote, entity, state) VALUES (?1, ?2, ?3)
-               ON CONFLICT (remote, entity) DO UPDATE SET state = ?3";
     let text = state.map(to_json).transpose()?;
-    connection.prepare_cached(sql)?.execute(params![remote, id.as_str(), text])?;
-    blobs::release(connection, remote, id)?;
+    let row = params![remote, id.as_str(), text];
+    let sql = "INSERT OR IGNORE INTO behind (remote, entity, state) VALUES (?1, ?2, ?3)";
+    if connection.prepare_cached(sql)?.execute(row)? == 0 {
+        let sql = "UPDATE behind SET state = ?3 WHERE remote = ?1 AND entity = ?2";
+        connection.prepare_cached(sql)?.execute(row)?;
+        blobs::release(connection, remote, id)?;
+    }
     state.map_or(Ok(()), |state| blobs::hold(connection, remote, state))
 }
 

@@ -10,7 +10,7 @@ use super::{
     replica::{StoredRules, get, set},
     signed, to_json, unsigned,
 };
-use crate::model::{DeviceId, Entity, EntityId, Record, Update, VaultPath, VersionVector};
+use crate::model::{Agreed, DeviceId, Entity, EntityId, Record, Update, VaultPath, VersionVector};
 
 /// One record with its file.
 pub(super) const RECORD: &str = "
@@ -231,7 +231,10 @@ impl Store {
 
     fn sight(&self) -> Result<Sight> {
         let others = remotes::others(&self.connection, self.remote)?;
-        Ok(Sight { remote: self.remote, others })
+        let sql = "SELECT EXISTS (SELECT 1 FROM behind WHERE remote = ?1)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let is_behind = statement.query_row([self.remote], |row| row.get(0))?;
+        Ok(Sight { remote: self.remote, others, is_behind })
     }
 }
 
@@ -239,6 +242,8 @@ impl Store {
 struct Sight {
     remote: Option<remotes::Number>,
     others: Vec<remotes::Number>,
+    /// Whether the remote is behind of any record: a bootstrap need not ask for each.
+    is_behind: bool,
 }
 
 struct RawRecord {
@@ -289,7 +294,9 @@ fn write_record(
 ) -> Result<()> {
     let state = &update.state;
     agreed::leave_behind(connection, &sight.others, state)?;
-    agreed::set(connection, sight.remote, &state.id, &update.agreed)?;
+    if sight.is_behind || update.agreed != Agreed::Current {
+        agreed::set(connection, sight.remote, &state.id, &update.agreed)?;
+    }
     let shown = update.shown.as_ref().map(to_json).transpose()?;
     let path = update.view.path().filter(|_| !update.view.is_deleted);
     let key = path.and_then(|path| VaultPath::new(path).ok()).map(|path| path.key());
