@@ -151,7 +151,58 @@ fn back_off(interval: Duration, failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use larder_providers::Memory;
+
     use super::*;
+    use crate::engine::Report;
+
+    fn two() -> (Schedule, RemoteId, RemoteId) {
+        let id = |n: u8| RemoteId::new(format!("0190f6a1-7c00-7000-8000-00000000000{n}")).unwrap();
+        let way = |n| Way { id: id(n), storage: Arc::new(Memory::new()) };
+        (Schedule::new(vec![way(1), way(2)], Duration::from_secs(30)), id(1), id(2))
+    }
+
+    fn ids(schedule: &Schedule) -> Vec<RemoteId> {
+        schedule.due().into_iter().map(|way| way.id).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_fails_waits_longer_and_the_others_do_not() {
+        let (mut schedule, a, b) = two();
+        assert_eq!(ids(&schedule), [a.clone(), b.clone()]);
+        schedule.end_round(&[]);
+        assert!(ids(&schedule).is_empty(), "also who got no turn waits for the next");
+        assert_eq!(schedule.note(&a, true), Duration::from_secs(30));
+        assert_eq!(schedule.note(&b, false), Duration::from_mins(1));
+        let begun = Instant::now();
+        schedule.wait().await;
+        assert_eq!((ids(&schedule), begun.elapsed().as_secs()), (vec![a.clone()], 30));
+        schedule.end_round(&[]);
+        schedule.note(&a, true);
+        while !ids(&schedule).contains(&b) {
+            schedule.end_round(&[]);
+            schedule.wait().await;
+        }
+        assert_eq!(begun.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_brought_goes_to_the_others_at_once_but_not_to_who_fails() {
+        for (is_well, pulled) in [(true, 1), (false, 1), (true, 0)] {
+            let (mut schedule, a, b) = two();
+            schedule.end_round(&[]);
+            schedule.note(&b, is_well);
+            schedule.wait().await;
+            schedule.remotes.iter_mut().for_each(|remote| remote.is_due = remote.way.id == a);
+            let mut report = Report::default();
+            report.pulled = pulled;
+            schedule.end_round(&[Turned { id: a, result: Ok(report) }]);
+            let expected = if is_well && pulled > 0 { vec![b] } else { Vec::new() };
+            assert_eq!(ids(&schedule), expected);
+        }
+    }
 
     #[test]
     fn trouble_makes_it_slower_but_never_gives_up() {

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use larder_providers::testing::Kind;
 use serde_json::Value;
 
 use crate::common::{Device, Place, Remote, pair, settle};
@@ -125,4 +126,26 @@ fn news_from_dropbox_come_at_once() {
     let calls = remote.dropbox().unwrap().log();
     let waits = calls.iter().filter(|route| route.ends_with("longpoll")).count();
     assert!((2..20).contains(&waits), "{calls:?}");
+}
+
+/// Of several remotes it goes to the one that tells of a change, and on to the others.
+#[test]
+fn news_from_dropbox_go_on_to_the_other_remotes() {
+    let Some(dropbox) = Remote::start(Place::EncryptedServer(Kind::DropboxLike)) else { return };
+    let folder = Remote::folder();
+    let (a, b) = pair(&dropbox);
+    let c = Device::joined("phone", &folder);
+    a.run(&["remote", "add", "folder", folder.url()]).exits(0);
+    a.write("note.md", "one\n");
+    let mut daemon = Daemon::start_every(&a, "1h");
+    daemon.wait_for(|event| event["pushed"] == 1 && event["remote"] == "folder");
+    for round in 0..2 {
+        b.write(&format!("{round}.md"), "news\n");
+        b.sync();
+        daemon.wait_for(|event| event["pulled"] == 1 && event["remote"] == "dropbox");
+        daemon.wait_for(|event| event["pushed"] == 1 && event["remote"] == "folder");
+    }
+    c.sync();
+    assert_eq!(c.names(), ["0.md", "1.md", "note.md"]);
+    assert_eq!(daemon.stop("-TERM").1, Some(0));
 }

@@ -10,6 +10,7 @@ mod encryption;
 mod keyring;
 mod limits;
 mod looks;
+mod mixed;
 #[cfg(target_os = "linux")]
 mod planted;
 mod remotes;
