@@ -1,39 +1,29 @@
 //! Encrypted remotes: making one, opening one, and what is remembered of them on this device.
 //!
-//! A passphrase is asked for once; the key that it opens is kept among the secrets of this device.
+//! A passphrase is asked for once; the key that it opens is kept among the secrets of this device ([`key`]).
 //! Which remotes are encrypted stands in a file of its own beside the replica, so that it is known
 //! even where the replica was lost: such a remote is never used in clear.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::{IsTerminal, Write as _},
-    path::Path,
-    sync::Arc,
-};
+mod key;
+mod mark;
 
-use anyhow::Context;
-use larder_providers::{Password, RemotePath, SharedStorage, Storage as _};
+use std::{fs, path::Path, sync::Arc};
 
-use super::{env, error::CliError, secrets, ui::Ui, workplace::Workplace};
+use key::{NEW_VARIABLE, VARIABLE, keep, key_of, new_passphrase, wrap};
+use larder_providers::{RemotePath, SharedStorage, Storage as _};
+use mark::{remember, remembered};
+
+use super::{error::CliError, ui::Ui, workplace::Workplace};
 use crate::{
     engine::{Brake, Connected, EngineError},
     model::{ForeignRemote, RemoteId, path::CONTROL_DIR},
     remote::{CommitMode, RemoteError},
     seal::{
-        Cost, DataKey, Inspected, KeyFile, KeyFiles, Passphrase, SEALED_FOLDERS, SealError, Sealed,
-        Sealer, inspect, lock, lock_new,
+        DataKey, Inspected, KeyFiles, SEALED_FOLDERS, SealError, Sealed, Sealer, inspect, lock,
+        lock_new,
     },
 };
 
-/// The environment variable that opens a remote without asking.
-const VARIABLE: &str = "LARDER_PASSPHRASE";
-/// The environment variable that gives a remote another passphrase without asking.
-const NEW_VARIABLE: &str = "LARDER_NEW_PASSPHRASE";
-/// How often a person may mistype a passphrase.
-const TRIES: usize = 3;
-/// The file that tells which remotes of a vault are encrypted.
-const REMEMBERED: &str = "encrypted";
 /// The folder in which local files are sealed on their way.
 const SCRATCH: &str = "sealed";
 
@@ -329,7 +319,7 @@ pub(super) async fn lacks_key(raw: &SharedStorage, id: &RemoteId) -> Result<bool
 /// somebody has put something else in its place. From then on the vault knows.
 fn refuse_if_keyed(place: &mut Workplace, id: &RemoteId) -> Result<(), CliError> {
     let mut remembered = remembered(&place.root)?;
-    if !remembered.contains(id.as_str()) && secrets::recall(&account(id))?.is_none() {
+    if !remembered.contains(id.as_str()) && !key::is_kept(id)? {
         return Ok(());
     }
     remembered.insert(id.to_string());
@@ -365,131 +355,6 @@ fn not_encrypted() -> CliError {
          encrypt, give an empty place; a remote in clear is another one, made without --encrypt"
             .to_owned(),
     )
-}
-
-/// The key of a remote: the one that is kept here, or what a passphrase opens.
-async fn key_of(raw: &SharedStorage, id: &RemoteId, ui: &Ui) -> Result<DataKey, CliError> {
-    let kept = secrets::recall(&account(id))?;
-    if let Some(key) = kept.and_then(|kept| DataKey::from_text(kept.expose())) {
-        return Ok(key);
-    }
-    let files = KeyFiles::read(raw, id).await?;
-    let key = match env::var(VARIABLE) {
-        Some(typed) => open_with(&files, Passphrase::new(&typed)).await?,
-        None if !std::io::stdin().is_terminal() => {
-            return Err(CliError::Usage(format!(
-                "the remote is encrypted; set {VARIABLE}, or run the command in a terminal once"
-            )));
-        }
-        None => ask(&files, ui).await?,
-    };
-    keep(id, &key, ui);
-    Ok(key)
-}
-
-async fn ask(files: &KeyFiles, ui: &Ui) -> Result<DataKey, CliError> {
-    for _ in 1..TRIES {
-        match open_with(files, prompt("Passphrase of the remote: ")?).await {
-            Err(SealError::WrongPassphrase) => ui.note("That is not it; please try again."),
-            opened => return Ok(opened?),
-        }
-    }
-    Ok(open_with(files, prompt("Passphrase of the remote: ")?).await?)
-}
-
-/// A passphrase that is to be remembered: typed twice, or from the environment.
-fn new_passphrase(variable: &str) -> Result<Passphrase, CliError> {
-    let passphrase = match env::var(variable) {
-        Some(typed) => Passphrase::new(&typed),
-        None if !std::io::stdin().is_terminal() => {
-            return Err(CliError::Usage(format!(
-                "a passphrase is needed; set {variable}, or run the command in a terminal"
-            )));
-        }
-        None => {
-            let first = prompt("New passphrase of the remote: ")?;
-            first.check()?;
-            if prompt("The same once more: ")? != first {
-                return Err(CliError::Usage("the two passphrases differ".to_owned()));
-            }
-            first
-        }
-    };
-    passphrase.check()?;
-    Ok(passphrase)
-}
-
-fn prompt(text: &str) -> Result<Passphrase, CliError> {
-    let typed = zeroize::Zeroizing::new(rpassword::prompt_password(text)?);
-    Ok(Passphrase::new(&typed))
-}
-
-async fn open_with(files: &KeyFiles, passphrase: Passphrase) -> Result<DataKey, SealError> {
-    let files = files.clone();
-    blocking(move || files.open(&passphrase)).await
-}
-
-async fn wrap(id: &RemoteId, key: &DataKey, passphrase: Passphrase) -> Result<KeyFile, SealError> {
-    let (id, key) = (id.clone(), key.clone());
-    blocking(move || KeyFile::wrap(&id, &key, &passphrase, cost())).await
-}
-
-/// Making a key of a passphrase takes long on purpose.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SealError> + Send + 'static,
-) -> Result<T, SealError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(SealError::NoKey { detail: error.to_string() }))
-}
-
-/// What a guess of a new passphrase costs; tests of many devices may have it cheap.
-fn cost() -> Cost {
-    let is_cheap = cfg!(debug_assertions) && env::var("LARDER_TEST_CHEAP_KEYS").is_some();
-    if is_cheap {
-        Cost { memory_kib: 8 << 10, iterations: 1, parallelism: 1 }
-    } else {
-        Cost::default()
-    }
-}
-
-/// Under which name the key of a remote is kept among the secrets.
-fn account(id: &RemoteId) -> String {
-    format!("larder-key:{id}")
-}
-
-fn keep(id: &RemoteId, key: &DataKey, ui: &Ui) {
-    let secret = Password::new(key.to_text().to_string());
-    if let Err(error) = secrets::keep(&account(id), &secret, "key of the remote", ui) {
-        ui.note(format!(
-            "The key is not kept, so the passphrase is needed each time: {}",
-            error.message()
-        ));
-    }
-}
-
-/// The ids of the remotes of a vault that are encrypted.
-fn remembered(root: &Path) -> Result<BTreeSet<String>, CliError> {
-    let file = root.join(CONTROL_DIR).join(REMEMBERED);
-    match fs::read_to_string(&file) {
-        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(error) => Err(anyhow::Error::from(error).context(file.display().to_string()).into()),
-    }
-}
-
-fn remember(root: &Path, ids: &BTreeSet<String>) -> Result<(), CliError> {
-    let control = root.join(CONTROL_DIR);
-    if remembered(root)? == *ids {
-        return Ok(());
-    }
-    let mut temp = tempfile::NamedTempFile::new_in(&control)?;
-    for id in ids {
-        writeln!(temp, "{id}")?;
-    }
-    temp.as_file().sync_all()?;
-    let file = control.join(REMEMBERED);
-    temp.persist(&file).map_err(|error| error.error).with_context(|| file.display().to_string())?;
-    Ok(())
 }
 
 /// Whether anything lies in one of these folders.

@@ -1,0 +1,131 @@
+//! The key of an encrypted remote: kept among the secrets of this device, or opened by a passphrase.
+
+use std::io::IsTerminal;
+
+use larder_providers::{Password, SharedStorage};
+
+use crate::{
+    cli::{env, error::CliError, secrets, ui::Ui},
+    model::RemoteId,
+    seal::{Cost, DataKey, KeyFile, KeyFiles, Passphrase, SealError},
+};
+
+/// The environment variable that opens a remote without asking.
+pub(super) const VARIABLE: &str = "LARDER_PASSPHRASE";
+/// The environment variable that gives a remote another passphrase without asking.
+pub(super) const NEW_VARIABLE: &str = "LARDER_NEW_PASSPHRASE";
+/// How often a person may mistype a passphrase.
+const TRIES: usize = 3;
+
+/// The key of a remote: the one that is kept here, or what a passphrase opens.
+pub(super) async fn key_of(
+    raw: &SharedStorage,
+    id: &RemoteId,
+    ui: &Ui,
+) -> Result<DataKey, CliError> {
+    let kept = secrets::recall(&account(id))?;
+    if let Some(key) = kept.and_then(|kept| DataKey::from_text(kept.expose())) {
+        return Ok(key);
+    }
+    let files = KeyFiles::read(raw, id).await?;
+    let key = match env::var(VARIABLE) {
+        Some(typed) => open_with(&files, Passphrase::new(&typed)).await?,
+        None if !std::io::stdin().is_terminal() => {
+            return Err(CliError::Usage(format!(
+                "the remote is encrypted; set {VARIABLE}, or run the command in a terminal once"
+            )));
+        }
+        None => ask(&files, ui).await?,
+    };
+    keep(id, &key, ui);
+    Ok(key)
+}
+
+async fn ask(files: &KeyFiles, ui: &Ui) -> Result<DataKey, CliError> {
+    for _ in 1..TRIES {
+        match open_with(files, prompt("Passphrase of the remote: ")?).await {
+            Err(SealError::WrongPassphrase) => ui.note("That is not it; please try again."),
+            opened => return Ok(opened?),
+        }
+    }
+    Ok(open_with(files, prompt("Passphrase of the remote: ")?).await?)
+}
+
+/// A passphrase that is to be remembered: typed twice, or from the environment.
+pub(super) fn new_passphrase(variable: &str) -> Result<Passphrase, CliError> {
+    let passphrase = match env::var(variable) {
+        Some(typed) => Passphrase::new(&typed),
+        None if !std::io::stdin().is_terminal() => {
+            return Err(CliError::Usage(format!(
+                "a passphrase is needed; set {variable}, or run the command in a terminal"
+            )));
+        }
+        None => {
+            let first = prompt("New passphrase of the remote: ")?;
+            first.check()?;
+            if prompt("The same once more: ")? != first {
+                return Err(CliError::Usage("the two passphrases differ".to_owned()));
+            }
+            first
+        }
+    };
+    passphrase.check()?;
+    Ok(passphrase)
+}
+
+fn prompt(text: &str) -> Result<Passphrase, CliError> {
+    let typed = zeroize::Zeroizing::new(rpassword::prompt_password(text)?);
+    Ok(Passphrase::new(&typed))
+}
+
+async fn open_with(files: &KeyFiles, passphrase: Passphrase) -> Result<DataKey, SealError> {
+    let files = files.clone();
+    blocking(move || files.open(&passphrase)).await
+}
+
+pub(super) async fn wrap(
+    id: &RemoteId,
+    key: &DataKey,
+    passphrase: Passphrase,
+) -> Result<KeyFile, SealError> {
+    let (id, key) = (id.clone(), key.clone());
+    blocking(move || KeyFile::wrap(&id, &key, &passphrase, cost())).await
+}
+
+/// Making a key of a passphrase takes long on purpose.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SealError> + Send + 'static,
+) -> Result<T, SealError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(SealError::NoKey { detail: error.to_string() }))
+}
+
+/// What a guess of a new passphrase costs; tests of many devices may have it cheap.
+fn cost() -> Cost {
+    let is_cheap = cfg!(debug_assertions) && env::var("LARDER_TEST_CHEAP_KEYS").is_some();
+    if is_cheap {
+        Cost { memory_kib: 8 << 10, iterations: 1, parallelism: 1 }
+    } else {
+        Cost::default()
+    }
+}
+
+/// Whether this device has the key of a remote.
+pub(super) fn is_kept(id: &RemoteId) -> Result<bool, CliError> {
+    Ok(secrets::recall(&account(id))?.is_some())
+}
+
+/// Under which name the key of a remote is kept among the secrets.
+fn account(id: &RemoteId) -> String {
+    format!("larder-key:{id}")
+}
+
+pub(super) fn keep(id: &RemoteId, key: &DataKey, ui: &Ui) {
+    let secret = Password::new(key.to_text().to_string());
+    if let Err(error) = secrets::keep(&account(id), &secret, "key of the remote", ui) {
+        ui.note(format!(
+            "The key is not kept, so the passphrase is needed each time: {}",
+            error.message()
+        ));
+    }
+}
