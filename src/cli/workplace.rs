@@ -197,6 +197,12 @@ impl Workplace {
             };
             remote.id = Some(id.ok_or_else(lost)?);
         }
+        // What the settings do not have was being added when the process was cut off.
+        for bound in self.engine.store().bindings()? {
+            if !self.config.remotes.iter().any(|remote| remote.id.as_ref() == Some(&bound.id)) {
+                self.engine.remove_remote(&bound.id)?;
+            }
+        }
         write_config(&self.root, &self.config)
     }
 

@@ -139,6 +139,24 @@ fn a_remote_that_is_gone_keeps_from_no_other() {
 }
 
 #[test]
+fn one_that_was_not_added_to_the_end_is_added_again() {
+    let (device, _first, second) = two();
+    device.write("note.md", "text\n");
+    // Cut off after the replica was bound to it, before the settings had it.
+    let text = config(&device);
+    let at = text.rfind("\n[[remote]]").unwrap();
+    device.write(".larder/config.toml", &text[..at]);
+    assert_eq!(device.run(&["remote", "list", "--json"]).exits(0).rows().len(), 1);
+    device.sync();
+    device.run(&["remote", "add", "backup", second.url()]).exits(0);
+    device.sync();
+    assert_eq!(device.run(&["status", "--json"]).json()["state"], "synced");
+    let other = Device::joined("phone", &second);
+    other.sync();
+    assert_eq!(other.read("note.md"), "text\n");
+}
+
+#[test]
 fn a_server_that_is_down_is_told_by_its_code() {
     let (device, _first, _second) = two();
     device.write("note.md", "text\n");
