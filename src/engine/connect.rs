@@ -2,16 +2,19 @@
 
 use bytes::Bytes;
 use larder_providers::{
-    Body, Depth, PutMode, RemotePath, SharedStorage, Storage, StorageExt, Verdict, probe,
+    Body, Depth, Move, PutMode, RemotePath, SharedStorage, Storage, StorageExt, Verdict, probe,
 };
 
 use super::{Brake, Engine, EngineError, Result, TurnOptions};
 use crate::{
-    model::{RemoteId, Stamp, limits::MANIFEST_BYTES_MAX},
+    model::{DeviceId, RemoteId, Stamp, limits::MANIFEST_BYTES_MAX},
     mutant::{self, Mutant},
     remote::{
         CommitMode, FORMAT, HeadRead, Manifest, Meta, Remote, RemoteError,
-        layout::{BLOBS, DELTAS, ENTITIES, FOLDERS, META, PACKS, PROBE, data_generation, folders},
+        layout::{
+            BLOBS, DELTAS, ENTITIES, FOLDERS, META, META_NEW, PACKS, PROBE, data_generation,
+            folders,
+        },
     },
     store::Binding,
 };
@@ -203,19 +206,16 @@ impl Engine {
         let first = self.first_manifest(&id, mode)?;
         let remote = Remote::new(storage.clone(), id.clone(), mode);
         if mode != CommitMode::IfMatch {
-            let meta = Meta {
-                format: FORMAT,
-                min_reader: FORMAT,
-                remote_id: id.clone(),
-                commit_mode: mode,
-            };
-            let text = serde_json::to_string_pretty(&meta).unwrap_or_default() + "\n";
-            storage.put(&root_file(META)?, Body::Bytes(Bytes::from(text)), PutMode::Create).await?;
+            let (remote_id, commit_mode) = (id.clone(), mode);
+            let meta = Meta { format: FORMAT, min_reader: FORMAT, remote_id, commit_mode };
+            let stands = place_meta(storage, &meta, &first.commit.device).await?;
+            if stands.remote_id != id {
+                return self.join_remote(storage, &stands).await;
+            }
         }
         remote.head.found(&first).await?;
         // Another device may have made the remote in the same moment: what stands there now counts.
-        let (bytes, _) = storage.read(&root_file(META)?, MANIFEST_BYTES_MAX).await?;
-        let meta = Meta::decode(&bytes)?;
+        let meta = read_meta(storage).await?;
         if meta.remote_id != id {
             return self.join_remote(storage, &meta).await;
         }
@@ -255,7 +255,8 @@ impl Engine {
             // A rename is proven by the making of the head; what each writes alone needs no proof.
             return Ok(wanted);
         }
-        let scratch = root_file(PACKS)?;
+        // Not among the records: what is tried out there must not be taken for some.
+        let scratch = root_file(PROBE)?;
         let report = probe(storage, &scratch, Depth::Short).await?;
         if report.if_match_ok {
             return Ok(wanted);
@@ -289,6 +290,40 @@ impl Engine {
             }
             Err(error) => error,
         }
+    }
+}
+
+async fn read_meta(storage: &SharedStorage) -> Result<Meta> {
+    let (bytes, _) = storage.read(&root_file(META)?, MANIFEST_BYTES_MAX).await?;
+    Ok(Meta::decode(&bytes)?)
+}
+
+/// Puts `meta.json` where there is none, and tells which stands there then: of several devices that
+/// make a remote in the same moment one is to succeed. Most servers of unknown make that are told not
+/// to replace a file do so all the same, but refuse a rename onto one.
+async fn place_meta(storage: &SharedStorage, meta: &Meta, device: &DeviceId) -> Result<Meta> {
+    let text = serde_json::to_string_pretty(meta).unwrap_or_default() + "\n";
+    let (target, bytes) = (root_file(META)?, Bytes::from(text));
+    let can = storage.capabilities();
+    if can.trusted || !can.move_exclusive {
+        storage.put(&target, Body::Bytes(bytes), PutMode::Create).await?;
+        return read_meta(storage).await;
+    }
+    let scratch = root_file(&format!("{META_NEW}{device}.json"))?;
+    storage.write(&scratch, bytes).await?;
+    let moved = storage.move_exclusive(&scratch, &target).await;
+    if matches!(moved, Ok(Move::Done)) {
+        return Ok(meta.clone());
+    }
+    // It is in nobody's way if it stays.
+    let _ = storage.delete(&scratch).await;
+    let stands = read_meta(storage).await;
+    match (stands, moved) {
+        // The refusal says why there is none.
+        (Err(EngineError::Remote(RemoteError::Storage(gone))), Err(why)) if gone.is_not_found() => {
+            Err(why.into())
+        }
+        (stands, _) => stands,
     }
 }
 
@@ -328,19 +363,28 @@ async fn look(storage: &SharedStorage) -> Result<Found> {
     };
     let names: Vec<&str> = listing.entries.iter().map(|entry| entry.path.name()).collect();
     if names.contains(&META) {
-        let (bytes, _) = storage.read(&root_file(META)?, MANIFEST_BYTES_MAX).await?;
-        return Ok(Found::Remote(Meta::decode(&bytes)?));
+        return Ok(Found::Remote(read_meta(storage).await?));
     }
     // Folders that were made before a first try was cut off are fine.
     let foreign: Vec<&str> = names
         .into_iter()
         .filter(|name| !FOLDERS.contains(name) && ![BLOBS, PROBE].contains(name))
+        .filter(|name| !name.starts_with(META_NEW))
         .chain(listing.foreign.iter().map(String::as_str))
         .collect();
     if foreign.is_empty() {
         let is_filled = listing.entries.iter().any(|entry| entry.is_folder);
-        let is_headless = is_filled && has_data(storage).await?;
-        return Ok(if is_headless { Found::Headless } else { Found::Nothing });
+        if !is_filled || !has_data(storage).await? {
+            return Ok(Found::Nothing);
+        }
+        // It may have been made since the listing.
+        return match read_meta(storage).await {
+            Ok(meta) => Ok(Found::Remote(meta)),
+            Err(EngineError::Remote(RemoteError::Storage(error))) if error.is_not_found() => {
+                Ok(Found::Headless)
+            }
+            Err(error) => Err(error),
+        };
     }
     let mut names = foreign.iter().take(3).copied().collect::<Vec<_>>().join(", ");
     if foreign.len() > 3 {

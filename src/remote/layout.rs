@@ -7,6 +7,8 @@ use crate::model::{DeviceId, EntityId};
 
 /// The file that says what the folder is.
 pub const META: &str = "meta.json";
+/// How the name of a `meta.json` begins that has not got its place yet.
+pub const META_NEW: &str = "meta-new-";
 /// Commit mode rename: holds the one token whose name is the state.
 pub const HEAD: &str = "head";
 /// Commit mode rename: holds the manifests.

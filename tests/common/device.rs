@@ -57,9 +57,14 @@ impl Device {
     /// Connects the vault.
     #[track_caller]
     pub(crate) fn init(&self, remote: &Remote) -> Ran {
+        self.try_init(remote).exits(0)
+    }
+
+    /// The same where it may fail.
+    pub(crate) fn try_init(&self, remote: &Remote) -> Ran {
         self.way.get_or_init(|| remote.way());
         let args = ["init", "--remote", remote.url(), "--json"];
-        self.run(&[&args, remote.init_args()].concat()).exits(0)
+        self.run(&[&args, remote.init_args()].concat())
     }
 
     /// The vault's folder.

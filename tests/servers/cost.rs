@@ -16,7 +16,7 @@ fn requests(remote: &Remote) {
     let (a, b) = (Device::new("laptop"), Device::new("phone"));
     // What lies there is looked at before anything is tried with a key, and the key itself is written or read.
     // No other command has more to do for it.
-    let [makes, joins] = if remote.init_args().is_empty() { [12, 12] } else { [19, 15] };
+    let [makes, joins] = if remote.init_args().is_empty() { [13, 12] } else { [19, 15] };
     at_most("init that makes", remote, a.init(remote).number("requests"), makes);
     for n in 0..20 {
         a.write(&format!("n{n}.md"), format!("---\ntitle: {n}\n---\nbody\n"));

@@ -4,10 +4,11 @@ use std::{process::Child, thread};
 
 use crate::common::{Device, Remote, settle};
 
-super::on_every_remote!(eight_processes);
+super::on_every_remote!(eight_processes, several_makers);
 
 const RIVALS: usize = 8;
 const ROUNDS: usize = 3;
+const MAKERS: usize = 5;
 
 /// Every rival appends to a note of its own and to one field of a note of all; each edit that a turn
 /// acknowledged is in the end there, on every device.
@@ -57,4 +58,29 @@ fn eight_processes(remote: &Remote) {
     assert_eq!(rivals[0].names().len(), 1 + RIVALS + RIVALS * ROUNDS);
     let check = rivals[1].run(&["check", "--read-data", "--json"]).exits(0).json();
     assert_eq!(check["ok"], true, "{check}");
+}
+
+/// Several devices find nothing there and make the remote in the same moment: it becomes one, and all
+/// have joined it.
+fn several_makers(remote: &Remote) {
+    let makers: Vec<Device> = (0..MAKERS).map(|n| Device::new(&format!("maker{n}"))).collect();
+    thread::scope(|scope| {
+        for (n, maker) in makers.iter().enumerate() {
+            maker.write(&format!("note{n}.md"), "text\n");
+            scope.spawn(move || {
+                // A server may be too busy for one of them, which then has to try again.
+                let ran = maker.try_init(remote);
+                assert!([0, 4].contains(&ran.code), "{maker}: {ran}");
+                maker.run(&["sync"]);
+            });
+        }
+    });
+    for maker in &makers {
+        maker.init(remote);
+    }
+    let all: Vec<&Device> = makers.iter().collect();
+    settle(&all);
+    settle(&all);
+    assert_eq!(makers[0].names().len(), MAKERS);
+    makers[0].run(&["check", "--read-data"]).exits(0);
 }

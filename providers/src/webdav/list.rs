@@ -49,9 +49,14 @@ impl Client {
     }
 
     /// Whether there is something at `path`.
-    pub(super) async fn exists(&self, operation: &'static str, path: &RemotePath) -> Result<bool> {
+    pub(super) async fn exists(
+        &self,
+        operation: &'static str,
+        path: &RemotePath,
+        folder: bool,
+    ) -> Result<bool> {
         let mut call = propfind(operation, path, "0", NAMES);
-        call.folder = false;
+        call.folder = folder;
         let response = self.find(&mut call).await?;
         match response.status() {
             StatusCode::MULTI_STATUS => {

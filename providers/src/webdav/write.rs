@@ -94,7 +94,8 @@ impl Client {
     pub(super) async fn make_folder(&self, folder: &RemotePath) -> Result<bool> {
         let call = plain("make_folder", folder, "MKCOL", true);
         let response = self.send(&call).await?;
-        let outcome = match response.status() {
+        let status = response.status();
+        let outcome = match status {
             _ if is_done(&response) => Ok(true),
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::MOVED_PERMANENTLY => Ok(false),
             StatusCode::CONFLICT => {
@@ -103,6 +104,14 @@ impl Client {
             _ => Err(self.refused(&call, &response)),
         };
         self.finish(response).await;
+        // So a server may answer if somebody else made it meanwhile (Apache, rclone).
+        let may_be_there = matches!(status.as_u16(), 403 | 423 | 500);
+        if outcome.is_err()
+            && may_be_there
+            && matches!(self.exists("make_folder", folder, true).await, Ok(true))
+        {
+            return Ok(false);
+        }
         outcome
     }
 
@@ -141,7 +150,7 @@ impl Client {
         let Err(refusal) = self.try_move(from, to).await? else {
             return Ok(Move::Done);
         };
-        if !self.exists("move", from).await? {
+        if !self.exists("move", from, false).await? {
             return Ok(Move::Lost);
         }
         let mut refusal = refusal;
@@ -156,7 +165,7 @@ impl Client {
             }
             refusal = match self.try_move(from, to).await? {
                 Ok(()) => return Ok(Move::Done),
-                Err(_) if !self.exists("move", from).await? => return Ok(Move::Lost),
+                Err(_) if !self.exists("move", from, false).await? => return Ok(Move::Lost),
                 Err(refusal) if other_address => refusal,
                 Err(refusal) => return Err(refusal.error),
             };

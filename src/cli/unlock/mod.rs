@@ -206,6 +206,10 @@ async fn make(
     ui: &Ui,
 ) -> Result<(SharedStorage, Connected), CliError> {
     if holds_files(raw, &SEALED_FOLDERS).await? {
+        // It may have been made since somebody looked.
+        if let Inspected::Sealed(other) = inspect(raw).await? {
+            return join(place, raw, &other, goal, ui).await;
+        }
         let detail = "records lie in the folder, but what says which of them count is gone";
         let error = RemoteError::HeadMissing { detail: detail.to_owned() };
         return Err(EngineError::from(error).into());
@@ -222,18 +226,22 @@ async fn make(
             keep(&id, &key, ui);
             Ok((storage, connected))
         }
-        Err(error) => {
-            // A key that is left behind opens nothing.
-            let _ = raw.delete(&key_path).await;
-            match inspect(raw).await {
-                Ok(Inspected::Sealed(other)) if other != id => {
-                    Err(CliError::Other(anyhow::anyhow!(
-                        "another device made a remote there in the same moment; run the command again to join it"
-                    )))
-                }
-                _ => Err(error),
+        Err(error) => match inspect(raw).await {
+            Ok(Inspected::Sealed(other)) if other != id => {
+                let _ = raw.delete(&key_path).await;
+                ui.note(
+                    "Another device made a remote there in the same moment: this one joins it.",
+                );
+                join(place, raw, &other, goal, ui).await
             }
-        }
+            Ok(Inspected::Nothing) => {
+                // A key that is left behind opens nothing.
+                let _ = raw.delete(&key_path).await;
+                Err(error)
+            }
+            // It may have been made in part: then it is joined the next time, which takes the key.
+            _ => Err(error),
+        },
     }
 }
 

@@ -241,16 +241,23 @@ impl Head for Rename {
         // Named after the remote, so that whoever makes this remote's head makes the same one.
         let token = layout::head_token(&format!("0-{name}"))?;
         self.storage.write(&scratch, Bytes::new()).await?;
-        if self.storage.move_exclusive(&scratch, &token).await? == Move::Lost {
-            let detail = "a file that was just written could not be renamed".to_owned();
-            return Err(RemoteError::NoCommit { detail });
-        }
+        let moved = self.storage.move_exclusive(&scratch, &token).await;
         let listing = self.storage.list_names(&layout::path(layout::HEAD)?).await?;
-        if listing.entries.iter().any(|entry| entry.path == scratch) {
-            let detail = "a file that was renamed is still there under its old name".to_owned();
-            return Err(RemoteError::NoCommit { detail });
+        let lies = |path: &RemotePath| listing.entries.iter().any(|entry| entry.path == *path);
+        match moved {
+            Ok(Move::Done) if lies(&scratch) => {
+                let detail = "a file that was renamed is still there under its old name".to_owned();
+                Err(RemoteError::NoCommit { detail })
+            }
+            Ok(Move::Done) => Ok(()),
+            // Whoever joins a remote that has no head yet makes the same one.
+            _ if lies(&token) => Ok(self.storage.delete(&scratch).await?),
+            Ok(Move::Lost) => {
+                let detail = "a file that was just written could not be renamed".to_owned();
+                Err(RemoteError::NoCommit { detail })
+            }
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 
     async fn manifests(&self) -> Result<Vec<Manifest>> {

@@ -205,6 +205,19 @@ async fn a_missing_folder_is_made_and_the_write_sent_once_more() {
 }
 
 #[tokio::test]
+async fn a_folder_that_somebody_else_made_meanwhile_is_there() {
+    for status in ["403 Forbidden", "423 Locked", "500 Oops"] {
+        for (found, is_there) in [(STILL_THERE, true), (MOVED_AWAY, false)] {
+            let answers = [&answer(status, "", ""), &answer("207 Multi", "", found)];
+            let script = Script::of(&answers.map(String::as_str));
+            let made = script.storage().make_folder(&path("a")).await;
+            assert_eq!(made.is_ok(), is_there, "{status}");
+            assert_eq!(script.methods(), ["MKCOL", "PROPFIND"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_hangs_up_on_a_long_body_may_lack_its_folder() {
     let long = Body::from(vec![7; 100_000]);
     for (made, sent) in [("201 Created", 3), ("405 There", 2)] {
