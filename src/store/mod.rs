@@ -19,7 +19,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, ErrorCode, Transaction, config::DbConfig};
+use rusqlite::{
+    Connection, ErrorCode, Transaction,
+    backup::{Backup, StepResult},
+    config::DbConfig,
+};
 
 pub use blobs::NamedBlob;
 pub use changes::Span;
@@ -109,9 +113,21 @@ impl Store {
         Self::set_up(Connection::open(path)?, Some(path.to_owned()))
     }
 
-    /// A store that lives in memory, for tests.
+    /// A store that lives in memory, for tests. It is a copy of one that each thread makes once: to make
+    /// the tables takes as long as a short story of the simulation.
     pub fn in_memory() -> Result<Self> {
-        Self::set_up(Connection::open_in_memory()?, None)
+        thread_local! {
+            static EMPTY: Result<Store> = Connection::open_in_memory()
+                .map_err(StoreError::from)
+                .and_then(|connection| Store::set_up(connection, None));
+        }
+        let mut connection = Connection::open_in_memory()?;
+        EMPTY.with(|empty| match empty {
+            Ok(empty) => Ok(Backup::new(&empty.connection, &mut connection)?.step(-1)?),
+            // Then it cannot be made without it either, and says why.
+            Err(_) => Ok::<_, StoreError>(StepResult::Done),
+        })?;
+        Self::set_up(connection, None)
     }
 
     fn set_up(mut connection: Connection, file: Option<PathBuf>) -> Result<Self> {
