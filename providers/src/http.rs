@@ -1,17 +1,33 @@
-//! The HTTP client of every provider that has one: TLS by rustls with the roots of the system, and
-//! no redirect that it follows by itself.
+//! HTTP, for every provider that speaks it: the client, with TLS by rustls and the roots of the system,
+//! and no redirect that it follows by itself; how requests and answers are counted, waited for and read;
+//! what header fields say; what a failure is called.
+
+mod error;
+pub(crate) mod fields;
+mod transport;
 
 use std::{
-    error::Error as StdError,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use reqwest::{Certificate, ClientBuilder, redirect::Policy};
-use rustls::CertificateError;
 
-use crate::{Error, ErrorKind, RemotePath, Result};
+use self::error::told;
+#[cfg(feature = "object-stores")]
+pub(crate) use self::{error::causes, transport::ANSWER_BYTES_MAX};
+pub(crate) use self::{
+    error::{server_of, wrong},
+    transport::{STORY_BYTES_MAX, Transport},
+};
+use crate::Result;
+
+/// The most names that are listed in one folder: a hostile server could go on for ever.
+pub(crate) const NAMES_MAX: usize = 2_000_000;
+
+/// The most pages of them.
+pub(crate) const PAGES_MAX: usize = 10_000;
 
 /// The longest file of certificates that is read; the system's own has about 220 kB.
 const CA_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -44,7 +60,7 @@ impl Default for HttpConfig {
 /// what is sent is decided by those who know what was asked.
 ///
 /// The program must have installed a rustls provider before.
-pub fn client(config: &HttpConfig) -> Result<reqwest::Client> {
+pub(crate) fn client(config: &HttpConfig) -> Result<reqwest::Client> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         return Err(wrong("this program has not chosen its cryptography (rustls provider)"));
     }
@@ -97,71 +113,10 @@ fn authorities(file: &Path) -> Result<Vec<Certificate>> {
     if is_whole { Ok(found) } else { Err(broken()) }
 }
 
-/// What is wrong with a certificate that made a connection fail, and what to do about it.
-pub(crate) fn refused_certificate(server: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
-    let rustls::Error::InvalidCertificate(why) = causes(error).find_map(tls_error)? else {
-        return Some(wrong(&format!("no TLS connection to {server} can be made")));
-    };
-    let words = match why {
-        CertificateError::UnknownIssuer => format!(
-            "the certificate of {server} is not trusted: nobody on this system knows who issued it. If it is \
-             your own authority, name its certificate: ca_file in .larder/config.toml, or --ca-file"
-        ),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("the certificate of {server} is for another name")
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!(
-                "the certificate of {server} has expired (or is the clock of this device wrong?)"
-            )
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!(
-                "the certificate of {server} is not valid yet: is the clock of this device wrong?"
-            )
-        }
-        CertificateError::Revoked => format!("the certificate of {server} was revoked"),
-        // What `openssl req -x509` makes unless told otherwise. The error's own type is not in reach.
-        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-            format!(
-                "the certificate of {server} is that of an authority, which no server may show: have it sign \
-                 another one for the server, or make it with basicConstraints=CA:FALSE"
-            )
-        }
-        _ => format!("the certificate of {server} is not valid"),
-    };
-    Some(wrong(&words))
-}
-
-/// The error of rustls, which comes bare or inside I/O errors: these name as their source what
-/// caused the error that they hold, and not that error.
-fn tls_error<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    let mut held = cause;
-    while let Some(inner) = held.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        held = inner;
-    }
-    held.downcast_ref()
-}
-
-/// An error and all that caused it.
-pub(crate) fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
-}
-
-fn told(error: &(dyn StdError + 'static)) -> String {
-    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-fn wrong(detail: &str) -> Error {
-    Error::new(ErrorKind::Config, "connect", &RemotePath::root(), detail)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::install_crypto;
+    use crate::{ErrorKind, testing::install_crypto};
 
     fn refusal(text: &[u8]) -> String {
         install_crypto();

@@ -10,12 +10,13 @@ mod clock;
 pub mod conformance;
 mod dropbox;
 mod error;
-pub mod http;
+mod http;
 pub mod layer;
 mod local;
 mod memory;
 #[cfg(feature = "object-stores")]
 mod object_store;
+mod password;
 mod path;
 pub mod probe;
 mod storage;
@@ -33,6 +34,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use http::HttpConfig;
 pub use local::Local;
 pub use memory::{Memory, MemorySnapshot, Tags};
+pub use password::Password;
 pub use path::{InvalidPath, NAME_BYTES_MAX, RemotePath};
 pub use probe::{Check, Depth, ProbeReport, Verdict, probe, probe_at};
 pub use storage::{
@@ -40,4 +42,4 @@ pub use storage::{
     Storage, StorageExt, Version, collect,
 };
 pub use traffic::{Traffic, TrafficSnapshot};
-pub use webdav::{Password, WebDav, WebDavConfig};
+pub use webdav::{WebDav, WebDavConfig};

@@ -6,7 +6,10 @@ use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, stream::BoxStream};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, RemotePath, Result};
@@ -133,6 +136,18 @@ pub struct Object {
     pub server_time: Option<DateTime<Utc>>,
     /// The bytes. A stream that ends early yields an error, never a silent end.
     pub body: BoxStream<'static, Result<Bytes>>,
+}
+
+impl Object {
+    /// What reading none of a file's bytes, at `start`, comes to.
+    pub(crate) fn nothing(
+        start: u64,
+        version: Option<Version>,
+        server_time: Option<DateTime<Utc>>,
+    ) -> Self {
+        let body = stream::empty().boxed();
+        Self { version, bytes: Some(0), range: Some(start..start), server_time, body }
+    }
 }
 
 impl fmt::Debug for Object {

@@ -4,8 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
-use super::wrong;
-use crate::{HttpConfig, Password, Result};
+use crate::{
+    HttpConfig, Password, Result,
+    http::{server_of, wrong},
+};
 
 /// How much of a file goes in one request, and the largest file that goes in one piece. A multiple
 /// of the 4 MiB that content hashes are made of; Dropbox takes up to 150 MiB.
@@ -118,11 +120,7 @@ impl Hosts {
 
     /// As errors name what is asked.
     pub(super) fn name(&self) -> String {
-        if *self == Self::default() {
-            "Dropbox".to_owned()
-        } else {
-            crate::webdav::server_of(&self.api)
-        }
+        if *self == Self::default() { "Dropbox".to_owned() } else { server_of(&self.api) }
     }
 }
 

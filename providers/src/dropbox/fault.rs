@@ -13,10 +13,10 @@ use reqwest::{
 use serde_json::Value;
 
 use super::json;
-use crate::{Error, ErrorKind, RemotePath, webdav::status as fields};
-
-/// The longest wait that is believed, as everywhere.
-const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+use crate::{
+    Error, ErrorKind, RemotePath,
+    http::fields::{self, RETRY_AFTER_MAX},
+};
 
 /// An answer other than success.
 #[derive(Debug, Clone)]

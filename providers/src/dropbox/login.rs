@@ -6,8 +6,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{DropboxConfig, Hosts, wire::Wire, wrong};
-use crate::{Error, ErrorKind, HttpConfig, Password, RemotePath, Result, Traffic};
+use super::{DropboxConfig, Hosts, wire::Wire};
+use crate::{Error, ErrorKind, HttpConfig, Password, RemotePath, Result, Traffic, http::wrong};
 
 /// What larder has to be allowed to do.
 const SCOPES: &str = "files.content.read files.content.write files.metadata.read";

@@ -20,8 +20,8 @@ pub use login::DropboxLogin;
 
 use self::{lane::Lane, wire::Wire};
 use crate::{
-    Body, Capabilities, Error, ErrorKind, Get, GetOptions, Listing, Move, Put, PutMode, RemotePath,
-    Result, Storage, Traffic,
+    Body, Capabilities, Get, GetOptions, Listing, Move, Put, PutMode, RemotePath, Result, Storage,
+    Traffic,
 };
 
 /// A storage in a folder of somebody's Dropbox.
@@ -114,10 +114,6 @@ impl Storage for Dropbox {
             mirrored_by: None,
         }
     }
-}
-
-fn wrong(detail: &str) -> Error {
-    Error::new(ErrorKind::Config, "connect", &RemotePath::root(), detail)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use reqwest::{
     Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, IF_NONE_MATCH, RANGE},
+    header::{HeaderName, IF_NONE_MATCH, RANGE},
 };
 use serde_json::json;
 
@@ -17,18 +17,10 @@ use super::{
     wire::{Call, Style},
 };
 use crate::{
-    Entry, Error, ErrorKind, Get, GetOptions, Listing, Object, RemotePath, Result, Version, body,
-    sync::lock, webdav::status as fields,
+    Entry, Error, ErrorKind, Get, GetOptions, Listing, Object, RemotePath, Result, Version,
+    http::{NAMES_MAX, PAGES_MAX, STORY_BYTES_MAX, fields},
+    sync::lock,
 };
-
-/// The most names that are listed in one folder: a hostile service could go on for ever.
-const NAMES_MAX: usize = 2_000_000;
-
-/// The most pages of them.
-const PAGES_MAX: usize = 10_000;
-
-/// The longest answer whose end is waited for only to keep its connection.
-const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 
 /// The least time between two waits for changes, and the longest that Dropbox can ask for.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
@@ -39,9 +31,7 @@ impl Dropbox {
         let wanted = options.range;
         let mut headers = Vec::new();
         if let Some(range) = &wanted {
-            // No header can ask for nothing; one byte tells whether the file is there.
-            let last = range.end.max(range.start.saturating_add(1)) - 1;
-            headers.push((RANGE, format!("bytes={}-{last}", range.start)));
+            headers.push((RANGE, fields::range(range)));
         }
         if let Some(Version(rev)) = &options.if_none_match {
             // The entity tag is the revision, marked as weak; that it is so stands in no document,
@@ -60,7 +50,8 @@ impl Dropbox {
                 Ok(Get::NotModified)
             }
             (StatusCode::RANGE_NOT_SATISFIABLE, Some(range)) => {
-                let object = nothing(&response, range.start, None);
+                let server_time = fields::server_time(response.headers());
+                let object = Object::nothing(range.start, None, server_time);
                 self.wire.finish(response).await;
                 Ok(Get::Object(object))
             }
@@ -81,34 +72,29 @@ impl Dropbox {
         let version = metadata.rev.clone().map(Version);
         if known.is_some() && known == version {
             // Dropbox sent all of it although nothing is new.
-            if metadata.size.is_some_and(|bytes| bytes <= DRAIN_BYTES_MAX) {
+            if metadata.size.is_some_and(|bytes| bytes <= STORY_BYTES_MAX) {
                 self.wire.finish(response).await;
             }
             return Ok(Get::NotModified);
         }
+        let server_time = fields::server_time(response.headers());
         let range = match wanted.filter(|_| response.status() == StatusCode::PARTIAL_CONTENT) {
             Some(wanted) => {
-                let covered = covered(&response).filter(|covered| {
-                    covered.start == wanted.start
-                        && covered.end <= wanted.end.max(wanted.start.saturating_add(1))
-                });
+                let covered = fields::covered(response.headers(), &wanted);
                 let another = "Dropbox answered with another range";
                 let covered = covered.ok_or_else(|| call.error(ErrorKind::Protocol, another))?;
                 if wanted.is_empty() {
-                    return Ok(Get::Object(nothing(&response, wanted.start, version)));
+                    return Ok(Get::Object(Object::nothing(wanted.start, version, server_time)));
                 }
                 Some(covered)
             }
             None => None,
         };
-        let told =
-            fields::text(response.headers(), CONTENT_LENGTH).and_then(|n| n.trim().parse().ok());
         let bytes = match &range {
             Some(range) => Some(range.end - range.start),
-            None => metadata.size.or(told),
+            None => metadata.size.or_else(|| fields::length(response.headers())),
         };
-        let server_time = fields::server_time(response.headers());
-        let incoming = self.wire.incoming("get", call.path, response);
+        let incoming = self.wire.transport.incoming("get", call.path, response, u64::MAX);
         let body = match metadata.content_hash.filter(|_| range.is_none()) {
             Some(hash) => proven(call.path.clone(), incoming, hash),
             None => incoming,
@@ -260,19 +246,4 @@ fn proven(
         Ok(Some((chunk, (body, hash, path, wanted))))
     })
     .boxed()
-}
-
-fn nothing(response: &Response, start: u64, version: Option<Version>) -> Object {
-    Object {
-        version,
-        bytes: Some(0),
-        range: Some(start..start),
-        server_time: fields::server_time(response.headers()),
-        body: body::once(Bytes::new()),
-    }
-}
-
-/// The bytes that `bytes 0-4/10` stands for.
-fn covered(response: &Response) -> Option<Range<u64>> {
-    crate::webdav::content_range(fields::text(response.headers(), CONTENT_RANGE)?)
 }

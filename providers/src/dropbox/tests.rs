@@ -17,7 +17,7 @@ use super::{
     *,
 };
 use crate::{
-    Password, StorageExt, Version,
+    Error, ErrorKind, Password, StorageExt, Version,
     testing::{DROPBOX_APP_KEY, DropboxLike, Trouble},
 };
 

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use bytes::Bytes;
 use reqwest::{
     Method, Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::time::timeout;
 use url::Url;
 
 use super::{
@@ -19,19 +17,7 @@ use super::{
     fault::Fault,
     json,
 };
-use crate::{
-    Clock, Error, ErrorKind, Password, RemotePath, Result, Traffic, http,
-    webdav::{broken, silent, status as fields},
-};
-
-/// The slowest upload that is waited for, in bytes a second.
-const UPLOAD_RATE_MIN: u64 = 8 * 1024;
-
-/// The longest answer that is no file: a page of a listing has some thousand names.
-const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
-
-/// The longest story of a fault that is read.
-const FAULT_BYTES_MAX: usize = 64 * 1024;
+use crate::{Clock, Error, ErrorKind, Password, RemotePath, Result, Traffic, http::Transport};
 
 /// Jitter that Dropbox adds to the time a wait for changes takes.
 const WATCH_JITTER: Duration = Duration::from_secs(90);
@@ -39,12 +25,9 @@ const WATCH_JITTER: Duration = Duration::from_secs(90);
 /// The way to Dropbox.
 #[derive(Debug)]
 pub(super) struct Wire {
-    agent: reqwest::Client,
+    pub(super) transport: Transport,
     pub(super) config: DropboxConfig,
-    traffic: Traffic,
     auth: Auth,
-    /// How many bytes of fields the HTTP client adds to every request, but for the host's name.
-    own_field_bytes: u64,
     /// As errors name who was asked.
     pub(super) host: String,
 }
@@ -96,12 +79,10 @@ impl<'a> Call<'a> {
 impl Wire {
     pub(super) fn new(config: DropboxConfig, traffic: Traffic) -> Result<Self> {
         let config = config.checked()?;
-        let agent = http::client(&config.http)?;
-        let own_fields =
-            "User-Agent: \r\nAccept: */*\r\nHost: \r\n".len() + config.http.user_agent.len();
+        let transport = Transport::new(&config.http, traffic)?;
         let host = config.hosts.name();
         let auth = Auth { clock: Clock::default(), ..Auth::default() };
-        Ok(Self { agent, config, traffic, auth, own_field_bytes: own_fields as u64, host })
+        Ok(Self { transport, config, auth, host })
     }
 
     /// Makes `call`; the outer error is one of the way, the inner one is what Dropbox refused.
@@ -146,15 +127,7 @@ impl Wire {
         call: &Call<'_>,
         response: Response,
     ) -> Result<T> {
-        let mut body = self.incoming(call.operation, call.path, response);
-        let mut read = BytesMut::new();
-        while let Some(chunk) = body.try_next().await? {
-            if read.len() + chunk.len() > ANSWER_BYTES_MAX {
-                let detail = format!("the answer is longer than {ANSWER_BYTES_MAX} bytes");
-                return Err(call.error(ErrorKind::TooLarge, &detail));
-            }
-            read.extend_from_slice(&chunk);
-        }
+        let read = self.transport.read(call.operation, call.path, response).await?;
         // What serde says may repeat what stands there.
         serde_json::from_slice(&read).map_err(|_| {
             let detail = format!("the answer of {} is not the JSON that it should be", self.host);
@@ -162,54 +135,14 @@ impl Wire {
         })
     }
 
-    /// The body of `response` as it comes.
-    pub(super) fn incoming(
-        &self,
-        operation: &'static str,
-        path: &RemotePath,
-        response: Response,
-    ) -> BoxStream<'static, Result<Bytes>> {
-        let (path, traffic, wait) =
-            (path.clone(), self.traffic.clone(), self.config.http.read_timeout);
-        stream::try_unfold(response, move |mut response| {
-            let (path, traffic) = (path.clone(), traffic.clone());
-            async move {
-                match timeout(wait, response.chunk()).await {
-                    Ok(Ok(Some(chunk))) => {
-                        traffic.received(chunk.len() as u64);
-                        Ok(Some((chunk, response)))
-                    }
-                    Ok(Ok(None)) => Ok(None),
-                    Ok(Err(error)) => Err(broken(operation, &path, error)),
-                    Err(_) => Err(silent(operation, &path)),
-                }
-            }
-        })
-        .boxed()
-    }
-
     /// Reads an answer that nobody wants, so that its connection can be used again.
     pub(super) async fn finish(&self, response: Response) {
-        let mut body = self.incoming("drain", &RemotePath::root(), response);
-        let mut read = 0;
-        while let Some(Ok(chunk)) = body.next().await {
-            read += chunk.len();
-            if read > FAULT_BYTES_MAX {
-                return;
-            }
-        }
+        self.transport.finish(response).await;
     }
 
     async fn fault(&self, response: Response) -> Fault {
         let (status, headers) = (response.status(), response.headers().clone());
-        let mut body = self.incoming("drain", &RemotePath::root(), response);
-        let mut story = Vec::new();
-        while let Some(Ok(chunk)) = body.next().await {
-            story.extend_from_slice(&chunk);
-            if story.len() > FAULT_BYTES_MAX {
-                break;
-            }
-        }
+        let story = self.transport.story(response).await;
         let fault = Fault::read(status, &headers, &story);
         tracing::debug!(tags = fault.tags.join("/"), "fault");
         fault
@@ -257,49 +190,27 @@ impl Wire {
             value.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        let mut wait = self.config.http.read_timeout;
-        if call.style == Style::Watch {
-            wait += self.config.watch + WATCH_JITTER;
-        }
-        self.execute(call.operation, call.path, request, body, wait).await
+        let is_watch = call.style == Style::Watch;
+        let pause = if is_watch { self.config.watch + WATCH_JITTER } else { Duration::ZERO };
+        self.execute(call.operation, call.path, request, body, pause).await
     }
 
-    /// Sends a request that is made, and counts it.
+    /// Sends a request that is made. Dropbox may take its time for `pause` before it answers.
     async fn execute(
         &self,
         operation: &'static str,
         path: &RemotePath,
         mut request: reqwest::Request,
         body: Bytes,
-        wait: Duration,
+        pause: Duration,
     ) -> Result<Response> {
-        let url = request.url().clone();
-        let is_get = *request.method() == Method::GET;
-        let name = if is_get { "GET" } else { "POST" };
         let body_bytes = body.len() as u64;
-        if !is_get {
+        if *request.method() != Method::GET {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body_bytes));
             *request.body_mut() = Some(body.into());
         }
-        let line =
-            name.len() + url.path().len() + "  HTTP/1.1\r\n\r\n".len() + url.authority().len();
-        let fields = self.own_field_bytes + fields::header_bytes(request.headers());
-        self.traffic.request(name, url.path(), line as u64 + fields + body_bytes);
-        let wait = wait + Duration::from_secs(body_bytes / UPLOAD_RATE_MIN);
-        let response = match timeout(wait, self.agent.execute(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(broken(operation, path, error)),
-            Err(_) => return Err(silent(operation, path)),
-        };
-        let (status, headers) = (response.status(), response.headers());
-        let reason = status.canonical_reason().unwrap_or_default();
-        let line = "HTTP/1.1 200 \r\n\r\n".len() + reason.len();
-        self.traffic.received(line as u64 + fields::header_bytes(headers));
-        if let Some(retry_after) = fields::patience(status, headers) {
-            self.traffic.put_off(retry_after);
-        }
-        tracing::debug!(%status, path = url.path(), "answer");
-        Ok(response)
+        let wait = self.transport.wait_for(body_bytes) + pause;
+        self.transport.send(operation, path, request, body_bytes, wait).await
     }
 
     /// An access token that is good for a while yet.
@@ -365,8 +276,8 @@ impl Wire {
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers_mut().insert(CONTENT_TYPE, kind);
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let wait = self.config.http.read_timeout;
-        let response = self.execute(operation, path, request, Bytes::from(body), wait).await?;
+        let body = Bytes::from(body);
+        let response = self.execute(operation, path, request, body, Duration::ZERO).await?;
         let status = response.status();
         if status.is_success() {
             let root = RemotePath::root();

@@ -7,8 +7,11 @@ use ::object_store::{
 };
 use url::Url;
 
-use super::{Store, http::Way, wrong};
-use crate::{HttpConfig, Password, Result};
+use super::{Store, http::Way};
+use crate::{
+    HttpConfig, Password, Result,
+    http::{server_of, wrong},
+};
 
 /// Which kind of object store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +78,7 @@ impl BucketConfig {
     /// Who is asked, as errors name it.
     pub(super) fn host(&self) -> String {
         match &self.endpoint {
-            Some(endpoint) => crate::webdav::server_of(endpoint),
+            Some(endpoint) => server_of(endpoint),
             None => match self.service {
                 Service::S3 => "Amazon S3".to_owned(),
                 Service::Gcs => "Google Cloud Storage".to_owned(),

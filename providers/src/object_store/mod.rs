@@ -16,6 +16,7 @@ pub use config::{BucketConfig, Credentials, Service};
 use crate::{
     Body, Capabilities, Error, ErrorKind, Get, GetOptions, Listing, Move, Put, PutMode, RemotePath,
     Result, Storage, Traffic, Version,
+    http::{fields, wrong},
 };
 
 /// A storage below a prefix of a bucket, which Azure calls a container.
@@ -62,7 +63,7 @@ impl Bucket {
     /// The version that `e_tag` and `generation` stand for. Google takes a number in the condition
     /// of a write and a tag in that of a read, so there both are kept.
     fn version(&self, e_tag: Option<String>, generation: Option<String>) -> Option<Version> {
-        let tag = crate::webdav::status::tag(&e_tag?)?;
+        let tag = fields::tag(&e_tag?)?;
         match (self.service, generation) {
             (Service::Gcs, Some(generation)) => Some(Version(format!("{generation} {}", tag.0))),
             (Service::Gcs, None) => None,
@@ -124,10 +125,6 @@ impl Storage for Bucket {
             mirrored_by: None,
         }
     }
-}
-
-fn wrong(detail: &str) -> Error {
-    Error::new(ErrorKind::Config, "connect", &RemotePath::root(), detail)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use ::object_store::{
     list::{PaginatedListOptions, PaginatedListResult},
     path::Path,
 };
-use futures::{TryStreamExt, stream};
+use futures::TryStreamExt;
 use reqwest::StatusCode;
 
 use super::{
@@ -16,22 +16,13 @@ use super::{
 };
 use crate::{
     Entry, Error, ErrorKind, Get, GetOptions, Listing, Object, RemotePath, Result, Version,
-    http::causes,
+    http::{NAMES_MAX, PAGES_MAX, causes, fields},
 };
-
-/// The most names that are listed in one folder: a hostile service could go on for ever.
-const NAMES_MAX: usize = 2_000_000;
-
-/// The most pages of them.
-const PAGES_MAX: usize = 10_000;
 
 impl Bucket {
     pub(super) async fn open(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
         let asked = ::object_store::GetOptions {
-            // No header can ask for nothing; one byte tells whether the file is there.
-            range: options.range.clone().map(|range| {
-                GetRange::Bounded(range.start..range.end.max(range.start.saturating_add(1)))
-            }),
+            range: options.range.as_ref().map(|range| GetRange::Bounded(fields::askable(range))),
             if_none_match: options.if_none_match.map(|version| self.tag_of(version)),
             ..Default::default()
         };
@@ -42,7 +33,7 @@ impl Bucket {
             (Ok(result), wanted) => Ok(Get::Object(self.object(path, result, wanted, &seen))),
             (Err(::object_store::Error::NotModified { .. }), _) => Ok(Get::NotModified),
             (Err(_), Some(range)) if seen.status == Some(StatusCode::RANGE_NOT_SATISFIABLE) => {
-                Ok(Get::Object(nothing(range.start, &seen)))
+                Ok(Get::Object(Object::nothing(range.start, None, seen.server_time)))
             }
             (Err(error), _) => Err(self.failure("get", path, &error, &seen)),
         }
@@ -57,7 +48,7 @@ impl Bucket {
     ) -> Object {
         let version = self.version(result.meta.e_tag.clone(), result.meta.version.clone());
         if let Some(wanted) = wanted.as_ref().filter(|wanted| wanted.is_empty()) {
-            return Object { version, ..nothing(wanted.start, seen) };
+            return Object::nothing(wanted.start, version, seen.server_time);
         }
         let range = result.range.clone();
         let told = Told { path: path.clone(), host: self.host.clone() };
@@ -171,15 +162,5 @@ impl Told {
             None => (ErrorKind::Unreachable, format!("the connection to {} broke", self.host)),
         };
         Error::new(kind, "get", &self.path, detail)
-    }
-}
-
-fn nothing(start: u64, seen: &Seen) -> Object {
-    Object {
-        version: None,
-        bytes: Some(0),
-        range: Some(start..start),
-        server_time: seen.server_time,
-        body: Box::pin(stream::empty()),
     }
 }

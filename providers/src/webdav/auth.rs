@@ -11,8 +11,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE},
 };
 
-use super::Password;
-use crate::sync::lock;
+use crate::{Password, sync::lock};
 
 /// A body from this size on is worth a harmless request first, if the account may be refused.
 const WORTH_PRIMING_BYTES: u64 = 64 * 1024;

@@ -1,37 +1,26 @@
 //! Requests: building them, the account, redirects, time-outs, and what they cost.
 
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use bytes::{Bytes, BytesMut};
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use reqwest::{
     Method, Response, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName, LOCATION},
 };
-use tokio::time::timeout;
 use url::Url;
 
 use super::{WebDavConfig, auth::Auth, redirect::follow, status};
 use crate::{
     Body, Error, ErrorKind, RemotePath, Result, Traffic, body,
-    http::{self, causes, refused_certificate},
+    http::{Transport, server_of, wrong},
     sync::lock,
 };
 
-/// The slowest upload that is waited for, in bytes a second.
-const UPLOAD_RATE_MIN: u64 = 8 * 1024;
-
 /// How many redirects are followed.
 const HOPS_MAX: usize = 3;
-
-/// How much of an answer nobody wants is read, to keep its connection.
-const DRAIN_BYTES_MAX: usize = 64 * 1024;
 
 /// The way to one server.
 #[derive(Debug)]
@@ -40,12 +29,9 @@ pub(super) struct Client {
     /// The folder of the remote, as the server calls it.
     base: Mutex<Url>,
     auth: Auth,
-    /// How many bytes of fields the HTTP client adds to every request: host, agent, accept.
-    own_field_bytes: u64,
-    read_timeout: Duration,
     /// Which of the forms of a move's target the server takes.
     destination_form: AtomicUsize,
-    pub(super) traffic: Traffic,
+    pub(super) transport: Transport,
 }
 
 /// One request to be made, as often as the account and redirects ask for.
@@ -64,15 +50,10 @@ pub(super) struct Call<'a> {
 
 impl Client {
     pub(super) fn new(config: WebDavConfig, traffic: Traffic) -> Result<Self> {
-        let wrong =
-            |detail: &str| Error::new(ErrorKind::Config, "connect", &RemotePath::root(), detail);
         let base = config.checked_url()?;
-        let host_bytes = base.authority().len() + "Host: \r\n".len();
-        let agent_bytes = config.http.user_agent.len() + "User-Agent: \r\n".len();
-        let own_field_bytes = host_bytes + agent_bytes + "Accept: */*\r\n".len();
-        let agent = http::client(&config.http)?;
+        let transport = Transport::new(&config.http, traffic)?;
         let dav = reqwest_dav::ClientBuilder::new()
-            .set_agent(agent)
+            .set_agent(transport.agent.clone())
             .set_host(base.origin().ascii_serialization())
             .build()
             .map_err(|error| wrong(&format!("the WebDAV client cannot be set up: {error}")))?;
@@ -80,10 +61,8 @@ impl Client {
             dav,
             base: Mutex::new(base),
             auth: Auth::new(config.user, config.password),
-            own_field_bytes: own_field_bytes as u64,
-            read_timeout: config.http.read_timeout,
             destination_form: AtomicUsize::new(0),
-            traffic,
+            transport,
         })
     }
 
@@ -161,37 +140,18 @@ impl Client {
         if let Some(to) = call.destination {
             request = request.header("destination", self.destination(base, to));
         }
-        let mut wait = self.read_timeout;
         if let Some(body) = &call.body {
-            wait += Duration::from_secs(body.len() / UPLOAD_RATE_MIN);
             request = request.header(CONTENT_LENGTH, body.len());
             request = request.body(self.outgoing(call.path, body).await?);
         }
         let request = request
             .build()
             .map_err(|error| call.error(ErrorKind::Config, "no request").with_source(error))?;
-        let line = call.method.len() + url.path().len() + "  HTTP/1.1\r\n\r\n".len();
-        let in_memory = match &call.body {
-            Some(Body::Bytes(bytes)) => bytes.len(),
-            _ => 0,
-        };
-        let fields = self.own_field_bytes + status::header_bytes(request.headers());
-        let bytes = (line + in_memory) as u64 + fields;
-        self.traffic.request(call.method, url.path(), bytes);
-        let response = match timeout(wait, self.dav.agent.execute(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(broken(call.operation, call.path, error)),
-            Err(_) => return Err(silent(call.operation, call.path)),
-        };
-        let reason = response.status().canonical_reason().unwrap_or_default();
-        let line = "HTTP/1.1 200 \r\n\r\n".len() + reason.len();
-        let fields = status::header_bytes(response.headers());
-        self.traffic.received(line as u64 + fields);
-        if let Some(retry_after) = status::patience(response.status(), response.headers()) {
-            self.traffic.put_off(retry_after);
-        }
-        tracing::debug!(method = call.method, path = %call.path, status = %response.status(), "answer");
-        Ok(response)
+        let body_bytes = call.body.as_ref().map_or(0, Body::len);
+        let wait = self.transport.wait_for(body_bytes);
+        // A file counts itself on its way.
+        let counted = if matches!(call.body, Some(Body::File { .. })) { 0 } else { body_bytes };
+        self.transport.send(call.operation, call.path, request, counted, wait).await
     }
 
     fn destination(&self, base: &Url, to: &RemotePath) -> String {
@@ -221,7 +181,7 @@ impl Client {
         match body {
             Body::Bytes(bytes) => Ok(bytes.clone().into()),
             Body::File { path: file, bytes, sha256 } => {
-                let traffic = self.traffic.clone();
+                let traffic = self.transport.traffic.clone();
                 let (bytes, sha256) = (*bytes, sha256.as_deref());
                 let stream = body::open(path, body::Outgoing { file, bytes, sha256 }).await?;
                 let counted = stream.inspect_ok(move |chunk| traffic.sent(chunk.len() as u64));
@@ -230,60 +190,9 @@ impl Client {
         }
     }
 
-    /// The body of `response` as it comes.
-    pub(super) fn incoming(
-        &self,
-        operation: &'static str,
-        path: &RemotePath,
-        response: Response,
-    ) -> BoxStream<'static, Result<Bytes>> {
-        let (path, traffic, wait) = (path.clone(), self.traffic.clone(), self.read_timeout);
-        stream::try_unfold(response, move |mut response| {
-            let (path, traffic) = (path.clone(), traffic.clone());
-            async move {
-                match timeout(wait, response.chunk()).await {
-                    Ok(Ok(Some(chunk))) => {
-                        traffic.received(chunk.len() as u64);
-                        Ok(Some((chunk, response)))
-                    }
-                    Ok(Ok(None)) => Ok(None),
-                    Ok(Err(error)) => Err(broken(operation, &path, error)),
-                    Err(_) => Err(silent(operation, &path)),
-                }
-            }
-        })
-        .boxed()
-    }
-
-    /// The whole body of `response`, refusing more than `bytes_max` bytes.
-    pub(super) async fn read(
-        &self,
-        call: &Call<'_>,
-        response: Response,
-        bytes_max: usize,
-    ) -> Result<BytesMut> {
-        let mut body = self.incoming(call.operation, call.path, response);
-        let mut read = BytesMut::new();
-        while let Some(chunk) = body.try_next().await? {
-            if read.len() + chunk.len() > bytes_max {
-                let detail = format!("the answer is longer than {bytes_max} bytes");
-                return Err(call.error(ErrorKind::TooLarge, &detail));
-            }
-            read.extend_from_slice(&chunk);
-        }
-        Ok(read)
-    }
-
     /// Reads what is left of a short answer nobody wants, so that its connection can be used again.
     pub(super) async fn finish(&self, response: Response) {
-        let mut body = self.incoming("drain", &RemotePath::root(), response);
-        let mut read = 0;
-        while let Some(Ok(chunk)) = body.next().await {
-            read += chunk.len();
-            if read > DRAIN_BYTES_MAX {
-                return;
-            }
-        }
+        self.transport.finish(response).await;
     }
 
     /// The error that an answer other than success stands for.
@@ -329,36 +238,4 @@ impl Call<'_> {
     pub(super) fn error(&self, kind: ErrorKind, detail: &str) -> Error {
         Error::new(kind, self.operation, self.path, detail)
     }
-}
-
-pub(crate) fn silent(operation: &'static str, path: &RemotePath) -> Error {
-    Error::new(ErrorKind::Unreachable, operation, path, "the server has not answered in time")
-}
-
-pub(crate) fn broken(operation: &'static str, path: &RemotePath, error: reqwest::Error) -> Error {
-    let server = error.url().map_or_else(|| "the server".to_owned(), server_of);
-    let error = error.without_url();
-    if let Some(why) = refused_certificate(&server, &error) {
-        return Error::new(why.kind(), operation, path, why.detail()).with_source(error);
-    }
-    let (kind, detail) = if error.is_connect() {
-        (ErrorKind::Unreachable, format!("{server} cannot be reached"))
-    } else if let Some((kind, detail)) = own_cause(&error) {
-        return Error::new(kind, operation, path, detail).with_source(error);
-    } else {
-        (ErrorKind::Unreachable, format!("the connection to {server} broke"))
-    };
-    Error::new(kind, operation, path, detail).with_source(error)
-}
-
-/// Who was asked: host and port, without account and path.
-pub(crate) fn server_of(url: &Url) -> String {
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}{port}", url.host_str().unwrap_or("the server"))
-}
-
-/// What our own error says, if it was the body to be sent that failed.
-fn own_cause(error: &reqwest::Error) -> Option<(ErrorKind, String)> {
-    let ours = causes(error).find_map(|cause| cause.downcast_ref::<Error>())?;
-    Some((ours.kind(), ours.detail().to_owned()))
 }

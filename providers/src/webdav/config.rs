@@ -1,11 +1,9 @@
 //! What is needed to reach a WebDAV server.
 
-use std::fmt;
-
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::{Error, ErrorKind, HttpConfig, RemotePath, Result};
+use crate::{HttpConfig, Password, Result, http::wrong};
 
 /// Where a WebDAV remote lies and how to get at it.
 #[derive(Debug, Clone)]
@@ -43,34 +41,11 @@ impl WebDavConfig {
         let mut url = self.url.clone();
         forget_account(&mut url);
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            let detail = format!("{url} is not the address of a WebDAV folder");
-            return Err(Error::new(ErrorKind::Config, "connect", &RemotePath::root(), detail));
+            return Err(wrong(&format!("{url} is not the address of a WebDAV folder")));
         }
         url.set_query(None);
         url.set_fragment(None);
         Ok(url)
-    }
-}
-
-/// A password: it can be used, and it cannot be printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    /// Takes a password.
-    pub fn new(password: impl Into<String>) -> Self {
-        Self(password.into())
-    }
-
-    /// The password itself, for those who have to send it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[REDACTED]")
     }
 }
 
@@ -83,6 +58,7 @@ pub(crate) fn forget_account(url: &mut Url) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     #[test]
     fn an_account_in_the_address_is_taken_out_and_never_printed() {

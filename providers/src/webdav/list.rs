@@ -9,12 +9,8 @@ use url::Url;
 use super::{
     client::{Call, Client},
     multistatus::{self, Resource},
-    status,
 };
-use crate::{Body, Entry, ErrorKind, Listing, RemotePath, Result};
-
-/// The longest answer to a PROPFIND that is read.
-const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+use crate::{Body, Entry, ErrorKind, Listing, RemotePath, Result, http::fields};
 
 /// What is asked about files: exactly what is needed, for `allprop` would double the answer.
 const DETAILS: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
@@ -39,7 +35,7 @@ impl Client {
         if response.status() != StatusCode::MULTI_STATUS {
             return Err(self.no_listing(&call, response).await);
         }
-        let server_time = status::server_time(response.headers());
+        let server_time = fields::server_time(response.headers());
         let url = response.url().clone();
         let resources = self.resources(&call, response).await?;
         let mut listing = listing(&url, call.path, resources)
@@ -83,7 +79,7 @@ impl Client {
     }
 
     async fn resources(&self, call: &Call<'_>, response: Response) -> Result<Vec<Resource>> {
-        let answer = self.read(call, response, ANSWER_BYTES_MAX).await?;
+        let answer = self.transport.read(call.operation, call.path, response).await?;
         multistatus::parse(&answer).map_err(|words| {
             let detail = format!("the listing cannot be read: {words}");
             call.error(ErrorKind::Protocol, &detail)

@@ -7,19 +7,17 @@ mod list;
 mod multistatus;
 mod read;
 mod redirect;
-pub(crate) mod status;
+mod status;
 mod write;
 
 use async_trait::async_trait;
 
-pub use config::{Password, WebDavConfig};
+pub use config::WebDavConfig;
 #[cfg(feature = "fuzzing")]
 pub use list::read_listing;
 
-pub(crate) use client::{broken, server_of, silent};
 #[cfg(feature = "object-stores")]
 pub(crate) use config::forget_account;
-pub(crate) use read::content_range;
 
 use self::client::Client;
 use crate::{
@@ -49,7 +47,7 @@ impl WebDav {
     /// The same folder, counting requests in `traffic`.
     #[must_use]
     pub fn with_traffic(mut self, traffic: Traffic) -> Self {
-        self.client.traffic = traffic;
+        self.client.transport.traffic = traffic;
         self
     }
 }

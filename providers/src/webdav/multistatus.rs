@@ -7,8 +7,7 @@ use quick_xml::{
     name::{Namespace, ResolveResult},
 };
 
-use super::status;
-use crate::Version;
+use crate::{Version, http::fields};
 
 /// The most resources that one answer may hold.
 pub(super) const RESOURCES_MAX: usize = 100_000;
@@ -160,8 +159,8 @@ impl State {
                 [Status] => self.found.status = status_of(text),
                 [Prop, ResourceType, Collection] => self.found.is_folder = true,
                 [Prop, Length] => self.found.bytes = text.parse().ok(),
-                [Prop, Modified] => self.found.modified = status::date(text),
-                [Prop, Tag] => self.found.version = status::tag(text),
+                [Prop, Modified] => self.found.modified = fields::date(text),
+                [Prop, Tag] => self.found.version = fields::tag(text),
                 _ => {}
             },
             _ => {}

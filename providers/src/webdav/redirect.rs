@@ -7,8 +7,8 @@
 use reqwest::{Response, header::LOCATION};
 use url::Url;
 
-use super::{client::Call, config::forget_account, status};
-use crate::{Error, ErrorKind, Result};
+use super::{client::Call, config::forget_account};
+use crate::{Error, ErrorKind, Result, http::fields};
 
 /// Where to go on.
 pub(super) struct Hop {
@@ -20,7 +20,7 @@ pub(super) struct Hop {
 
 /// The way on from `from`, the address of `call` below `base`.
 pub(super) fn follow(call: &Call<'_>, base: &Url, from: &Url, response: &Response) -> Result<Hop> {
-    let location = status::text(response.headers(), LOCATION).unwrap_or_default();
+    let location = fields::text(response.headers(), LOCATION).unwrap_or_default();
     let mut to = from
         .join(location)
         .map_err(|error| call.error(ErrorKind::Protocol, "a broken redirect").with_source(error))?;

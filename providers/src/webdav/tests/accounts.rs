@@ -1,11 +1,11 @@
 //! Who learns the account, and how.
 
 use super::{
-    super::{Password, WebDavConfig},
+    super::WebDavConfig,
     path,
     script::{Script, answer},
 };
-use crate::{Body, ErrorKind, PutMode, Storage, StorageExt, WebDav};
+use crate::{Body, ErrorKind, Password, PutMode, Storage, StorageExt, WebDav};
 
 const BASIC: &str = "Basic YW5uOnMzY3JldA==";
 
