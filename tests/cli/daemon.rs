@@ -81,7 +81,7 @@ fn edits_travel_while_it_runs() {
     let told = a.run(&["sync", "--json"]).exits(7).json();
     assert_eq!(told["error"]["kind"], "locked");
     // Looking is free.
-    assert_eq!(a.run(&["status", "--json"]).exits(0).json()["state"], "syncing");
+    assert_eq!(a.state(), "syncing");
     assert_eq!(a.run(&["list", "--json"]).exits(0).rows().len(), 2);
 
     let (took, code) = daemon.stop("-TERM");

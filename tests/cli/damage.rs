@@ -57,7 +57,7 @@ fn is_well(a: &Device, b: &Device) {
     assert_eq!((a.read("from a.md"), a.read("from b.md")), ("a\n".into(), "b\n".into()));
     assert!(a.read("put.md").ends_with("put\n"));
     for device in [a, b] {
-        assert_eq!(device.run(&["check", "--read-data", "--json"]).exits(0).json()["ok"], true);
+        device.is_sound();
     }
     assert_eq!(a.sync().number("pushed"), 0);
 }

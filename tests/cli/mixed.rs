@@ -134,7 +134,7 @@ fn a_lost_replica_knows_which_is_which() {
     sealed.empty();
     held.iter().for_each(|(path, text)| sealed.insert(path, &text.0));
     both.sync();
-    assert_eq!(both.run(&["status", "--json"]).json()["state"], "synced");
+    assert_eq!(both.state(), "synced");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn an_encrypted_remote_is_added_to_one_in_clear_and_stays_when_that_goes() {
         (&json!(false), &json!(true))
     );
     late.sync();
-    assert_eq!(late.run(&["status", "--json"]).json()["state"], "synced");
+    assert_eq!(late.state(), "synced");
     // The one in clear goes: what is left is encrypted, also without the replica.
     device.run(&["remote", "remove", "folder"]).exits(0);
     let id = id_of(&device, "safe");
@@ -207,7 +207,7 @@ fn a_remote_that_was_encrypted_is_none_in_clear_after_it_was_removed() {
     let added = both.run(&["remote", "add", "again", sealed.url(), "--json"]).exits(0);
     assert_eq!(added.json()["encrypted"], true);
     both.sync();
-    assert_eq!(both.run(&["status", "--json"]).json()["state"], "synced");
+    assert_eq!(both.state(), "synced");
 }
 
 #[test]

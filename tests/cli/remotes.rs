@@ -135,7 +135,7 @@ fn a_remote_that_is_gone_keeps_from_no_other() {
     assert_eq!(other.read("note.md"), "more\n");
     fs::rename(&away, first.url()).unwrap();
     device.sync();
-    assert_eq!(device.run(&["status", "--json"]).json()["state"], "synced");
+    assert_eq!(device.state(), "synced");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn one_that_was_not_added_to_the_end_is_added_again() {
     device.sync();
     device.run(&["remote", "add", "backup", second.url()]).exits(0);
     device.sync();
-    assert_eq!(device.run(&["status", "--json"]).json()["state"], "synced");
+    assert_eq!(device.state(), "synced");
     let other = Device::joined("phone", &second);
     other.sync();
     assert_eq!(other.read("note.md"), "text\n");
@@ -171,5 +171,5 @@ fn a_server_that_is_down_is_told_by_its_code() {
     assert_eq!(told.code, 4, "{told}");
     assert_eq!(told.json()["remotes"][0]["error"]["kind"], "unreachable");
     assert_eq!(told.json()["remotes"][1]["pushed"], 1);
-    assert_eq!(device.run(&["status", "--json"]).json()["state"], "offline");
+    assert_eq!(device.state(), "offline");
 }

@@ -123,6 +123,19 @@ impl Device {
         ran
     }
 
+    /// Sees to it that a check of everything finds nothing.
+    #[track_caller]
+    pub(crate) fn is_sound(&self) {
+        let check = self.run(&["check", "--read-data", "--json"]).exits(0).json();
+        assert_eq!(check["ok"], true, "{self}: {check}");
+    }
+
+    /// What `status` calls the state of the vault.
+    #[track_caller]
+    pub(crate) fn state(&self) -> String {
+        self.run(&["status", "--json"]).exits(0).json()["state"].as_str().unwrap().to_owned()
+    }
+
     /// Writes a file as a user does: not atomically.
     pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.root().join(path);

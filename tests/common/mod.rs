@@ -10,11 +10,20 @@ pub(crate) mod tls;
 
 pub(crate) use device::{Device, PASSPHRASE, PASSWORD, Text, tree};
 pub(crate) use ran::Ran;
-pub(crate) use remote::{Place, Remote};
+pub(crate) use remote::{Files, Place, Remote};
 
 /// Two devices of one remote.
 pub(crate) fn pair(remote: &Remote) -> (Device, Device) {
     (Device::joined("laptop", remote), Device::joined("phone", remote))
+}
+
+/// Two devices of one remote that both have so many notes.
+#[track_caller]
+pub(crate) fn full_pair(remote: &Remote, notes: usize) -> (Device, Device) {
+    let (a, b) = pair(remote);
+    (0..notes).for_each(|n| a.write(&format!("n{n}.md"), format!("note {n}\n")));
+    settle(&[&a, &b]);
+    (a, b)
 }
 
 /// Syncs until everybody has everything, and sees to it that all vaults hold the same.

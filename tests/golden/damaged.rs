@@ -5,30 +5,25 @@ use larder::engine::{CheckOptions, CheckReport, RepairOptions};
 use super::*;
 
 impl Device {
-    fn storage(&self) -> SharedStorage {
-        Arc::new(Local::new(self.remote.path()))
-    }
-
     async fn check(&mut self) -> Result<CheckReport, EngineError> {
-        let (storage, options) = (self.storage(), CheckOptions { read_data: true });
-        self.engine.check(&storage, &Traffic::new(), options).await
+        let traffic = Traffic::new();
+        let storage = self.storage(&traffic);
+        self.engine.check(&storage, &traffic, CheckOptions { read_data: true }).await
     }
 
     async fn repair(&mut self) -> Result<CheckReport, EngineError> {
-        let (storage, options) =
-            (self.storage(), RepairOptions { read_data: true, ..Default::default() });
-        self.engine.repair(&storage, &Traffic::new(), options, &Silent).await
+        let traffic = Traffic::new();
+        let storage = self.storage(&traffic);
+        let options = RepairOptions { read_data: true, ..Default::default() };
+        self.engine.repair(&storage, &traffic, options, &Silent).await
     }
 
     /// A turn on a remote that it knows.
     async fn sync(&mut self) -> Result<Report, EngineError> {
-        let (storage, options) = (self.storage(), TurnOptions::default());
-        self.engine.turn(&storage, &Traffic::new(), options, &Silent).await
+        let traffic = Traffic::new();
+        let storage = self.storage(&traffic);
+        self.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent).await
     }
-}
-
-fn name_of(fixture: &Path) -> &str {
-    fixture.file_name().unwrap().to_str().unwrap()
 }
 
 /// A device that had read everything before the damage came.
@@ -70,7 +65,7 @@ async fn a_check_finds_what_is_wrong_and_nothing_else() {
     for fixture in folders_in(&fixtures().join("damaged")) {
         let expected = read(fixture.join("findings.txt"));
         let mut newcomer = Device::on(&remote_of(&fixture), 11);
-        let storage = newcomer.storage();
+        let storage = newcomer.storage(&Traffic::new());
         let mut found = match newcomer.engine.connect(&storage, None).await {
             Ok(_) => lines(newcomer.check().await),
             // Who cannot join asks somebody who had.

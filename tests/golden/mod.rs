@@ -42,13 +42,24 @@ impl Device {
         Self { folder, remote: Arc::clone(remote), engine, key: None }
     }
 
+    /// Another device that has read the same remote.
+    async fn newcomer(&self, seed: u64) -> Self {
+        let mut newcomer = Self { key: self.key.clone(), ..Self::on(&self.remote, seed) };
+        newcomer.turn().await.unwrap();
+        newcomer
+    }
+
+    fn storage(&self, traffic: &Traffic) -> SharedStorage {
+        let local = Arc::new(Local::new(self.remote.path()).with_traffic(traffic.clone()));
+        match &self.key {
+            Some(key) => Arc::new(Sealed::new(local, Sealer::new(encrypted::ID, key))),
+            None => local,
+        }
+    }
+
     async fn turn(&mut self) -> Result<Report, EngineError> {
         let traffic = Traffic::new();
-        let local = Local::new(self.remote.path()).with_traffic(traffic.clone());
-        let mut storage: SharedStorage = Arc::new(local);
-        if let Some(key) = &self.key {
-            storage = Arc::new(Sealed::new(storage, Sealer::new(encrypted::ID, key)));
-        }
+        let storage = self.storage(&traffic);
         self.engine.connect(&storage, None).await?;
         self.engine.turn(&storage, &traffic, TurnOptions::default(), &Silent).await
     }
@@ -81,6 +92,10 @@ fn word(value: impl serde::Serialize) -> String {
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/remote")
+}
+
+fn name_of(fixture: &Path) -> &str {
+    fixture.file_name().unwrap().to_str().unwrap()
 }
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -125,33 +140,40 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A copy of a fixture's remote, for larder leaves its lock there.
-fn remote_of(fixture: &Path) -> Arc<tempfile::TempDir> {
+/// A copy of a folder, for larder leaves its lock there.
+fn copy_of(folder: &Path) -> Arc<tempfile::TempDir> {
     let remote = tempfile::tempdir().unwrap();
-    copy(&fixture.join("remote"), remote.path());
+    copy(folder, remote.path());
     Arc::new(remote)
+}
+
+/// A copy of a fixture's remote.
+fn remote_of(fixture: &Path) -> Arc<tempfile::TempDir> {
+    copy_of(&fixture.join("remote"))
+}
+
+/// Sees to it that a device has what a fixture expects.
+#[track_caller]
+fn is_as_expected(device: &Device, fixture: &Path) {
+    let name = name_of(fixture);
+    assert_eq!(device.files(), files_in(&fixture.join("expected")), "{name}");
+    assert_eq!(device.conflicts(), read(fixture.join("conflicts.txt")), "{name}");
 }
 
 #[tokio::test]
 async fn golden_remotes_become_their_files_byte_for_byte() {
     for fixture in folders_in(&fixtures().join("v1")) {
+        let name = name_of(&fixture);
         let mut device = Device::on(&remote_of(&fixture), 1);
-        let report = device.turn().await.unwrap();
-        let damaged: Vec<_> =
-            report.notes.iter().filter(|note| note.kind == NoteKind::Damaged).collect();
-        assert!(damaged.is_empty(), "{}: {damaged:?}", fixture.display());
-        assert_eq!(device.files(), files_in(&fixture.join("expected")), "{}", fixture.display());
-        assert_eq!(
-            device.conflicts(),
-            read(fixture.join("conflicts.txt")),
-            "{}",
-            fixture.display()
-        );
+        let turn = device.turn().await;
+        assert_eq!(said(&turn), [""; 0], "{name}");
+        is_as_expected(&device, &fixture);
         // What was read is neither news nor an edit.
-        assert_eq!(report.pushed, 0, "{}: {:?}", fixture.display(), report.plan);
+        let report = turn.unwrap();
+        assert_eq!(report.pushed, 0, "{name}: {:?}", report.plan);
         let again = device.turn().await.unwrap();
-        assert_eq!((again.pushed, again.pulled), (0, 0), "{}", fixture.display());
-        assert_eq!(device.files(), files_in(&fixture.join("expected")), "{}", fixture.display());
+        assert_eq!((again.pushed, again.pulled), (0, 0), "{name}");
+        is_as_expected(&device, &fixture);
     }
 }
 
@@ -175,9 +197,7 @@ async fn an_edit_of_a_golden_file_is_an_edit_of_one_field() {
         assert_eq!(edited, expected, "{name}");
     }
     // Another device reads what was added to a folder that larder did not make.
-    let mut other = Device::on(&device.remote, 3);
-    other.turn().await.unwrap();
-    assert_eq!(other.files(), device.files());
+    assert_eq!(device.newcomer(3).await.files(), device.files());
     let manifest = read(device.remote.path().join("meta.json"));
     assert!(manifest.contains(r#""futureKey":{"kept":true}"#), "{manifest}");
 }
@@ -191,9 +211,7 @@ async fn two_heads_become_one() {
     let heads = files_in(&device.remote.path().join("head"));
     assert_eq!(heads.len(), 1, "{heads:?}");
     assert!(heads.keys().all(|token| token.starts_with("3-")), "{heads:?}");
-    let mut other = Device::on(&device.remote, 5);
-    other.turn().await.unwrap();
-    assert_eq!(other.files(), files_in(&fixture.join("expected")));
+    assert_eq!(device.newcomer(5).await.files(), files_in(&fixture.join("expected")));
 }
 
 /// A replica that read the remote some generations ago, and the remote as it is now.
@@ -222,8 +240,7 @@ async fn who_is_a_little_behind_reads_parts_and_has_the_same() {
     assert!(device.files().contains_key("parts/6.md"));
     assert!(!device.files().contains_key("parts/7.md"));
     let report = device.turn().await.unwrap();
-    assert_eq!(device.files(), files_in(&fixture.join("expected")));
-    assert_eq!(device.conflicts(), read(fixture.join("conflicts.txt")));
+    is_as_expected(&device, &fixture);
     assert_eq!(report.pushed, 0);
     let (_, whole) = indexed(&fixture);
     assert!(report.cost.bytes_down * 2 < whole, "{} of {whole}", report.cost.bytes_down);
@@ -264,7 +281,7 @@ async fn damage_in_a_part_that_is_not_wanted_hurts_nobody() {
 #[tokio::test]
 async fn damage_is_named_stops_nothing_else_and_heals() {
     for fixture in folders_in(&fixtures().join("damaged")) {
-        let name = fixture.file_name().unwrap().to_str().unwrap();
+        let name = name_of(&fixture);
         if !fixture.join("expected.txt").exists() {
             continue;
         }

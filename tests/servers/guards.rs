@@ -1,6 +1,6 @@
 //! Brakes: what looks like an accident is not done unasked.
 
-use crate::common::{Device, Remote, pair, settle};
+use crate::common::{Device, Remote, full_pair, settle};
 
 super::on_every_remote!(
     mass_delete_here,
@@ -11,14 +11,6 @@ super::on_every_remote!(
     missing_files_come_back,
     a_first_try_that_fails_leaves_no_vault,
 );
-
-/// Two devices with twelve notes.
-fn full_pair(remote: &Remote) -> (Device, Device) {
-    let (a, b) = pair(remote);
-    (0..12).for_each(|n| a.write(&format!("n{n}.md"), format!("note {n}\n")));
-    settle(&[&a, &b]);
-    (a, b)
-}
 
 fn delete_most(device: &Device) {
     (0..8).for_each(|n| device.delete(&format!("n{n}.md")));
@@ -36,7 +28,7 @@ fn braked(device: &Device, message: &str) {
 }
 
 fn mass_delete_here(remote: &Remote) {
-    let (a, b) = full_pair(remote);
+    let (a, b) = full_pair(remote, 12);
     delete_most(&a);
     braked(&a, "8 of 12 files are gone from this vault\n");
     b.sync();
@@ -51,7 +43,7 @@ fn mass_delete_here(remote: &Remote) {
 }
 
 fn missing_files_come_back(remote: &Remote) {
-    let (a, _b) = full_pair(remote);
+    let (a, _b) = full_pair(remote, 12);
     let before = a.files();
     delete_most(&a);
     braked(&a, "8 of 12 files are gone from this vault\n");
@@ -75,7 +67,7 @@ fn a_first_try_that_fails_leaves_no_vault(remote: &Remote) {
 }
 
 fn mass_delete_there(remote: &Remote) {
-    let (a, b) = full_pair(remote);
+    let (a, b) = full_pair(remote, 12);
     delete_most(&a);
     a.run(&["sync", "--accept-deletes"]).exits(0);
     braked(&b, "the remote would remove 8 of 12 files from this vault\n");
@@ -87,7 +79,7 @@ fn mass_delete_there(remote: &Remote) {
 }
 
 fn emptied_remote(remote: &Remote) {
-    let (a, b) = full_pair(remote);
+    let (a, b) = full_pair(remote, 12);
     remote.empty();
     b.write("unsent.md", "edited meanwhile\n");
     braked(&a, "the remote folder is empty or not there, but this vault's remote (");
@@ -95,11 +87,11 @@ fn emptied_remote(remote: &Remote) {
     a.run(&["sync", "--recreate-remote"]).exits(0);
     settle(&[&b, &a]);
     assert_eq!(a.names().len(), 13);
-    assert_eq!(a.run(&["check", "--read-data", "--json"]).exits(0).json()["ok"], true);
+    a.is_sound();
 }
 
 fn foreign_remote(remote: &Remote) {
-    let (a, _b) = full_pair(remote);
+    let (a, _b) = full_pair(remote, 12);
     remote.empty();
     let stranger = Device::joined("stranger", remote);
     stranger.write("other.md", "not ours\n");
@@ -111,7 +103,7 @@ fn foreign_remote(remote: &Remote) {
 }
 
 fn dry_run_is_the_turn_that_follows(remote: &Remote) {
-    let (a, b) = full_pair(remote);
+    let (a, b) = full_pair(remote, 12);
     a.edit("n0.md", "note", "a note");
     a.rename("n1.md", "sub/moved.md");
     a.delete("n2.md");

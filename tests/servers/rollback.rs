@@ -1,83 +1,42 @@
 //! A remote that went back, was forked, wiped, swapped for another, or lost its head: each is named as
 //! such by `sync`, `status` and `check`, and healed.
 
-use crate::common::{Device, Remote, pair, settle};
+use crate::common::{Device, Files, Remote, full_pair, settle};
+
+macro_rules! scenarios {
+    ($place:expr) => {
+        crate::servers::on!($place, went_back, forked, wiped, swapped, headless, torn, lost_pack);
+    };
+}
 
 mod folder {
-    crate::servers::on!(
-        Place::Folder,
-        went_back,
-        forked,
-        wiped,
-        swapped,
-        headless,
-        torn,
-        lost_pack
-    );
+    scenarios!(Place::Folder);
 }
 mod encrypted_folder {
-    crate::servers::on!(
-        Place::EncryptedFolder,
-        went_back,
-        forked,
-        wiped,
-        swapped,
-        headless,
-        torn,
-        lost_pack
-    );
+    scenarios!(Place::EncryptedFolder);
 }
 mod encrypted_dav_server {
-    crate::servers::on!(
-        Place::EncryptedServer(Kind::DavServerBare),
-        went_back,
-        forked,
-        wiped,
-        swapped,
-        headless,
-        torn,
-        lost_pack
-    );
+    scenarios!(Place::EncryptedServer(Kind::DavServerBare));
 }
 mod dav_server {
-    crate::servers::on!(
-        Place::DAV_SERVER,
-        went_back,
-        forked,
-        wiped,
-        swapped,
-        headless,
-        torn,
-        lost_pack
-    );
+    scenarios!(Place::DAV_SERVER);
 }
 mod dropbox {
-    crate::servers::on!(
-        Place::DROPBOX,
-        went_back,
-        forked,
-        wiped,
-        swapped,
-        headless,
-        torn,
-        lost_pack
-    );
+    scenarios!(Place::DROPBOX);
 }
 #[cfg(feature = "object-stores")]
 mod moto {
-    crate::servers::on!(Place::MOTO, went_back, forked, wiped, swapped, headless, torn, lost_pack);
+    scenarios!(Place::MOTO);
 }
 
-type Backup = std::collections::BTreeMap<String, crate::common::Text>;
-
 /// What is in the remote's folder, without what the storage keeps for itself.
-fn backup(remote: &Remote) -> Backup {
+fn backup(remote: &Remote) -> Files {
     let mut files = remote.files();
     files.retain(|path, _| !path.contains(".larder-"));
     files
 }
 
-fn restore(remote: &Remote, backup: &Backup) {
+fn restore(remote: &Remote, backup: &Files) {
     remote.empty();
     for (path, text) in backup {
         remote.insert(path, &text.0);
@@ -95,17 +54,6 @@ fn hurt(remote: &Remote, begins: &[&str], content: Option<&[u8]>) {
     }
 }
 
-fn full_pair(remote: &Remote) -> (Device, Device) {
-    let (a, b) = pair(remote);
-    (0..5).for_each(|n| a.write(&format!("n{n}.md"), format!("note {n}\n")));
-    settle(&[&a, &b]);
-    (a, b)
-}
-
-fn state(device: &Device) -> String {
-    device.run(&["status", "--json"]).exits(0).json()["state"].as_str().unwrap().to_owned()
-}
-
 /// What a check finds, each kind once.
 fn kinds(device: &Device) -> Vec<String> {
     let check = device.run(&["check", "--json"]).json();
@@ -119,8 +67,8 @@ fn kinds(device: &Device) -> Vec<String> {
 fn is_well(remote: &Remote, a: &Device, b: &Device) {
     settle(&[a, b]);
     for device in [a, b] {
-        assert_eq!(device.run(&["check", "--read-data", "--json"]).exits(0).json()["ok"], true);
-        assert_eq!(state(device), "synced");
+        device.is_sound();
+        assert_eq!(device.state(), "synced");
     }
     let newcomer = Device::joined("newcomer", remote);
     newcomer.sync();
@@ -128,7 +76,7 @@ fn is_well(remote: &Remote, a: &Device, b: &Device) {
 }
 
 fn went_back(remote: &Remote) {
-    let (a, b) = full_pair(remote);
+    let (a, b) = full_pair(remote, 5);
     let before = backup(remote);
     a.edit("n0.md", "note", "edited");
     a.sync();
@@ -142,7 +90,7 @@ fn went_back(remote: &Remote) {
 }
 
 fn forked(remote: &Remote) {
-    let (a, b) = full_pair(remote);
+    let (a, b) = full_pair(remote, 5);
     let before = backup(remote);
     a.edit("n0.md", "note", "edited");
     settle(&[&a, &b]);
@@ -157,10 +105,10 @@ fn forked(remote: &Remote) {
 }
 
 fn wiped(remote: &Remote) {
-    let (a, b) = full_pair(remote);
+    let (a, b) = full_pair(remote, 5);
     remote.empty();
     a.run(&["sync"]).exits(5);
-    assert_eq!(state(&a), "error");
+    assert_eq!(a.state(), "error");
     let told = a.run(&["status"]).exits(0);
     assert!(told.stdout.contains("the remote folder is empty or not there"), "{told}");
     a.run(&["check"]).exits(5);
@@ -170,7 +118,7 @@ fn wiped(remote: &Remote) {
 }
 
 fn swapped(remote: &Remote) {
-    let (a, b) = full_pair(remote);
+    let (a, b) = full_pair(remote, 5);
     let before = backup(remote);
     remote.empty();
     let stranger = Device::joined("stranger", remote);
@@ -180,19 +128,19 @@ fn swapped(remote: &Remote) {
         let ran = a.run(args).exits(5);
         assert!(ran.stderr.contains("holds another remote"), "{ran}");
     }
-    assert_eq!(state(&a), "error");
+    assert_eq!(a.state(), "error");
     restore(remote, &before);
     is_well(remote, &a, &b);
 }
 
 fn headless(remote: &Remote) {
-    let (a, b) = full_pair(remote);
+    let (a, b) = full_pair(remote, 5);
     b.write("late.md", "late\n");
     b.sync();
     hurt(remote, &["meta.json", "head/", "meta/"], None);
     let ran = a.run(&["sync"]).exits(1);
     assert!(ran.stderr.contains("`larder check --repair`"), "{ran}");
-    assert_eq!(state(&a), "error");
+    assert_eq!(a.state(), "error");
     assert!(kinds(&a).contains(&"head".to_owned()));
     // Nobody takes it for a new one.
     let newcomer = Device::new("newcomer").facing(remote);
@@ -205,13 +153,13 @@ fn headless(remote: &Remote) {
 }
 
 fn torn(remote: &Remote) {
-    let (a, b) = full_pair(remote);
+    let (a, b) = full_pair(remote, 5);
     let has_own = remote.files().keys().any(|file| file.starts_with("meta/"));
     let manifests = if has_own { "meta/" } else { "meta.json" };
     hurt(remote, &[manifests], Some(b"{\"format\": 1, \"minReader"));
     if manifests == "meta.json" {
         a.run(&["sync"]).exits(1);
-        assert_eq!(state(&a), "error");
+        assert_eq!(a.state(), "error");
     } else {
         // Who has read it has no need of it, and its next commit writes another.
         a.run(&["sync"]).exits(0);
@@ -223,7 +171,7 @@ fn torn(remote: &Remote) {
 }
 
 fn lost_pack(remote: &Remote) {
-    let (a, b) = full_pair(remote);
+    let (a, b) = full_pair(remote, 5);
     a.run(&["compact"]).exits(0);
     b.sync();
     hurt(remote, &["packs/"], None);

@@ -28,7 +28,7 @@ fn news_travel_between_remotes(remote: &Remote) {
     }
     assert_eq!(a.read("note.md"), "---\ntitle: Oat milk\n---\n1 two 3.\n");
     assert_eq!((a.files(), both.files()), (c.files(), c.files()));
-    assert_eq!(both.run(&["status", "--json"]).json()["state"], "synced");
+    assert_eq!(both.state(), "synced");
     for name in ["backup", "--"] {
         let of: &[&str] = if name == "--" { &[] } else { &["--remote", name] };
         let check = both.run(&[&["check", "--read-data"], of].concat());
