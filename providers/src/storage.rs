@@ -295,6 +295,14 @@ pub trait StorageExt: Storage {
         }
     }
 
+    /// What lies in a folder: nothing, where no folder is.
+    async fn list_if_there(&self, folder: &RemotePath) -> Result<Listing> {
+        match self.list(folder).await {
+            Err(error) if error.is_not_found() => Ok(Listing::default()),
+            listed => listed,
+        }
+    }
+
     /// Writes bytes whatever is there.
     async fn write(&self, path: &RemotePath, bytes: Bytes) -> Result<Option<Version>> {
         match self.put(path, Body::Bytes(bytes), PutMode::Overwrite).await? {

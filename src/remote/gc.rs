@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use larder_providers::{Entry, RemotePath, Storage};
+use larder_providers::{Entry, RemotePath, StorageExt};
 
 use super::{CommitMode, HeadState, Manifest, Remote, Result, Retired, layout};
 use crate::{
@@ -64,11 +64,7 @@ pub async fn survey(remote: &Remote, head: &HeadState) -> Result<Survey> {
     let named: BTreeSet<&RemotePath> = manifest.data().map(|data| &data.file).collect();
     let retired: BTreeSet<&RemotePath> = manifest.retired.iter().map(|old| &old.file).collect();
     for folder in [layout::DELTAS, layout::ENTITIES, layout::PACKS, layout::BLOBS] {
-        let listing = match remote.storage.list(&layout::path(folder)?).await {
-            Ok(listing) => listing,
-            Err(error) if error.is_not_found() => continue,
-            Err(error) => return Err(error.into()),
-        };
+        let listing = remote.storage.list_if_there(&layout::path(folder)?).await?;
         survey.server_time = listing.server_time.or(survey.server_time);
         survey.foreign.extend(listing.foreign.iter().map(|name| format!("{folder}/{name}")));
         for entry in listing.entries {

@@ -224,12 +224,7 @@ async fn latest_trace(remote: &Remote) -> Result<u64> {
     let mut latest = 0;
     for folder in [layout::DELTAS, layout::ENTITIES, layout::PACKS, layout::MANIFESTS, layout::HEAD]
     {
-        let listing = match remote.storage.list(&Remote::path(folder)?).await {
-            Ok(listing) => listing,
-            Err(error) if error.is_not_found() => continue,
-            Err(error) => return Err(error.into()),
-        };
-        for entry in listing.entries {
+        for entry in remote.storage.list_if_there(&Remote::path(folder)?).await?.entries {
             let built_on = layout::data_generation(entry.path.as_str());
             let made = layout::token_generation(entry.path.name());
             latest = latest.max(built_on.map_or(0, |on| on + 1)).max(made.unwrap_or(0));

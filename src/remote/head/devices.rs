@@ -93,11 +93,7 @@ impl Devices {
 
     async fn look(&self) -> Result<Look> {
         let folder = layout::path(layout::HEADS)?;
-        let listing = match self.storage.list(&folder).await {
-            Ok(listing) => listing,
-            Err(error) if error.is_not_found() => Default::default(),
-            Err(error) => return Err(error.into()),
-        };
+        let listing = self.storage.list_if_there(&folder).await?;
         let mut look =
             Look { stamps: BTreeMap::new(), files: Vec::new(), server_time: listing.server_time };
         for entry in listing.entries.into_iter().filter(|entry| !entry.is_folder) {

@@ -261,11 +261,7 @@ impl Head for Rename {
     }
 
     async fn manifests(&self) -> Result<Vec<Manifest>> {
-        let listing = match self.storage.list(&layout::path(layout::MANIFESTS)?).await {
-            Ok(listing) => listing,
-            Err(error) if error.is_not_found() => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
-        };
+        let listing = self.storage.list_if_there(&layout::path(layout::MANIFESTS)?).await?;
         let files = listing.entries.into_iter().filter(|entry| !entry.is_folder);
         let mut files: Vec<_> = files.map(|entry| entry.path).collect();
         files.sort_by_key(|file| std::cmp::Reverse(layout::token_generation(file.name())));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use larder_providers::{RemotePath, SharedStorage, Storage};
+use larder_providers::{RemotePath, SharedStorage, StorageExt};
 
 use super::{Manifest, Result};
 
@@ -22,11 +22,8 @@ impl Shelf {
         for data in manifest.data() {
             let Some(folder) = data.file.parent() else { continue };
             if !self.folders.contains_key(&folder) {
-                let files = match storage.list(&folder).await {
-                    Ok(listing) => listing.entries.into_iter().map(|e| (e.path, e.bytes)).collect(),
-                    Err(error) if error.is_not_found() => BTreeMap::new(),
-                    Err(error) => return Err(error.into()),
-                };
+                let listing = storage.list_if_there(&folder).await?;
+                let files = listing.entries.into_iter().map(|e| (e.path, e.bytes)).collect();
                 self.folders.insert(folder.clone(), files);
             }
             let there = self.folders.get(&folder).and_then(|files| files.get(&data.file));
