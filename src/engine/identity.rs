@@ -10,7 +10,7 @@ use super::{Engine, EngineError, NoteKind, Report, Result};
 use crate::{
     merge::{Pen, conflicts, view},
     model::{
-        Conflict, DeviceId, Dot, Entity, LastEdit, Record, Stamp, Update, VersionVector,
+        DeviceId, Dot, Entity, EntityId, LastEdit, Record, Stamp, Update, VersionVector,
         entity::DELETED,
     },
     mutant::{self, Mutant},
@@ -178,17 +178,7 @@ impl Engine {
             last_stamp: pen.last,
             body,
         };
-        self.store.decide(&Decided {
-            updates: &updates,
-            pending: &pending,
-            replica: &replica,
-            seen: &[],
-            gone: &[],
-            intents: &[],
-            scanned_ms: None,
-            now_ms: now.millis(),
-        })?;
-        Ok(())
+        self.decide_rewritten(&updates, &pending, &replica, now)
     }
 
     /// Names what a record has beyond what any remote holds anew; `held` is the last edit of the old
@@ -201,23 +191,50 @@ impl Engine {
         pen: &mut Pen,
         now: Stamp,
     ) -> Update {
-        let before = conflicts(&record.state, &self.rules);
         let renaming = Renaming::new(&record, held, old, pen, now);
         let state = renaming.apply(&record.state);
         let shown = record.shown.as_ref().map(|shown| renaming.apply(shown));
+        let shown = shown.filter(|shown| *shown != state);
+        Update { shown, ..self.rewritten(record, state) }
+    }
+
+    /// A record in a state that shows the same by other edits.
+    pub(super) fn rewritten(&self, record: Record, state: Entity) -> Update {
         let standing = conflicts(&state, &self.rules);
-        let is_gone = |c: &&Conflict| !standing.iter().any(|s| s.id == c.id);
+        let mut settled = conflicts(&record.state, &self.rules);
+        settled.retain(|old| !standing.iter().any(|conflict| conflict.id == old.id));
         Update {
             view: view(&state, &self.rules),
-            settled: before.iter().filter(is_gone).map(|c| c.id.clone()).collect(),
+            settled: settled.into_iter().map(|old| old.id).collect(),
             conflicts: standing,
             replaced: None,
             agreed: record.agreed,
-            shown: shown.filter(|shown| *shown != state),
+            shown: record.shown,
             file: record.file,
             kept: record.kept,
             state,
         }
+    }
+
+    /// Keeps records that were rewritten. What the scan saw is no matter here.
+    pub(super) fn decide_rewritten(
+        &mut self,
+        updates: &[Update],
+        pending: &BTreeSet<EntityId>,
+        replica: &Replica,
+        now: Stamp,
+    ) -> Result<()> {
+        self.store.decide(&Decided {
+            updates,
+            pending,
+            replica,
+            seen: &[],
+            gone: &[],
+            intents: &[],
+            scanned_ms: None,
+            now_ms: now.millis(),
+        })?;
+        Ok(())
     }
 }
 

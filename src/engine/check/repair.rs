@@ -13,10 +13,10 @@ use crate::{
         Engine, EngineError, NoteKind, Progress, RACES_MAX, Report, Result, TurnOptions,
         cargo::Folding, contents::Contents, cost::Meter,
     },
-    merge::{Pen, conflicts, set_anew, view},
-    model::{Agreed, Conflict, EntityId, Record, Stamp, Update},
+    merge::{Pen, set_anew},
+    model::{Agreed, EntityId, Record, Stamp, Update},
     remote::{Advance, DataFile, HeadRead, HeadState, Manifest, Participant, Remote, Retired},
-    store::{Decided, Replica},
+    store::Replica,
 };
 
 /// How many records are set anew in one transaction.
@@ -149,16 +149,7 @@ impl Engine {
                 ..replica
             };
             replica.knows.raise(&replica.device, replica.counter);
-            self.store.decide(&Decided {
-                updates: &updates,
-                pending: &pending,
-                replica: &replica,
-                seen: &[],
-                gone: &[],
-                intents: &[],
-                scanned_ms: None,
-                now_ms: now.millis(),
-            })?;
+            self.decide_rewritten(&updates, &pending, &replica, now)?;
         }
         if !ids.is_empty() {
             let records = ids.len();
@@ -169,24 +160,10 @@ impl Engine {
     }
 
     fn set_record_anew(&self, record: Record, pen: &mut Pen, now: Stamp) -> Update {
-        let before = conflicts(&record.state, &self.rules);
-        let mut state = record.state;
+        let mut state = record.state.clone();
         let (dot, at) = pen.next(now);
-        let whole = state.clone();
-        set_anew(&mut state, &whole, &dot, at, &self.rules);
-        let standing = conflicts(&state, &self.rules);
-        let is_gone = |c: &&Conflict| !standing.iter().any(|s| s.id == c.id);
-        Update {
-            view: view(&state, &self.rules),
-            settled: before.iter().filter(is_gone).map(|c| c.id.clone()).collect(),
-            conflicts: standing,
-            replaced: None,
-            agreed: Agreed::Never,
-            shown: record.shown,
-            file: record.file,
-            kept: record.kept,
-            state,
-        }
+        set_anew(&mut state, &record.state, &dot, at, &self.rules);
+        Update { agreed: Agreed::Never, ..self.rewritten(record, state) }
     }
 
     /// Takes hurt files out of the manifest, with what they held. Who has that can still send it: a
