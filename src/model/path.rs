@@ -155,12 +155,14 @@ impl VaultPath {
         self.with_suffix(&format!(" ({label})"))
     }
 
-    fn with_suffix(&self, suffix: &str) -> Result<Self, BadPath> {
+    /// The file's name in two; the extension begins with its dot.
+    fn stem_and_extension(&self) -> (&str, &str) {
         let name = self.file_name();
-        let (stem, extension) = match name.rfind('.').filter(|at| *at > 0) {
-            Some(at) => name.split_at(at),
-            None => (name, ""),
-        };
+        name.rfind('.').filter(|at| *at > 0).map_or((name, ""), |at| name.split_at(at))
+    }
+
+    fn with_suffix(&self, suffix: &str) -> Result<Self, BadPath> {
+        let (stem, extension) = self.stem_and_extension();
         let suffix = format!("{suffix}{extension}");
         let parent = self.parent().map_or(String::new(), |parent| format!("{parent}/"));
         let room = MAX_PART_BYTES.min(MAX_PATH_BYTES.saturating_sub(parent.len()));
@@ -173,11 +175,7 @@ impl VaultPath {
 
     /// Gives `name.ext` for `name (2).ext`; nothing for a name without a number.
     pub fn without_number(&self) -> Option<Self> {
-        let name = self.file_name();
-        let (stem, extension) = match name.rfind('.').filter(|at| *at > 0) {
-            Some(at) => name.split_at(at),
-            None => (name, ""),
-        };
+        let (stem, extension) = self.stem_and_extension();
         let (plain, number) = stem.strip_suffix(')')?.rsplit_once(" (")?;
         number.parse::<u32>().ok()?;
         let parent = self.parent().map_or(String::new(), |parent| format!("{parent}/"));
