@@ -284,11 +284,7 @@ mod tests {
     use chrono::TimeZone;
 
     use super::*;
-    use crate::StorageExt;
-
-    fn path(text: &str) -> RemotePath {
-        RemotePath::new(text).unwrap()
-    }
+    use crate::{StorageExt, testing::path};
 
     #[tokio::test]
     async fn a_snapshot_brings_back_what_was_lost_and_its_versions() {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Password, StorageExt, Version,
-    testing::{DROPBOX_APP_KEY, DropboxLike, Trouble},
+    testing::{DROPBOX_APP_KEY, DropboxLike, Trouble, path},
 };
 
 mod faults;
@@ -40,10 +40,6 @@ fn fixture(name: &str) -> Fixture {
 
 fn result<T: serde::de::DeserializeOwned>(name: &str) -> T {
     serde_json::from_value(fixture(name).body).unwrap()
-}
-
-fn path(name: &str) -> RemotePath {
-    RemotePath::new(name).unwrap()
 }
 
 fn storage(server: &DropboxLike) -> (Arc<Dropbox>, Traffic) {

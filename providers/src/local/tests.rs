@@ -1,11 +1,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::StorageExt;
-
-fn path(text: &str) -> RemotePath {
-    RemotePath::new(text).unwrap()
-}
+use crate::{StorageExt, testing::path};
 
 fn names(listing: &Listing) -> Vec<&str> {
     listing.entries.iter().map(|entry| entry.path.name()).collect()

@@ -3,12 +3,8 @@
 use super::*;
 use crate::{
     Get, StorageExt,
-    testing::{Kind, Server},
+    testing::{Kind, Server, path},
 };
-
-fn path(name: &str) -> RemotePath {
-    RemotePath::new(name).unwrap()
-}
 
 fn key(secret: &str) -> Credentials {
     Credentials::Key { id: "ID".to_owned(), secret: crate::Password::new(secret), session: None }

@@ -9,29 +9,22 @@ use std::{
     convert::Infallible,
     io,
     net::TcpListener,
-    ops::Range,
     sync::{Arc, Mutex},
-    thread,
 };
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use http_body_util::{BodyExt, Full};
-use hyper::{
-    HeaderMap, Request, Response, StatusCode, body::Incoming, server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
+use hyper::{HeaderMap, Request, Response, StatusCode, body::Incoming};
 use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+use super::serve::{Answer, range, set};
 use crate::{Clock, body, sync::lock};
 
 /// How many names stand on one page of a listing: few, so that there are several pages.
 const PAGE: usize = 5;
-
-type Answer = Response<Full<Bytes>>;
 
 #[derive(Default)]
 struct Store {
@@ -65,34 +58,11 @@ struct Asked {
 
 /// Serves a bucket on `listener` until the returned sender is dropped.
 pub(super) fn serve(listener: TcpListener) -> io::Result<oneshot::Sender<()>> {
-    listener.set_nonblocking(true)?;
     let store = Arc::new(Mutex::new(Store::default()));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (stop, stopped) = oneshot::channel::<()>();
-    thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = stopped => {}
-                _ = accept(listener, store) => {}
-            }
-        });
-        runtime.shutdown_background();
-    });
-    Ok(stop)
-}
-
-async fn accept(listener: TcpListener, store: Arc<Mutex<Store>>) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    loop {
-        let (stream, _) = listener.accept().await?;
+    super::serve::serve(listener, move |request| {
         let store = Arc::clone(&store);
-        let service = service_fn(move |request| {
-            let store = Arc::clone(&store);
-            async move { Ok::<_, Infallible>(answer(&store, request).await) }
-        });
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-    }
+        async move { Ok::<_, Infallible>(answer(&store, request).await) }
+    })
 }
 
 async fn answer(store: &Mutex<Store>, request: Request<Incoming>) -> Answer {
@@ -246,24 +216,10 @@ impl Store {
     }
 }
 
-/// The part of so many bytes that `bytes=2-5` names, if there is any.
-fn range(text: &str, len: usize) -> Option<Range<usize>> {
-    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-    let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
-    let end = last.saturating_add(1).min(len);
-    (first < end).then_some(first..end)
-}
-
 fn describe(answer: &mut Answer, object: &Object) {
     set(answer, "etag", &object.tag());
     set(answer, "x-goog-generation", &object.generation.to_string());
     set(answer, "last-modified", &httpdate::fmt_http_date(object.modified.into()));
-}
-
-fn set(answer: &mut Answer, name: &'static str, value: &str) {
-    if let Ok(value) = value.parse() {
-        answer.headers_mut().insert(name, value);
-    }
 }
 
 fn fault(status: u16, code: &str) -> Answer {

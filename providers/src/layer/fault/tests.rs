@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::Memory;
-
-fn path(text: &str) -> RemotePath {
-    RemotePath::new(text).unwrap()
-}
+use crate::{Memory, testing::path};
 
 async fn story(plan: FaultPlan) -> Vec<String> {
     let fault = Fault::new(Memory::new(), plan);

@@ -4,7 +4,7 @@ use futures::stream;
 use tokio::time::Instant;
 
 use super::*;
-use crate::{Memory, StorageExt};
+use crate::{Memory, StorageExt, testing::path};
 
 /// A storage whose answers to every kind of call start with errors: before the call took effect,
 /// or after it.
@@ -89,10 +89,6 @@ impl Storage for Moody {
 fn patient(moody: Moody) -> Retry<Moody> {
     let policy = RetryPolicy { seed: Some(1), ..RetryPolicy::default() };
     Retry::with_policy(moody, policy)
-}
-
-fn path(text: &str) -> RemotePath {
-    RemotePath::new(text).unwrap()
 }
 
 fn calls(retry: &Retry<Moody>) -> usize {

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Response, StatusCode, header::HeaderValue};
+use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::Answer;
+use super::{Answer, set};
 
 /// JSON with status 200.
 pub(super) fn good(value: &Value) -> Answer {
@@ -56,13 +56,6 @@ pub(super) fn of(status: u16, kind: &str, text: impl Into<Bytes>) -> Answer {
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     set(&mut answer, "content-type", kind);
     answer
-}
-
-/// Sets a header field.
-pub(super) fn set(answer: &mut Answer, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        answer.headers_mut().insert(name, value);
-    }
 }
 
 /// A union of unions: `path`, `conflict`, `file` is `{".tag": "path", "path": {".tag": "conflict", …}}`.

@@ -1,6 +1,6 @@
 //! Reading, listing, waiting, deleting, renaming.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,9 +10,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Answer, Shared, State,
-    answer::{bad_input, good, of, refused, set, too_many, union},
+    answer::{bad_input, good, of, refused, too_many, union},
     asked::Asked,
+    range,
     routes::damaged,
+    set,
     tree::{Node, folded},
 };
 use crate::sync::lock;
@@ -76,14 +78,6 @@ fn ascii(value: &Value) -> String {
     };
     let text = value.to_string();
     text.chars().map(|c| if c.is_ascii() { c.to_string() } else { escaped(c) }).collect()
-}
-
-/// The part of so many bytes that `bytes=2-5` names, if there is any.
-fn range(text: &str, len: usize) -> Option<Range<usize>> {
-    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-    let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
-    let end = last.saturating_add(1).min(len);
-    (first < end).then_some(first..end)
 }
 
 /// `files/get_metadata`. That the root has no metadata is quoted widely and stands in no document.

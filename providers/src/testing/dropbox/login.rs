@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Answer, DROPBOX_APP_KEY, DROPBOX_TOKEN, State,
-    answer::{self, good, oauth, set},
+    answer::{self, good, oauth},
     asked::field,
+    set,
 };
 
 /// How long an access token lives (oauth: "short-lived"; `expires_in` is 14400 in its example).

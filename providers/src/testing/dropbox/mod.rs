@@ -32,18 +32,17 @@ use std::{
     io,
     net::TcpListener,
     sync::{Arc, Mutex},
-    thread,
     time::Duration,
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use http_body_util::BodyExt;
+use hyper::{Request, body::Incoming};
 use tokio::sync::{Notify, oneshot};
 use url::Url;
 
 use self::{login::Tokens, tree::Tree, uploads::Session};
+use super::serve::{Answer, range, serve, set};
 use crate::{Dropbox, DropboxConfig, Hosts, Password, Traffic, sync::lock};
 
 /// The key of the app that the server knows.
@@ -51,8 +50,6 @@ pub const DROPBOX_APP_KEY: &str = "larderapp12345";
 
 /// A login that the server knows from the beginning.
 pub const DROPBOX_TOKEN: &str = "refresh-token-of-ann";
-
-type Answer = Response<Full<Bytes>>;
 
 /// A server like Dropbox, which runs until it is dropped.
 #[derive(Debug, Clone)]
@@ -152,21 +149,12 @@ impl DropboxLike {
         super::install_crypto();
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
-        listener.set_nonblocking(true)?;
         let shared = Arc::<Shared>::default();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let (stop, stopped) = oneshot::channel::<()>();
         let serving = Arc::clone(&shared);
-        thread::spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = stopped => {}
-                    _ = accept(listener, serving) => {}
-                }
-            });
-            runtime.shutdown_background();
-        });
+        let stop = serve(listener, move |request| {
+            let shared = Arc::clone(&serving);
+            async move { answered(&shared, request).await }
+        })?;
         Ok(Self { port, shared, _stop: Arc::new(stop) })
     }
 
@@ -254,19 +242,6 @@ impl State {
     fn name(&mut self, kind: &str) -> String {
         self.count += 1;
         format!("{kind}{:06}", self.count)
-    }
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let shared = Arc::clone(&shared);
-        let service = service_fn(move |request| {
-            let shared = Arc::clone(&shared);
-            async move { answered(&shared, request).await }
-        });
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
 

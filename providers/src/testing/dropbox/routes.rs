@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::{
     Answer, Lost, Shared, Trouble,
-    answer::{bad_input, of, set, too_many, unauthorised},
+    answer::{bad_input, of, too_many, unauthorised},
     asked::{Asked, ROUTES, Route, field},
     files, login,
     login::Worth,
-    uploads,
+    set, uploads,
 };
 use crate::{Clock, sync::lock};
 

@@ -7,17 +7,13 @@ use std::time::Duration;
 use script::{Script, answer};
 
 use super::*;
-use crate::{ErrorKind, StorageExt, Version};
+use crate::{ErrorKind, StorageExt, Version, testing::path};
 
 const MOVED_AWAY: &str = "<D:multistatus xmlns:D='DAV:'><D:response><D:href>/dav/a</D:href>\
     <D:status>HTTP/1.1 404 Not Found</D:status></D:response></D:multistatus>";
 const STILL_THERE: &str = "<D:multistatus xmlns:D='DAV:'><D:response><D:href>/dav/a</D:href>\
     <D:propstat><D:prop/><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>\
     </D:multistatus>";
-
-fn path(text: &str) -> RemotePath {
-    RemotePath::new(text).unwrap()
-}
 
 async fn read_error(raw: &str) -> crate::Error {
     let script = Script::of(&[raw]);
