@@ -1,24 +1,12 @@
 //! Encrypted remotes through the binary: made, joined, opened by the right passphrase only, never used
 //! in clear; and nothing of what the notes say lies on them.
 
-use std::{fs, process::Stdio};
+use std::fs;
 
 use insta::assert_snapshot;
 use larder_providers::testing::Kind;
 
-use crate::common::{Device, PASSPHRASE, Place, Ran, Remote, Text, pair, settle, tree};
-
-/// A run with variables of the environment set, or taken away.
-fn run_in(device: &Device, env: &[(&str, Option<&str>)], args: &[&str]) -> Ran {
-    let mut command = device.command(args);
-    for (name, value) in env {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    Ran::new(args, command.stdin(Stdio::null()).output().unwrap())
-}
+use crate::common::{Device, PASSPHRASE, Place, Remote, Text, pair, settle, tree};
 
 fn encrypted() -> Remote {
     Remote::start(Place::EncryptedFolder).unwrap()
@@ -37,20 +25,20 @@ fn a_passphrase_is_needed_once_and_costs_no_request() {
     settle(&[&a, &b]);
     let none = [("LARDER_PASSPHRASE", None)];
     // An idle turn is one request, as on a remote in clear.
-    assert_eq!(run_in(&b, &none, &["sync", "--json"]).exits(0).number("requests"), 1);
-    let told = run_in(&b, &none, &["remote", "show", "--json"]).exits(0).json();
+    assert_eq!(b.run_in(&none, &["sync", "--json"]).exits(0).number("requests"), 1);
+    let told = b.run_in(&none, &["remote", "show", "--json"]).exits(0).json();
     assert_eq!(told["encrypted"], true);
     assert_eq!(b.run(&["status", "--json"]).exits(0).json()["encrypted"], true);
     assert!(b.run(&["status"]).exits(0).stdout.contains("remote (encrypted)\n"));
     for args in [&["check", "--read-data"][..], &["compact"], &["check", "--read-data"]] {
-        run_in(&b, &none, args).exits(0);
+        b.run_in(&none, args).exits(0);
     }
     assert_eq!(b.read("note.md"), "---\ntitle: Tea\n---\nHot.\n");
     forget_key(&b);
-    let ran = run_in(&b, &none, &["sync"]).exits(2);
+    let ran = b.run_in(&none, &["sync"]).exits(2);
     assert_snapshot!(ran.stderr, @"error: the remote is encrypted; set LARDER_PASSPHRASE, or run the command in a terminal once");
     b.sync();
-    run_in(&b, &none, &["sync"]).exits(0);
+    b.run_in(&none, &["sync"]).exits(0);
 }
 
 #[test]
@@ -64,14 +52,14 @@ fn a_wrong_passphrase_says_so_at_once_and_changes_nothing() {
     newcomer.write("mine.md", "Mine.\n");
     let wrong = [("LARDER_PASSPHRASE", Some("correct horse buttery"))];
     let args = ["sync", "--remote", remote.url()];
-    let ran = run_in(&newcomer, &wrong, &args).exits(1);
+    let ran = newcomer.run_in(&wrong, &args).exits(1);
     assert_snapshot!(ran.stderr, @"error: the passphrase is wrong: it does not open this remote");
     assert_eq!(remote.files(), before);
     assert!(!newcomer.root().join(".larder").exists(), "it is no vault yet");
     let short = [("LARDER_PASSPHRASE", Some("short"))];
     let elsewhere = encrypted();
     let args = ["init", "--encrypt", "--remote", elsewhere.url()];
-    let ran = run_in(&newcomer, &short, &args).exits(2);
+    let ran = newcomer.run_in(&short, &args).exits(2);
     assert_snapshot!(ran.stderr, @"error: a passphrase needs at least 8 characters");
     assert!(elsewhere.files().is_empty());
     newcomer.run(&["sync", "--remote", remote.url()]).exits(0);
@@ -86,10 +74,10 @@ fn another_passphrase_opens_the_same_data() {
         a.write("note.md", "Hot.\n");
         settle(&[&a, &b]);
         let before = remote.files();
-        run_in(&a, &[], &["remote", "passphrase"]).exits(2);
+        a.run_in(&[], &["remote", "passphrase"]).exits(2);
         let new = "another one altogether";
         let changed = [("LARDER_NEW_PASSPHRASE", Some(new))];
-        run_in(&a, &changed, &["remote", "passphrase", "--json"]).exits(0);
+        a.run_in(&changed, &["remote", "passphrase", "--json"]).exits(0);
         let mut after = remote.files();
         let moved: Vec<&String> = after.keys().filter(|file| !before.contains_key(*file)).collect();
         assert!(moved.len() == 1 && moved[0].starts_with("keys/2-"), "{moved:?}");
@@ -102,7 +90,7 @@ fn another_passphrase_opens_the_same_data() {
         let newcomer = Device::new("newcomer");
         let args = ["sync", "--remote", remote.url()];
         assert!(newcomer.run(&args).exits(1).stderr.contains("the passphrase is wrong"));
-        run_in(&newcomer, &[("LARDER_PASSPHRASE", Some(new))], &args).exits(0);
+        newcomer.run_in(&[("LARDER_PASSPHRASE", Some(new))], &args).exits(0);
         assert_eq!(newcomer.files(), a.files());
     }
 }
@@ -203,11 +191,11 @@ fn a_remote_whose_key_was_lost_is_told_and_gets_another() {
     let ran = device.run(&["check"]).exits(1);
     assert!(ran.stdout.contains("`larder remote passphrase` writes one"), "{ran}");
     let new = [("LARDER_NEW_PASSPHRASE", Some("another passphrase"))];
-    run_in(&device, &new, &["remote", "passphrase"]).exits(0);
+    device.run_in(&new, &["remote", "passphrase"]).exits(0);
     device.run(&["check"]).exits(0);
     let newcomer = Device::new("newcomer");
     let new = [("LARDER_PASSPHRASE", Some("another passphrase"))];
-    run_in(&newcomer, &new, &["sync", "--remote", remote.url()]).exits(0);
+    newcomer.run_in(&new, &["sync", "--remote", remote.url()]).exits(0);
     assert_eq!(newcomer.read("note.md"), "Hot.\n");
 }
 
@@ -269,7 +257,7 @@ fn an_emptied_remote_is_filled_again_and_can_be_joined() {
     remote.empty();
     a.run(&["sync"]).exits(5);
     let none = [("LARDER_PASSPHRASE", None)];
-    let ran = run_in(&a, &none, &["sync", "--recreate-remote"]).exits(2);
+    let ran = a.run_in(&none, &["sync", "--recreate-remote"]).exits(2);
     assert!(ran.stderr.contains("a passphrase is needed"), "{ran}");
     a.run(&["sync", "--recreate-remote"]).exits(0);
     let b = Device::joined("phone", &remote);
@@ -349,7 +337,7 @@ fn passphrase_and_key_are_told_to_nobody() {
         &["remote", "passphrase", "-vv"],
         &["check", "--read-data", "-vv"],
     ] {
-        said += &run_in(&a, &changed, args).exits(0).said();
+        said += &a.run_in(&changed, args).exits(0).said();
     }
     // The key is kept among the secrets, and nowhere else.
     let kept: String = tree(&a.home().join("state")).values().map(lossy).collect();

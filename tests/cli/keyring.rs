@@ -109,9 +109,7 @@ impl Drop for Session {
 }
 
 fn run(device: &Device, bus: &str, args: &[&str]) -> Ran {
-    let mut command = device.command(args);
-    command.env_remove("LARDER_PASSWORD").env("DBUS_SESSION_BUS_ADDRESS", bus);
-    Ran::new(args, command.output().unwrap())
+    device.run_in(&[("LARDER_PASSWORD", None), ("DBUS_SESSION_BUS_ADDRESS", Some(bus))], args)
 }
 
 /// A device with a note, and the address of a remote with the password in it.
@@ -213,10 +211,13 @@ fn without_a_keyring_the_file_serves() {
 fn a_keyring_can_be_left_out() {
     let Some((_remote, device, url)) = planted() else { return };
     let Some(session) = Session::start(true) else { return };
-    let mut command = device.command(&["sync", "--remote", &url]);
-    command.env_remove("LARDER_PASSWORD").env("LARDER_KEYRING", "off");
-    command.env("DBUS_SESSION_BUS_ADDRESS", session.address());
-    let ran = Ran::new(&["sync"], command.output().unwrap()).exits(0);
+    let bus = session.address();
+    let env = [
+        ("LARDER_PASSWORD", None),
+        ("LARDER_KEYRING", Some("off")),
+        ("DBUS_SESSION_BUS_ADDRESS", Some(bus.as_str())),
+    ];
+    let ran = device.run_in(&env, &["sync", "--remote", &url]).exits(0);
     assert!(ran.stderr.contains("readable by you alone: LARDER_KEYRING is off."), "{ran}");
     assert!(file(&device).exists());
 }

@@ -1,7 +1,7 @@
 //! A vault with an encrypted remote and one in clear: each is used as what it is, whatever becomes of the
 //! other and of the replica.
 
-use std::{fs, process::Stdio};
+use std::fs;
 
 use serde_json::{Value, json};
 
@@ -19,9 +19,7 @@ fn two() -> (Device, Remote, Remote) {
 
 /// A run of who knows no passphrase.
 fn run_unknowing(device: &Device, args: &[&str]) -> Ran {
-    let mut command = device.command(args);
-    command.env_remove("LARDER_PASSPHRASE").stdin(Stdio::null());
-    Ran::new(args, command.output().unwrap())
+    device.run_in(&[("LARDER_PASSPHRASE", None)], args)
 }
 
 fn id_of(device: &Device, name: &str) -> String {

@@ -6,17 +6,16 @@ use larder_providers::testing::Kind;
 
 use crate::common::{Device, PASSWORD, Place, Remote, tree};
 
+/// An environment without a password.
+const UNKNOWN: [(&str, Option<&str>); 1] = [("LARDER_PASSWORD", None)];
+
 #[test]
 #[cfg(feature = "object-stores")]
 fn the_secret_of_a_key_in_an_address_is_put_away() {
     let Some(remote) = Remote::start(Place::MOTO) else { return };
     let device = Device::new("laptop");
     let url = remote.url().replace("ann@", "ann:planted/secret@");
-    let run = |args: &[&str]| {
-        let output = device.command(args).env_remove("LARDER_PASSWORD").output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
-    };
+    let run = |args: &[&str]| device.run_in(&UNKNOWN, args).exits(0).said();
     device.write("note.md", "text\n");
     let said = run(&["sync", "--remote", &url, "-vv"]) + &run(&["sync", "-vv"]);
     assert!(!said.contains("planted"), "{said}");
@@ -31,11 +30,7 @@ fn a_password_in_an_address_is_put_away() {
     let Some(remote) = Remote::start(Place::Server(Kind::ApacheBasic)) else { return };
     let device = Device::new("laptop");
     let url = remote.url().replace("ann@", &format!("ann:{PASSWORD}@"));
-    let run = |args: &[&str]| {
-        let output = device.command(args).env_remove("LARDER_PASSWORD").output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
-    };
+    let run = |args: &[&str]| device.run_in(&UNKNOWN, args).exits(0).said();
     device.write("note.md", "text\n");
     let said = run(&["sync", "--remote", &url, "-vv"]) + &run(&["sync", "-vv"]);
     assert!(!said.contains(PASSWORD), "{said}");
@@ -50,11 +45,10 @@ fn a_password_in_an_address_is_put_away() {
 #[test]
 fn nobody_is_asked_where_nobody_can_answer() {
     let device = Device::new("laptop");
-    let mut command = device.command(&["init", "--remote", "webdavs://ann@example.org/x"]);
-    let output = command.env_remove("LARDER_PASSWORD").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("no password is known for ann@example.org; set LARDER_PASSWORD"));
+    let args = ["init", "--remote", "webdavs://ann@example.org/x"];
+    let ran = device.run_in(&UNKNOWN, &args).exits(2);
+    let words = "no password is known for ann@example.org; set LARDER_PASSWORD";
+    assert!(ran.stderr.contains(words), "{ran}");
 }
 
 #[test]
@@ -67,12 +61,7 @@ fn a_file_of_passwords_that_is_open_to_others_is_closed_aloud() {
     let (account, _) = place.split_once('/').unwrap();
     fs::write(&file, format!("{{\"{account}\": \"{PASSWORD}\"}}")).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    let run = || {
-        let mut command = device.command(&["sync", "--remote", remote.url()]);
-        let output = command.env_remove("LARDER_PASSWORD").output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stderr).unwrap()
-    };
+    let run = || device.run_in(&UNKNOWN, &["sync", "--remote", remote.url()]).exits(0).stderr;
     let said = run();
     assert!(said.contains("was open to others (mode 644) and is no more"), "{said}");
     assert!(!said.contains(PASSWORD), "{said}");
@@ -80,8 +69,7 @@ fn a_file_of_passwords_that_is_open_to_others_is_closed_aloud() {
     assert!(!run().contains("was open"));
     // What is broken in it is not quoted.
     fs::write(&file, format!("{{\"{account}\": {PASSWORD}}}")).unwrap();
-    let output = device.command(&["sync"]).env_remove("LARDER_PASSWORD").output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let said = device.run_in(&UNKNOWN, &["sync"]).stderr;
     assert!(said.contains("does not read as JSON") && !said.contains(PASSWORD), "{said}");
 }
 
@@ -92,16 +80,11 @@ fn a_password_can_be_the_first_line_of_a_file() {
     let file = device.home().join("password");
     let run = |text: &str| {
         fs::write(&file, text).unwrap();
-        let mut command = device.command(&["sync", "--remote", remote.url()]);
-        command.env_remove("LARDER_PASSWORD").env("LARDER_PASSWORD_FILE", &file);
-        command.output().unwrap()
+        let env = [("LARDER_PASSWORD", None), ("LARDER_PASSWORD_FILE", file.to_str())];
+        device.run_in(&env, &["sync", "--remote", remote.url()])
     };
-    let output = run(&format!("{PASSWORD}\nnot this\n"));
-    assert!(output.status.success(), "{output:?}");
+    run(&format!("{PASSWORD}\nnot this\n")).exits(0);
     assert!(!device.home().join("state/larder/passwords.json").exists());
-    let output = run("\n");
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(
-        String::from_utf8(output.stderr).unwrap().contains("has no password in its first line")
-    );
+    let ran = run("\n").exits(2);
+    assert!(ran.stderr.contains("has no password in its first line"), "{ran}");
 }

@@ -99,6 +99,18 @@ impl Device {
         Ran::new(args, self.command(args).output().unwrap())
     }
 
+    /// Runs a command with variables of the environment set, or taken away.
+    pub(crate) fn run_in(&self, env: &[(&str, Option<&str>)], args: &[&str]) -> Ran {
+        let mut command = self.command(args);
+        for (name, value) in env {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Ran::new(args, command.output().unwrap())
+    }
+
     /// Runs a command that is given something to read.
     pub(crate) fn run_with(&self, args: &[&str], input: &str) -> Ran {
         let mut command = self.command(args);
