@@ -177,7 +177,7 @@ pub(super) fn newest(siblings: &[Sibling]) -> Option<&Sibling> {
 }
 
 /// Orders by the time of the edit; of equal times the smaller device counts as later.
-pub(super) fn by_age(a: &Sibling, b: &Sibling) -> Ordering {
+fn by_age(a: &Sibling, b: &Sibling) -> Ordering {
     age_order((a.at, &a.dot), (b.at, &b.dot))
 }
 

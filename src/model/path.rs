@@ -184,7 +184,7 @@ impl VaultPath {
 }
 
 /// Checks one part of a path.
-pub(super) fn check_part(part: &str) -> Result<(), BadPath> {
+fn check_part(part: &str) -> Result<(), BadPath> {
     if part.is_empty() {
         return Err(BadPath::EmptyPart);
     }

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The type of a record that neither says its own nor matches a rule.
-pub const DEFAULT_TYPE: &str = "note";
+const DEFAULT_TYPE: &str = "note";
 
 /// The name of the file in the vault's root that holds the rules; it is synced like any other.
 pub const RULES_FILE: &str = "larder.toml";

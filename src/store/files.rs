@@ -60,7 +60,7 @@ impl Store {
     }
 
     /// How many files of the vault are known.
-    pub fn file_count(&self) -> Result<usize> {
+    fn file_count(&self) -> Result<usize> {
         let mut statement = self.connection.prepare_cached("SELECT count(*) FROM file")?;
         let count: i64 = statement.query_row([], |row| row.get(0))?;
         Ok(usize::try_from(count).unwrap_or(0))

@@ -274,7 +274,7 @@ fn get_note<T: DeserializeOwned>(
 }
 
 /// Keeps something of a remote; of none there is nothing to be kept.
-pub(super) fn set_note<T: Serialize>(
+fn set_note<T: Serialize>(
     connection: &Connection,
     remote: Option<Number>,
     key: &str,

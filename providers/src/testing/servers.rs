@@ -274,7 +274,7 @@ impl Kind {
 
     /// Whether it keeps objects in a bucket.
     #[cfg(feature = "object-stores")]
-    pub fn is_object_store(self) -> bool {
+    fn is_object_store(self) -> bool {
         matches!(self, Self::Moto | Self::Azurite | Self::GoogleLike)
     }
 
