@@ -8,6 +8,7 @@ use super::{
     Ended,
     args::{Args, DaemonArgs},
     error::{self, CliError},
+    prompt,
     sync::{summary, ways as ways_of},
     ui::{Ui, duration},
     workplace::{Access, Workplace},
@@ -25,6 +26,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &DaemonArgs) -> Result<En
     let mut place = Workplace::find(args, Access::Change)?;
     let (ways, names) = open(&mut place, ui, &traffic).await?;
     let stop = stop_signal()?;
+    prompt::leave_signals();
     let clock = Clock::system();
     let with: Vec<String> = match names.as_slice() {
         [_] => vec![place.remote_url()?.to_string()],

@@ -18,6 +18,8 @@ pub(super) mod exit_code {
     pub(in crate::cli) const BRAKE: u8 = 5;
     pub(in crate::cli) const NEEDS_NEWER: u8 = 6;
     pub(in crate::cli) const LOCKED: u8 = 7;
+    /// Added to the number of a signal, as shells do.
+    pub(in crate::cli) const BY_SIGNAL: u8 = 128;
 }
 
 /// Why a command failed.
@@ -27,6 +29,8 @@ pub(super) enum CliError {
     Usage(String),
     /// Another larder uses the vault.
     Locked(String),
+    /// A signal came while a person was asked.
+    Interrupted(i32),
     /// The engine could not do it.
     Engine(Box<EngineError>),
     /// Anything else.
@@ -40,6 +44,8 @@ impl CliError {
             Self::Usage(_) => exit_code::USAGE,
             Self::Locked(_) => exit_code::LOCKED,
             Self::Other(_) => exit_code::FAILED,
+            Self::Interrupted(signal) => u8::try_from(*signal)
+                .map_or(exit_code::FAILED, |signal| exit_code::BY_SIGNAL | signal),
             Self::Engine(error) => match error.as_ref() {
                 EngineError::Brake(_) => exit_code::BRAKE,
                 EngineError::Remote(RemoteError::NeedsNewer { .. })
@@ -66,6 +72,7 @@ impl CliError {
             exit_code::BRAKE => "brake",
             exit_code::NEEDS_NEWER => "needsNewer",
             exit_code::LOCKED => "locked",
+            exit_code::BY_SIGNAL.. => "interrupted",
             _ => "failed",
         }
     }
@@ -74,6 +81,7 @@ impl CliError {
     pub(super) fn message(&self) -> String {
         match self {
             Self::Usage(text) | Self::Locked(text) => text.clone(),
+            Self::Interrupted(_) => "stopped while an answer was waited for".to_owned(),
             Self::Engine(error) => message(error),
             Self::Other(error) => format!("{error:#}"),
         }

@@ -27,6 +27,7 @@ mod init;
 mod list;
 mod log;
 mod login;
+mod prompt;
 mod rebuild;
 mod redact;
 mod remote;

@@ -83,7 +83,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &SyncArgs) -> Result<Ende
     let traffic = Traffic::new();
     let (mut place, mut ways) = open(args, ui, options, &traffic).await?;
     if options.recreate_remote && !options.dry_run {
-        restore_keys(&place, &mut ways, ui, &traffic).await;
+        restore_keys(&place, &mut ways, ui, &traffic).await?;
     }
     let turn = TurnOptions {
         dry_run: options.dry_run,
@@ -122,7 +122,12 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &SyncArgs) -> Result<Ende
 type NamedWay = (String, Result<Way, CliError>);
 
 /// Puts the keys of encrypted remotes back that were emptied. One where that fails gets no turn.
-async fn restore_keys(place: &Workplace, ways: &mut [NamedWay], ui: &Ui, traffic: &Traffic) {
+async fn restore_keys(
+    place: &Workplace,
+    ways: &mut [NamedWay],
+    ui: &Ui,
+    traffic: &Traffic,
+) -> Result<(), CliError> {
     for (name, way) in ways {
         let Ok(Way { id, .. }) = way else { continue };
         let restored = async {
@@ -133,10 +138,13 @@ async fn restore_keys(place: &Workplace, ways: &mut [NamedWay], ui: &Ui, traffic
             }
             Ok(())
         };
-        if let Err(error) = restored.await {
-            *way = Err(error);
+        match restored.await {
+            Ok(()) => {}
+            Err(error @ CliError::Interrupted(_)) => return Err(error),
+            Err(error) => *way = Err(error),
         }
     }
+    Ok(())
 }
 
 /// Goes through these remotes in their order; those of which nothing comes back were not tried, as
@@ -260,8 +268,10 @@ pub(super) async fn ways(
     };
     let mut ways = Vec::new();
     for remote in remotes {
-        let way = place.way(&remote, ui, traffic).await;
-        ways.push((remote.name, way));
+        match place.way(&remote, ui, traffic).await {
+            Err(error @ CliError::Interrupted(_)) => return Err(error),
+            way => ways.push((remote.name, way)),
+        }
     }
     Ok(ways)
 }

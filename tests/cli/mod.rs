@@ -13,6 +13,8 @@ mod looks;
 mod mixed;
 #[cfg(target_os = "linux")]
 mod planted;
+#[cfg(target_os = "linux")]
+mod prompts;
 mod remotes;
 mod secrets;
 mod tls;

@@ -11,7 +11,7 @@ use anyhow::Context;
 use larder_providers::{ErrorKind, HttpConfig, Password, RemotePath, SharedStorage, Traffic};
 
 use super::{keep, recall};
-use crate::cli::{env, error::CliError, remote_url::RemoteUrl, ui::Ui};
+use crate::cli::{env, error::CliError, prompt::secret, remote_url::RemoteUrl, ui::Ui};
 
 /// The variable that beats everything else.
 const VARIABLE: &str = "LARDER_PASSWORD";
@@ -158,8 +158,8 @@ impl<'a> Door<'a> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let typed = rpassword::prompt_password(format!("Password of {account}: "))?;
-            let password = Password::new(typed);
+            let typed = secret(&format!("Password of {account}: "))?;
+            let password = Password::new(typed.as_str());
             let storage = self.open(Some(password.clone()))?;
             match try_out(&storage).await {
                 Ok(()) => {

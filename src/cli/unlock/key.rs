@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use larder_providers::{Password, SharedStorage};
 
 use crate::{
-    cli::{env, error::CliError, secrets, ui::Ui},
+    cli::{env, error::CliError, prompt::secret, secrets, ui::Ui},
     model::RemoteId,
     seal::{Cost, DataKey, KeyFile, KeyFiles, Passphrase, SealError},
 };
@@ -74,8 +74,7 @@ pub(super) fn new_passphrase(variable: &str) -> Result<Passphrase, CliError> {
 }
 
 fn prompt(text: &str) -> Result<Passphrase, CliError> {
-    let typed = zeroize::Zeroizing::new(rpassword::prompt_password(text)?);
-    Ok(Passphrase::new(&typed))
+    Ok(Passphrase::new(&secret(text)?))
 }
 
 async fn open_with(files: &KeyFiles, passphrase: Passphrase) -> Result<DataKey, SealError> {

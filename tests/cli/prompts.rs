@@ -1,0 +1,78 @@
+//! Somebody who is asked, and goes away instead of answering.
+
+use larder_providers::testing::Kind;
+
+use crate::common::{
+    Device, PASSPHRASE, PASSWORD, Place, Remote,
+    terminal::{CTRL_C, stopped, typed},
+};
+
+#[test]
+fn who_stops_a_command_that_asks_sees_what_they_type_and_has_no_vault() {
+    let remote = Remote::start(Place::EncryptedFolder).unwrap();
+    let newcomer = Device::new("newcomer");
+    let url = remote.url();
+    let first = ["init", "--encrypt", "--remote", url];
+    let asks = "New passphrase of the remote: ";
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129), ("QUIT", 131)] {
+        let mut command = newcomer.command(&first);
+        command.env_remove("LARDER_PASSPHRASE").env("NO_COLOR", "1");
+        let (ended, shown) = stopped(&command, asks, signal);
+        assert_eq!(ended, code, "{shown}");
+        assert!(shown.contains("error: stopped while an answer was waited for\n"), "{shown}");
+        assert!(!newcomer.root().join(".larder").exists(), "{signal}: {shown}");
+        assert!(remote.files().is_empty(), "{signal}");
+    }
+    Device::joined("laptop", &remote).sync();
+    let mut command = newcomer.command(&["sync", "--remote", url]);
+    command.env_remove("LARDER_PASSPHRASE").env("NO_COLOR", "1");
+    let (ended, shown) = stopped(&command, "Passphrase of the remote: ", "INT");
+    assert_eq!(ended, 130, "{shown}");
+    assert!(!newcomer.root().join(".larder").exists(), "{shown}");
+    // A vault stays one.
+    newcomer.run(&["sync", "--remote", url]).exits(0);
+    std::fs::remove_dir_all(newcomer.home().join("state")).unwrap();
+    let mut command = newcomer.command(&["sync"]);
+    command.env_remove("LARDER_PASSPHRASE").env("NO_COLOR", "1");
+    stopped(&command, "Passphrase of the remote: ", "TERM");
+    newcomer.run(&["sync"]).exits(0);
+}
+
+#[test]
+fn who_stops_a_command_that_asks_for_a_password_sees_what_they_type() {
+    let Some(remote) = Remote::start(Place::Server(Kind::ApacheBasic)) else { return };
+    let device = Device::new("laptop");
+    let mut command = device.command(&["sync", "--remote", remote.url()]);
+    command.env_remove("LARDER_PASSWORD");
+    for signal in ["INT", "TERM"] {
+        let (_, shown) = stopped(&command, "Password of ann@127.0.0.1:", signal);
+        assert!(!device.root().join(".larder").exists(), "{signal}: {shown}");
+    }
+}
+
+#[test]
+fn who_has_answered_can_stop_a_command_still() {
+    // It takes the connection and says nothing.
+    let server = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("webdav://ann@127.0.0.1:{}/x", server.local_addr().unwrap().port());
+    let device = Device::new("laptop");
+    let mut command = device.command(&["sync", "--remote", &url]);
+    command.env_remove("LARDER_PASSWORD");
+    let (code, shown) =
+        typed(&command, &[("Password of ann@127.0.0.1:", PASSWORD), ("\n", CTRL_C)]);
+    assert_eq!(code, 130, "{shown}");
+}
+
+#[test]
+fn a_daemon_that_has_asked_stops_as_ever() {
+    let remote = Remote::start(Place::EncryptedFolder).unwrap();
+    let device = Device::joined("laptop", &remote);
+    device.sync();
+    std::fs::remove_dir_all(device.home().join("state")).unwrap();
+    let mut command = device.command(&["daemon"]);
+    command.env_remove("LARDER_PASSPHRASE").env("NO_COLOR", "1");
+    let asks = ("Passphrase of the remote: ", PASSPHRASE);
+    let (code, shown) = typed(&command, &[asks, ("Ctrl-C stops.", CTRL_C)]);
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains(" stopped\n"), "{shown}");
+}
