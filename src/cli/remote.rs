@@ -171,7 +171,7 @@ async fn passphrase(args: &Args, ui: &Ui, chosen: Option<&str>) -> Result<Ended,
         return Err(CliError::Usage(text));
     }
     let raw = place.raw_storage(remote, ui, &Traffic::new()).await?;
-    unlock::change_passphrase(&raw, &id, ui).await?;
+    unlock::change_passphrase(&place, &raw, &id, ui).await?;
     ui.object(&serde_json::json!({ "changed": true }));
     ui.line(
         "The remote has a new passphrase. Devices that know the remote go on without being asked.",

@@ -134,7 +134,7 @@ async fn restore_keys(
             if unlock::is_encrypted(&place.root, Some(id))? {
                 let raw = place.config.remote(Some(name))?;
                 let raw = place.raw_storage(raw, ui, traffic).await?;
-                unlock::recreate(&raw, id, ui).await?;
+                unlock::recreate(place, &raw, id, ui).await?;
             }
             Ok(())
         };

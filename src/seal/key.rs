@@ -10,10 +10,15 @@ use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 use super::{Result, SealError};
-use crate::model::limits::PASSPHRASE_CHARS_MIN;
+use crate::{
+    digest::hex,
+    model::{RemoteId, limits::PASSPHRASE_CHARS_MIN},
+};
 
 /// The length of every key, in bytes.
 pub(super) const KEY_BYTES: usize = 32;
+/// The length of a fingerprint, in bytes.
+const FINGERPRINT_BYTES: usize = 8;
 
 /// The key of a remote, drawn when it is made. It never changes and is never written in clear.
 #[derive(Clone)]
@@ -36,6 +41,12 @@ impl DataKey {
     pub fn from_text(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(BASE64_NOPAD.decode(text.trim().as_bytes()).ok()?);
         Self::from_bytes(&bytes)
+    }
+
+    /// What tells this key of a remote from any other, and gives nothing of it away.
+    pub fn fingerprint(&self, remote_id: &RemoteId) -> String {
+        let derived = self.derive(remote_id.as_str(), "larder seal 1: fingerprint");
+        derived.first_chunk().map(|first: &[u8; FINGERPRINT_BYTES]| hex(first)).unwrap_or_default()
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {

@@ -7,6 +7,7 @@
 mod chunks;
 mod envelope;
 mod error;
+mod fit;
 mod key;
 mod key_file;
 mod names;
@@ -17,6 +18,7 @@ mod tests;
 pub use chunks::{plain_bytes, sealed_bytes};
 pub use envelope::{Envelope, FORM, Inspected, inspect};
 pub use error::{Result, SealError};
+pub use fit::{Fit, fit};
 pub use key::{DataKey, Passphrase, Sealer};
 pub use key_file::{Cost, FOLDER as KEYS, KeyFile, KeyFiles, lock, lock_new};
 pub use storage::{SEALED_FOLDERS, Sealed};

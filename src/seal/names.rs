@@ -38,6 +38,11 @@ impl Sealer {
         RemotePath::new(format!("{folder}/{name}")).ok().map(|path| path.name().to_owned())
     }
 
+    /// Whether this may be the name of a sealed file, whatever the key.
+    pub(super) fn may_be_name(name: &str) -> bool {
+        spelling().decode(name.as_bytes()).is_ok_and(|bytes| bytes.len() > TAG_BYTES)
+    }
+
     fn name_tag(&self, folder: &str, name: &[u8]) -> [u8; TAG_BYTES] {
         let mut tag = [0; TAG_BYTES];
         // HMAC takes keys of any length.

@@ -8,6 +8,7 @@ mod dropbox;
 mod encryption;
 #[cfg(all(feature = "keyring", target_os = "linux"))]
 mod keyring;
+mod keys;
 mod limits;
 mod looks;
 mod mixed;

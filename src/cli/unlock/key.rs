@@ -4,41 +4,97 @@ use std::io::IsTerminal;
 
 use larder_providers::{Password, SharedStorage};
 
+use super::mark;
 use crate::{
-    cli::{env, error::CliError, prompt::secret, secrets, ui::Ui},
+    cli::{env, error::CliError, prompt::secret, secrets, ui::Ui, workplace::Workplace},
     model::RemoteId,
-    seal::{Cost, DataKey, KeyFile, KeyFiles, Passphrase, SealError},
+    seal::{Cost, DataKey, Fit, KeyFile, KeyFiles, Passphrase, SealError, Sealer, fit},
 };
 
 /// The environment variable that opens a remote without asking.
 pub(super) const VARIABLE: &str = "LARDER_PASSPHRASE";
 /// The environment variable that gives a remote another passphrase without asking.
 pub(super) const NEW_VARIABLE: &str = "LARDER_NEW_PASSPHRASE";
+/// Why a key that is kept is of no use.
+const REFUSED: &str = "the key that is kept for this remote does not open it, and is not used";
 /// How often a person may mistype a passphrase.
 const TRIES: usize = 3;
 
-/// The key of a remote: the one that is kept here, or what a passphrase opens.
+/// The key of a remote: the one that is kept here, or what a passphrase opens. One that is kept was seen
+/// to open the remote before it is used: what another one writes nobody else could read. Once that is
+/// known it costs no request.
 pub(super) async fn key_of(
+    place: &Workplace,
     raw: &SharedStorage,
     id: &RemoteId,
     ui: &Ui,
 ) -> Result<DataKey, CliError> {
-    let kept = secrets::recall(&account(id))?;
-    if let Some(key) = kept.and_then(|kept| DataKey::from_text(kept.expose())) {
-        return Ok(key);
+    let mut why = "the remote is encrypted";
+    if let Some(key) = kept(id)? {
+        if fits(place, raw, id, &key).await? {
+            return Ok(key);
+        }
+        why = REFUSED;
+    }
+    let typed = env::var(VARIABLE);
+    let is_nobody_there = typed.is_none() && !std::io::stdin().is_terminal();
+    if why == REFUSED && !is_nobody_there {
+        ui.note(format!("warning: {why}"));
     }
     let files = KeyFiles::read(raw, id).await?;
-    let key = match env::var(VARIABLE) {
+    let key = match typed {
         Some(typed) => open_with(&files, Passphrase::new(&typed)).await?,
-        None if !std::io::stdin().is_terminal() => {
+        None if is_nobody_there => {
             return Err(CliError::Usage(format!(
-                "the remote is encrypted; set {VARIABLE}, or run the command in a terminal once"
+                "{why}; set {VARIABLE}, or run the command in a terminal once"
             )));
         }
         None => ask(&files, ui).await?,
     };
     keep(id, &key, ui);
+    trust(place, id, &key)?;
     Ok(key)
+}
+
+fn kept(id: &RemoteId) -> Result<Option<DataKey>, CliError> {
+    let kept = secrets::recall(&account(id))?;
+    Ok(kept.and_then(|kept| DataKey::from_text(kept.expose())))
+}
+
+/// Whether a key that is kept opens the remote, as far as that can be known.
+async fn fits(
+    place: &Workplace,
+    raw: &SharedStorage,
+    id: &RemoteId,
+    key: &DataKey,
+) -> Result<bool, CliError> {
+    let trusted = mark::fingerprint(&place.root, id)?;
+    if trusted.as_ref().is_some_and(|trusted| *trusted == key.fingerprint(id)) {
+        return Ok(true);
+    }
+    let fits = match fit(raw, &Sealer::new(id.as_str(), key)).await? {
+        Fit::Opens => true,
+        Fit::Refused => false,
+        Fit::Unknown => return Ok(trusted.is_none()),
+    };
+    if fits {
+        trust(place, id, key)?;
+    }
+    Ok(fits)
+}
+
+/// Remembers that a key opens a remote of the vault.
+pub(super) fn trust(place: &Workplace, id: &RemoteId, key: &DataKey) -> Result<(), CliError> {
+    // Who only looks would write over what another one is writing.
+    if place.may_change() {
+        mark::set_fingerprint(&place.root, id, &key.fingerprint(id))?;
+    }
+    Ok(())
+}
+
+/// Remembers the same of the key of a remote that was just made, which is kept if it can be.
+pub(super) fn trust_new(place: &Workplace, id: &RemoteId) -> Result<(), CliError> {
+    kept(id)?.map_or(Ok(()), |key| trust(place, id, &key))
 }
 
 async fn ask(files: &KeyFiles, ui: &Ui) -> Result<DataKey, CliError> {

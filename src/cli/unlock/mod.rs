@@ -9,7 +9,7 @@ mod mark;
 
 use std::{fs, path::Path, sync::Arc};
 
-use key::{NEW_VARIABLE, VARIABLE, keep, key_of, new_passphrase, wrap};
+use key::{NEW_VARIABLE, VARIABLE, keep, key_of, new_passphrase, trust, trust_new, wrap};
 use larder_providers::{RemotePath, SharedStorage, Storage as _};
 use mark::{remember, remembered};
 
@@ -66,7 +66,11 @@ pub(super) async fn connect(
         (Inspected::Nothing, None) if matches!(goal.which, Which::Own(_)) => {
             Err(EngineError::NotConnected.into())
         }
-        (Inspected::Nothing, None) => make(place, &raw, goal, ui).await,
+        (Inspected::Nothing, None) => {
+            let (storage, connected) = make(place, &raw, goal, ui).await?;
+            trust_new(place, &connected.id)?;
+            Ok((storage, connected))
+        }
     }
 }
 
@@ -134,7 +138,7 @@ pub(super) async fn open(
     if !is_encrypted(&place.root, Some(id))? {
         return Ok((id.clone(), Arc::clone(raw)));
     }
-    let key = key_of(raw, id, ui).await?;
+    let key = key_of(place, raw, id, ui).await?;
     Ok((id.clone(), sealed(&place.root, raw, id, &key)))
 }
 
@@ -164,11 +168,16 @@ pub(super) async fn assure_own(raw: &SharedStorage, id: &RemoteId) -> Result<(),
 }
 
 /// Puts the key of an encrypted remote that was emptied back, so that others can join it again.
-pub(super) async fn recreate(raw: &SharedStorage, id: &RemoteId, ui: &Ui) -> Result<(), CliError> {
+pub(super) async fn recreate(
+    place: &Workplace,
+    raw: &SharedStorage,
+    id: &RemoteId,
+    ui: &Ui,
+) -> Result<(), CliError> {
     if inspect(raw).await? != Inspected::Nothing || has_key(raw, id).await? {
         return Ok(());
     }
-    let key = key_of(raw, id, ui).await?;
+    let key = key_of(place, raw, id, ui).await?;
     let passphrase = new_passphrase(VARIABLE)?;
     raw.make_folder(&RemotePath::root()).await?;
     Ok(lock(raw, &wrap(id, &key, passphrase).await?).await?)
@@ -176,11 +185,12 @@ pub(super) async fn recreate(raw: &SharedStorage, id: &RemoteId, ui: &Ui) -> Res
 
 /// Has an encrypted remote opened by another passphrase from now on.
 pub(super) async fn change_passphrase(
+    place: &Workplace,
     raw: &SharedStorage,
     id: &RemoteId,
     ui: &Ui,
 ) -> Result<(), CliError> {
-    let key = key_of(raw, id, ui).await?;
+    let key = key_of(place, raw, id, ui).await?;
     assure_own(raw, id).await?;
     let file = wrap(id, &key, new_passphrase(NEW_VARIABLE)?).await?;
     Ok(lock(raw, &file).await?)
@@ -193,9 +203,10 @@ async fn join(
     goal: &Goal,
     ui: &Ui,
 ) -> Result<(SharedStorage, Connected), CliError> {
-    let key = key_of(raw, id, ui).await?;
+    let key = key_of(place, raw, id, ui).await?;
     let storage = sealed(&place.root, raw, id, &key);
     let connected = connect_sealed(place, &storage, id, goal).await?;
+    trust(place, id, &key)?;
     Ok((storage, connected))
 }
 
@@ -300,10 +311,11 @@ async fn rejoin(
         }
         (Inspected::Sealed(found), _) => found,
     };
-    let key = key_of(raw, &found, ui).await?;
+    let key = key_of(place, raw, &found, ui).await?;
     let storage = sealed(&place.root, raw, &found, &key);
     remembered.insert(found.to_string());
     remember(&place.root, &remembered)?;
+    trust(place, &found, &key)?;
     place.engine.rejoin(&storage, Some(&found)).await?;
     Ok((found, storage))
 }

@@ -152,3 +152,41 @@ fn secrets_are_not_shown() {
     }
     assert_ne!(DataKey::random().unwrap().bytes(), DataKey::random().unwrap().bytes());
 }
+
+#[tokio::test]
+async fn a_key_is_told_from_another_by_what_lies_there() {
+    let memory = Memory::new();
+    let storage: SharedStorage = Arc::new(memory.clone());
+    let (right, wrong) = (sealer(), Sealer::new(ID, &key(8)));
+    let fits =
+        async || (fit(&storage, &right).await.unwrap(), fit(&storage, &wrong).await.unwrap());
+    assert_eq!(fits().await, (Fit::Unknown, Fit::Unknown), "nothing lies there");
+    let meta = Envelope::seal(&right, b"{}").unwrap().encode();
+    memory.insert_raw(&path("meta.json"), meta.clone());
+    assert_eq!(fits().await, (Fit::Opens, Fit::Refused));
+    // That it is damaged is not told from a wrong key, until a name speaks for one.
+    let (most, end) = meta.split_at(meta.rfind('"').unwrap() - 9);
+    let other = if end.starts_with('A') { "B" } else { "A" };
+    for damaged in [[most, other, &end[1..]].concat(), "{".to_owned()] {
+        memory.insert_raw(&path("meta.json"), damaged);
+        memory.insert_raw(&path("packs/sync-conflict.tmp"), "no name of ours");
+        let before = fits().await;
+        assert!(before.0 == before.1 && before.0 != Fit::Opens, "{before:?}");
+        sealed(&memory).write(&path("packs/1-a.jsonl"), "x".into()).await.unwrap();
+        assert_eq!(fits().await, (Fit::Opens, Fit::Refused));
+        for file in memory.files().into_keys().filter(|file| file.as_str().starts_with("packs/")) {
+            memory.delete(&file).await.unwrap();
+        }
+    }
+    memory.insert_raw(&path("meta.json"), "{\"format\": 1, \"remoteId\": \"x\"}");
+    assert_eq!(fits().await, (Fit::Unknown, Fit::Unknown), "it is in clear");
+}
+
+#[test]
+fn a_fingerprint_is_that_of_one_key_on_one_remote() {
+    let other = RemoteId::new("another-remote").unwrap();
+    let all = [(7, id()), (8, id()), (7, other)].map(|(byte, id)| key(byte).fingerprint(&id));
+    assert!(all.iter().all(|one| one.len() == 16), "{all:?}");
+    assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2], "{all:?}");
+    assert_eq!(all[0], key(7).fingerprint(&id()));
+}
