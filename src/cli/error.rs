@@ -5,6 +5,7 @@ use larder_providers::{Error as StorageError, ErrorKind};
 use crate::{
     engine::{Brake, EngineError},
     remote::RemoteError,
+    seal::SealError,
     store::StoreError,
 };
 
@@ -89,8 +90,11 @@ impl CliError {
 
     /// What to do about it, where there is something to do.
     pub(super) fn hint(&self) -> Option<String> {
-        let Self::Engine(error) = self else { return None };
-        hint(error)
+        match self {
+            Self::Engine(error) => hint(error),
+            Self::Other(error) => seal_hint(error.downcast_ref()?),
+            _ => None,
+        }
     }
 }
 
@@ -116,6 +120,13 @@ pub(super) fn hint(error: &EngineError) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+fn seal_hint(error: &SealError) -> Option<String> {
+    let SealError::NoKey { .. } = error else { return None };
+    let text = "nothing is lost: run `larder remote passphrase` on a device that still syncs with it, which writes \
+                the key anew";
+    Some(text.to_owned())
 }
 
 /// Which call failed on which file says nothing where no call would have gone well; and of a

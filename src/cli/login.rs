@@ -2,7 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
-use larder_providers::{DropboxLogin, HttpConfig, RemotePath, Storage as _, Traffic};
+use larder_providers::{
+    DropboxLogin, Error, ErrorKind, HttpConfig, RemotePath, Storage as _, Traffic,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -59,7 +61,7 @@ pub(super) async fn run(
         }
         None => typed(ui)?,
     };
-    let token = login.finish(&code, &http(ui)).await?;
+    let token = login.finish(&code, &http(ui)).await.map_err(refused)?;
     finish(ui, &url, &Login::new(&app_key, &token)).await
 }
 
@@ -99,13 +101,23 @@ pub(super) fn log_out(
 async fn finish(ui: &Ui, url: &DropboxUrl, login: &Login) -> Result<Ended, CliError> {
     let storage = url.open_with(login, &http(ui), &Traffic::new())?;
     match storage.list(&RemotePath::root()).await {
-        Err(error) if !error.is_not_found() => return Err(error.into()),
+        Err(error) if !error.is_not_found() => return Err(refused(error)),
         _ => {}
     }
     login.keep(ui)?;
     ui.object(&serde_json::json!({ "remote": url.to_string(), "loggedIn": true }));
     ui.line(format!("Logged in. Go on with: larder sync --remote {url}"));
     Ok(Ended::Done)
+}
+
+/// A login that Dropbox refuses has no password that could be asked for anew.
+fn refused(error: Error) -> CliError {
+    if error.kind() == ErrorKind::Unauthorized {
+        let text =
+            format!("{}; nothing was kept: run the command again for a new code", error.detail());
+        return CliError::Other(anyhow::anyhow!(text));
+    }
+    error.into()
 }
 
 /// How Dropbox is spoken to.
@@ -156,22 +168,26 @@ async fn redirected(listener: &TcpListener, login: &DropboxLogin) -> Result<Stri
         let (mut stream, _) = listener.accept().await?;
         let Ok(Some(query)) = timeout(REQUEST_PATIENCE, asked(&mut stream)).await else { continue };
         let code = login.code_in(&query);
-        let page = match &code {
-            Ok(_) => "larder is logged in. You can close this page.".to_owned(),
-            Err(error) => format!("It did not work: {}.", error.detail()),
-        };
+        let (status, page) = answer_to(code.as_ref());
         let fields = "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n";
         let answer =
-            format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n{page}", page.len());
+            format!("HTTP/1.1 {status}\r\n{fields}Content-Length: {}\r\n\r\n{page}", page.len());
         // The code is here, whether the browser shows that or not.
         let _ = stream.write_all(answer.as_bytes()).await;
         let _ = stream.shutdown().await;
-        let is_strange = !query.contains("state=");
-        match code {
-            // Not from the page at all: an icon that a browser looks for, a curious neighbour.
-            Err(_) if is_strange => {}
-            code => return Ok(code?),
+        if let Some(code) = code {
+            return code.map_err(refused);
         }
+    }
+}
+
+/// What a browser is told that has brought this. What is no answer to our question may be an icon that
+/// it looks for, a page left open from an earlier login, or a curious neighbour.
+fn answer_to(code: Option<&Result<String, Error>>) -> (&'static str, String) {
+    match code {
+        Some(Ok(_)) => ("200 OK", "larder is logged in. You can close this page.".to_owned()),
+        Some(Err(error)) => ("200 OK", format!("It did not work: {}.", error.detail())),
+        None => ("404 Not Found", "This belongs to no login that larder waits for.".to_owned()),
     }
 }
 

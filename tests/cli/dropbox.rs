@@ -132,9 +132,13 @@ fn a_code_comes_by_the_browser_too() {
         let answer = visit(page);
         let back = answer.lines().find_map(|line| line.strip_prefix("location: ")).unwrap();
         let back = Url::parse(back.trim()).unwrap();
-        // What belongs to no login is not taken.
-        let icon = visit(&back.join("/favicon.ico").unwrap());
-        assert!(icon.contains("did not work"), "{icon}");
+        // What belongs to no login is sent away.
+        for stray in
+            ["/favicon.ico", "/?state=", "/?code=c0de&state=other", "/?error=x&state=other"]
+        {
+            let told = visit(&back.join(stray).unwrap());
+            assert!(told.starts_with("HTTP/1.1 404 "), "{stray}: {told}");
+        }
         assert!(visit(&back).contains("larder is logged in"));
         String::new()
     });
@@ -152,7 +156,18 @@ fn a_login_that_fails_is_not_kept() {
         let login = ["remote", "login", "dropbox:/notes", "--app-key", DROPBOX_APP_KEY];
         let (is_good, said) = log_in(command(&device, &login), |_| typed.to_owned());
         assert!(!is_good && said.contains(words), "{said}");
+        assert!(!said.contains("LARDER_PASSWORD"), "{said}");
     }
+    let login = ["remote", "login", "dropbox:/", "--app-key", DROPBOX_APP_KEY, "--port", "0"];
+    let (is_good, said) = log_in(command(&device, &login), |page| {
+        let query: std::collections::BTreeMap<_, _> = page.query_pairs().collect();
+        let back =
+            format!("{}?error=access_denied&state={}", query["redirect_uri"], query["state"]);
+        assert!(visit(&Url::parse(&back).unwrap()).contains("It did not work"));
+        String::new()
+    });
+    assert!(!is_good && said.contains("the login was refused on Dropbox's page"), "{said}");
+    assert!(!said.contains("LARDER_PASSWORD"), "{said}");
     assert!(!device.home().join("state/larder/passwords.json").exists());
     let ran = |args: &[&str]| Ran::new(args, command(&device, args).output().unwrap());
     let told = ran(&["remote", "login", "dropbox:/notes"]).exits(2);

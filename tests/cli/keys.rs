@@ -181,6 +181,20 @@ fn a_remote_that_is_filled_again_over_old_keys_can_be_joined() {
     }
 }
 
+#[test]
+fn who_finds_no_key_is_told_who_can_write_one() {
+    let remote = encrypted();
+    made(&remote, "if-match");
+    for file in remote.files().into_keys().filter(|file| file.starts_with("keys/")) {
+        remote.remove(&file);
+    }
+    let ran = Device::new("phone").run(&["sync", "--remote", remote.url()]).exits(1);
+    assert_snapshot!(ran.stderr, @"
+    error: the remote's key is missing or damaged: there is none in the folder keys
+      nothing is lost: run `larder remote passphrase` on a device that still syncs with it, which writes the key anew
+    ");
+}
+
 fn lossy(text: &Text) -> String {
     String::from_utf8_lossy(&text.0).into_owned()
 }

@@ -48,22 +48,20 @@ impl DropboxLogin {
         Ok(page)
     }
 
-    /// The code in the query of the address that Dropbox redirected to. One that comes without our
-    /// `state` belongs to a login that somebody else began.
-    pub fn code_in(&self, query: &str) -> Result<String> {
+    /// The code in the query of the address that Dropbox redirected to, or why there is none. Nothing if
+    /// it comes without our `state`: it is no answer, or one for a login that somebody else began.
+    pub fn code_in(&self, query: &str) -> Option<Result<String>> {
         let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
         let value = |name: &str| pairs.iter().find(|pair| pair.0 == name).map(|pair| &*pair.1);
         let refused = |detail: &str| {
             Error::new(ErrorKind::Unauthorized, "login", &RemotePath::root(), detail)
         };
-        if value("state") != Some(&self.state) {
-            return Err(refused("an answer came that belongs to no login of ours"));
-        }
-        match (value("code"), value("error")) {
+        value("state").filter(|state| *state == self.state)?;
+        Some(match (value("code"), value("error")) {
             (Some(code), None) if !code.is_empty() => Ok(code.to_owned()),
             (_, Some("access_denied")) => Err(refused("the login was refused on Dropbox's page")),
             _ => Err(refused("Dropbox's page sent no code")),
-        }
+        })
     }
 
     /// Turns the code in; what comes back is the refresh token.
@@ -146,11 +144,16 @@ mod tests {
                 .contains("redirect_uri=http%3A%2F%2Flocalhost%3A7%2F")
         );
         let state = login.state.clone();
-        assert_eq!(login.code_in(&format!("code=c0de&state={state}")).unwrap(), "c0de");
-        for query in ["", "code=c0de", "code=c0de&state=other", &format!("state={state}")] {
-            assert!(login.code_in(query).is_err(), "{query}");
+        let ours = |query: &str| login.code_in(&format!("{query}&state={state}")).unwrap();
+        assert_eq!(ours("code=c0de").unwrap(), "c0de");
+        for query in
+            ["", "code=c0de", "code=c0de&state=other", "error=access_denied&state=", "state"]
+        {
+            assert!(login.code_in(query).is_none(), "{query}");
         }
-        let denied = login.code_in(&format!("error=access_denied&state={state}")).unwrap_err();
-        assert!(denied.detail().contains("refused"), "{denied}");
+        assert!(ours("error=access_denied").unwrap_err().detail().contains("refused"));
+        for query in ["", "code=", "code=c0de&error=server_error"] {
+            assert!(ours(query).unwrap_err().detail().contains("sent no code"), "{query}");
+        }
     }
 }

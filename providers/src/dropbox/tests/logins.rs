@@ -99,6 +99,6 @@ async fn a_code_comes_by_a_redirect_too() {
     let answer = visit(login.url().unwrap()).await;
     let back = answer.headers()["location"].to_str().unwrap().to_owned();
     let back = url::Url::parse(&back).unwrap();
-    let code = login.code_in(back.query().unwrap()).unwrap();
+    let code = login.code_in(back.query().unwrap()).unwrap().unwrap();
     login.finish(&code, &http).await.unwrap();
 }
