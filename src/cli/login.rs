@@ -15,14 +15,17 @@ use url::Url;
 use super::{
     Ended,
     args::Args,
+    config::NamedRemote,
     dropbox_url::{self, APP_KEY, DropboxUrl, Login},
     env,
     error::CliError,
     remote_url::RemoteUrl,
     secrets,
     ui::Ui,
+    unlock,
     workplace::{Access, Workplace},
 };
+use crate::model::RemoteId;
 
 /// How long a person may take on Dropbox's page.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -65,36 +68,70 @@ pub(super) async fn run(
     finish(ui, &url, &Login::new(&app_key, &token)).await
 }
 
-/// Forgets the login or the password that is kept for an address, or for a remote of the vault.
+/// Forgets what is kept for an address, or for a remote of the vault: the login or the password, and the
+/// key of an encrypted remote.
 pub(super) fn log_out(
     args: &Args,
     ui: &Ui,
     address: Option<&str>,
     chosen: Option<&str>,
 ) -> Result<Ended, CliError> {
-    let url = match address {
-        Some(address) => RemoteUrl::parse(address)?.0,
-        None => Workplace::find(args, Access::Look)?.config.remote(chosen)?.address()?,
+    let (url, id) = match address {
+        Some(address) => {
+            let url = RemoteUrl::parse(address)?.0;
+            let id = own_id(args, &url);
+            (url, id)
+        }
+        None => {
+            let place = Workplace::find(args, Access::Look)?;
+            let remote = place.config.remote(chosen)?;
+            (remote.address()?, encrypted_id(&place, remote)?)
+        }
     };
-    let (account, what) = match (&url, url.account()) {
+    let account = match (&url, url.account()) {
         (RemoteUrl::Dropbox(_), _) => {
             dropbox_url::forget_access()?;
-            (dropbox_url::ACCOUNT.to_owned(), "login at Dropbox".to_owned())
+            Some((dropbox_url::ACCOUNT.to_owned(), "login at Dropbox".to_owned()))
         }
-        (_, Some(account)) => (account.clone(), format!("password of {account}")),
-        (_, None) => {
-            let text = format!("{url} has no account whose password would be kept");
-            return Err(CliError::Usage(text));
-        }
+        (_, account) => account.map(|account| (account.clone(), format!("password of {account}"))),
     };
-    let forgotten = secrets::forget(&account)?;
-    ui.object(&serde_json::json!({ "account": account, "forgotten": forgotten }));
-    ui.line(if forgotten {
-        format!("The {what} is forgotten.")
-    } else {
-        format!("No {what} is kept.")
-    });
+    if account.is_none() && id.is_none() {
+        let text = format!(
+            "{url} has neither an account whose password would be kept nor a key: nothing is to be forgotten"
+        );
+        return Err(CliError::Usage(text));
+    }
+    // One that cannot be had does not keep the other from being forgotten.
+    let key = id.map(|id| unlock::forget_key(&id));
+    let secret = account.as_ref().map(|(account, _)| secrets::forget(account));
+    let (key, secret) = (key.transpose(), secret.transpose());
+    let said = account.as_ref().map(|(_, what)| what.as_str());
+    for (what, forgotten) in [(said, &secret), (Some("key of the remote"), &key)] {
+        match (what, forgotten) {
+            (Some(what), Ok(Some(true))) => ui.line(format!("The {what} is forgotten.")),
+            (Some(what), Ok(Some(false))) => ui.line(format!("No {what} is kept.")),
+            _ => {}
+        }
+    }
+    ui.object(&serde_json::json!({
+        "account": account.map(|(account, _)| account),
+        "forgotten": secret?.unwrap_or(false),
+        "keyForgotten": key?.unwrap_or(false),
+    }));
     Ok(Ended::Done)
+}
+
+/// The id of a remote, if it is encrypted.
+fn encrypted_id(place: &Workplace, remote: &NamedRemote) -> Result<Option<RemoteId>, CliError> {
+    Ok(if place.is_encrypted(remote)? { place.id_of(remote)? } else { None })
+}
+
+/// The id of the encrypted remote at an address, if the vault that we are in has it.
+fn own_id(args: &Args, url: &RemoteUrl) -> Option<RemoteId> {
+    let place = Workplace::find(args, Access::Look).ok()?;
+    let mut remotes = place.config.remotes.iter();
+    let remote = remotes.find(|remote| remote.address().is_ok_and(|address| address == *url))?;
+    encrypted_id(&place, remote).ok().flatten()
 }
 
 /// Sees whether the login works, and keeps it.

@@ -182,6 +182,28 @@ fn a_remote_that_is_filled_again_over_old_keys_can_be_joined() {
 }
 
 #[test]
+fn a_logout_forgets_the_key_too() {
+    let remote = encrypted();
+    let device = made(&remote, "if-match");
+    let none = alone(&device, &["remote", "logout", "webdavs://ann@example.org/x"]).exits(0);
+    assert_snapshot!(none.stdout, @"No password of ann@example.org is kept.");
+    alone(&device, &["sync"]).exits(0);
+    let ran = alone(&device, &["remote", "logout"]).exits(0);
+    assert_snapshot!(ran.stdout, @"The key of the remote is forgotten.");
+    alone(&device, &["sync"]).exits(2);
+    let ran = alone(&device, &["remote", "logout"]).exits(0);
+    assert_snapshot!(ran.stdout, @"No key of the remote is kept.");
+    device.sync();
+    let ran = alone(&device, &["remote", "logout", remote.url(), "--json"]).exits(0);
+    assert_snapshot!(ran.stdout, @r#"{"account":null,"forgotten":false,"keyForgotten":true}"#);
+    alone(&device, &["sync"]).exits(2);
+    // One in clear, which needs nothing.
+    let clear = Remote::folder();
+    let ran = Device::joined("desk", &clear).run(&["remote", "logout"]).exits(2);
+    assert!(ran.stderr.contains("has neither an account whose password would be kept nor a key"));
+}
+
+#[test]
 fn who_finds_no_key_is_told_who_can_write_one() {
     let remote = encrypted();
     made(&remote, "if-match");

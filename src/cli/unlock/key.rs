@@ -170,6 +170,11 @@ pub(super) fn is_kept(id: &RemoteId) -> Result<bool, CliError> {
     Ok(secrets::recall(&account(id))?.is_some())
 }
 
+/// Forgets the key of a remote; whether it was kept.
+pub(in crate::cli) fn forget(id: &RemoteId) -> Result<bool, CliError> {
+    secrets::forget(&account(id))
+}
+
 /// Under which name the key of a remote is kept among the secrets.
 fn account(id: &RemoteId) -> String {
     format!("larder-key:{id}")

@@ -9,6 +9,7 @@ mod mark;
 
 use std::{fs, path::Path, sync::Arc};
 
+pub(super) use key::forget as forget_key;
 use key::{NEW_VARIABLE, VARIABLE, keep, key_of, new_passphrase, trust, trust_new, wrap};
 use larder_providers::{RemotePath, SharedStorage, Storage as _};
 use mark::{remember, remembered};
