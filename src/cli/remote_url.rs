@@ -155,7 +155,10 @@ impl RemoteUrl {
             Self::WebDav(url) if url.username().is_empty() => None,
             Self::WebDav(url) => {
                 let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-                Some(format!("{}@{}{port}", url.username(), url.host_str().unwrap_or_default()))
+                let host = url.host_str().unwrap_or_default();
+                // What is kept for an encrypted way never travels in the open.
+                let way = if is_open(url) { "http://" } else { "" };
+                Some(format!("{way}{}@{host}{port}", url.username()))
             }
             #[cfg(feature = "object-stores")]
             Self::Bucket(bucket) => bucket.account(&env::var),
@@ -379,5 +382,16 @@ mod tests {
             assert!(!exposed(&format!("webdav://ada@{here}/x")), "{here}");
         }
         assert!(!exposed("webdavs://ada@example.org/x"));
+    }
+
+    #[test]
+    fn a_password_for_an_encrypted_way_is_not_that_for_an_open_one() {
+        let account = |text: &str| RemoteUrl::parse(text).unwrap().0.account().unwrap();
+        assert_eq!(account("webdavs://ada@example.org/x"), "ada@example.org");
+        assert_eq!(account("webdav://ada@example.org/x"), "http://ada@example.org");
+        assert_eq!(account("https://ada@example.org:81/x"), "ada@example.org:81");
+        assert_eq!(account("http://ada@example.org:81/x"), "http://ada@example.org:81");
+        // What is not sent over a network is seen by nobody.
+        assert_eq!(account("webdav://ada@127.0.0.1:81/x"), "ada@127.0.0.1:81");
     }
 }
