@@ -13,6 +13,7 @@ use std::{
 };
 
 use reqwest::{Certificate, ClientBuilder, redirect::Policy};
+use url::Url;
 
 use self::error::told;
 #[cfg(feature = "object-stores")]
@@ -89,6 +90,11 @@ fn without_roots(
 ) -> reqwest::Result<reqwest::Client> {
     tracing::debug!(error = %told(&error), "the system has no roots");
     builder.tls_certs_only([]).build().map_err(|_| error)
+}
+
+/// Scheme, host and port of an address: what may be told of one that a server made up.
+pub(crate) fn place(url: &Url) -> String {
+    url.origin().ascii_serialization()
 }
 
 /// The certificates in a file.

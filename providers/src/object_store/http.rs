@@ -28,9 +28,8 @@ use url::Url;
 use super::{BucketConfig, status};
 use crate::{
     Error, RemotePath, Result, Traffic,
-    http::{ANSWER_BYTES_MAX, Transport, fields, wrong},
+    http::{ANSWER_BYTES_MAX, Transport, fields, place, wrong},
     sync::lock,
-    webdav::forget_account,
 };
 
 tokio::task_local! {
@@ -162,13 +161,10 @@ impl Body for Incoming {
     }
 }
 
-/// Where a redirect leads. Nothing is sent there: it would not be signed for that place either.
+/// To whom a redirect leads. Nothing is sent there: it would not be signed for that place either.
 fn elsewhere(response: &Response) -> Option<String> {
-    let mut to = response.url().join(fields::text(response.headers(), LOCATION)?).ok()?;
-    forget_account(&mut to);
-    to.set_query(None);
-    to.set_fragment(None);
-    Some(to.to_string())
+    let to = response.url().join(fields::text(response.headers(), LOCATION)?).ok()?;
+    Some(place(&to))
 }
 
 /// Keeps what shows who we are out of every log.

@@ -281,8 +281,10 @@ async fn a_conditional_write_that_was_called_off_is_made_again() {
 async fn a_redirect_is_told_and_gets_nothing() {
     let other = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     other.set_nonblocking(true).unwrap();
-    let to =
-        format!("http://ann:s3cret@{}/b/a?X-Amz-Signature=s3cret", other.local_addr().unwrap());
+    let to = format!(
+        "http://ann:s3cret@{}/b/s3cret?X-Amz-Signature=s3cret",
+        other.local_addr().unwrap()
+    );
     for status in ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let answer =
             format!("{status}\nlocation: {to}\n\n<Error><Code>TemporaryRedirect</Code></Error>");

@@ -50,7 +50,7 @@ impl WebDavConfig {
 }
 
 /// Removes account and password from `url`; only addresses that cannot have them refuse.
-pub(crate) fn forget_account(url: &mut Url) {
+pub(super) fn forget_account(url: &mut Url) {
     let _ = url.set_username("");
     let _ = url.set_password(None);
 }

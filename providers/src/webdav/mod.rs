@@ -17,8 +17,6 @@ pub use config::WebDavConfig;
 pub use list::read_listing;
 
 #[cfg(feature = "object-stores")]
-pub(crate) use config::forget_account;
-
 use self::client::Client;
 use crate::{
     Body, Capabilities, Get, GetOptions, Listing, Move, Put, PutMode, RemotePath, Result, Storage,

@@ -8,7 +8,10 @@ use reqwest::{Response, header::LOCATION};
 use url::Url;
 
 use super::{client::Call, config::forget_account};
-use crate::{Error, ErrorKind, Result, http::fields};
+use crate::{
+    Error, ErrorKind, Result,
+    http::{self, fields},
+};
 
 /// Where to go on.
 pub(super) struct Hop {
@@ -28,10 +31,13 @@ pub(super) fn follow(call: &Call<'_>, base: &Url, from: &Url, response: &Respons
     let has_query = to.query().is_some();
     to.set_query(None);
     to.set_fragment(None);
-    let moved = moved_base(base, from, &to).filter(|_| !has_query);
-    match moved {
-        Some(base) if to.origin() == from.origin() => Ok(Hop { url: to, base }),
-        moved => Err(elsewhere(call, from, moved.as_ref().unwrap_or(&to))),
+    match moved_base(base, from, &to) {
+        Some(base) if to.origin() == from.origin() && !has_query => Ok(Hop { url: to, base }),
+        moved => {
+            let path = |base: &Url| base.path().trim_end_matches('/').to_owned();
+            let same = moved.filter(|moved| path(moved) == path(base));
+            Err(elsewhere(call, from, &to, same.as_ref()))
+        }
     }
 }
 
@@ -50,10 +56,13 @@ fn moved_base(base: &Url, from: &Url, to: &Url) -> Option<Url> {
     Some(base)
 }
 
-fn elsewhere(call: &Call<'_>, from: &Url, to: &Url) -> Error {
+/// Of the new address only scheme and host are told: a path may be a token as well as a query. Our own
+/// is none.
+fn elsewhere(call: &Call<'_>, from: &Url, to: &Url, base: Option<&Url>) -> Error {
     let in_the_open = from.scheme() == "https" && to.scheme() == "http";
     let end = if in_the_open { ", which is not encrypted" } else { "" };
-    call.error(ErrorKind::Moved, &format!("the server sends us elsewhere, to {to}{end}"))
+    let place = http::place(to) + base.map_or("", Url::path);
+    call.error(ErrorKind::Moved, &format!("the server sends us elsewhere, to {place}{end}"))
 }
 
 #[cfg(test)]
