@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::error::CliError;
+use super::{error::CliError, remote_url::is_mistyped};
 
 /// A variable of the environment that is set and not empty.
 #[allow(clippy::disallowed_methods, reason = "this is where the environment comes in")]
@@ -19,7 +19,8 @@ pub(super) fn current_dir() -> std::io::Result<PathBuf> {
 /// The folder that an argument names. An address in its place is not repeated: it may hold a
 /// password.
 pub(super) fn folder(named: &Path) -> Result<PathBuf, CliError> {
-    if named.to_string_lossy().contains("://") {
+    let text = named.to_string_lossy();
+    if text.contains("://") || is_mistyped(&text) {
         let text = "an address stands where a folder belongs; give it with --remote";
         return Err(CliError::Usage(text.to_owned()));
     }

@@ -78,11 +78,7 @@ impl RemoteUrl {
     /// A folder that was given without `file:`. What looks like the mistyped address of a server is
     /// none: it may have a password in it, which would become the name of a folder.
     fn bare_folder(text: &str) -> Result<Self, CliError> {
-        let is_mistyped = |kind: &&str| {
-            let begins = text.trim_start().get(..kind.len());
-            begins.is_some_and(|begins| begins.eq_ignore_ascii_case(kind))
-        };
-        if !text.starts_with('/') && (text.contains("://") || MISTYPED.iter().any(is_mistyped)) {
+        if !text.starts_with('/') && (text.contains("://") || is_mistyped(text)) {
             return Err(CliError::Usage(
                 "this looks like the address of a server, but its beginning is none: webdavs://, https://, s3:// \
                  and so on; a folder of such a name is given as file:NAME"
@@ -219,6 +215,14 @@ impl RemoteUrl {
             }
         }
     }
+}
+
+/// Whether a text begins like the address of a server whose `:` was left out.
+pub(super) fn is_mistyped(text: &str) -> bool {
+    MISTYPED.iter().any(|kind| {
+        let begins = text.trim_start().get(..kind.len());
+        begins.is_some_and(|begins| begins.eq_ignore_ascii_case(kind))
+    })
 }
 
 /// Whether an address has a password that a character ends too early, as the `/` does in

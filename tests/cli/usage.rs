@@ -182,3 +182,49 @@ fn help_completions_and_the_manual() {
     }
     assert!(device.run(&["--version"]).exits(0).stdout.starts_with("larder 0."));
 }
+
+#[test]
+fn a_password_in_a_command_line_that_cannot_be_read_is_not_said_again() {
+    let device = Device::new("laptop");
+    for url in [
+        "webdavs://ann:pl4nted@example.org/x",
+        "WEBDAVS://ann:pl4nted@example.org",
+        "webdavs//ann:pl4nted@example.org/x",
+        "s3://ID:pl4nt/pl4nted@bucket/x",
+        "https://ann:pl4nted",
+    ] {
+        let attached =
+            ["--no-such=", "--commit=", "--interval=", "-x"].map(|option| option.to_owned() + url);
+        let [no_such, commit, interval, short] = &attached;
+        for args in [
+            &[url][..],
+            &["help", url],
+            &["help", "sync", url],
+            &["--help", url],
+            &["sync", "--help", url],
+            &["sync", "-h", "--remote", url],
+            &["-V", url],
+            &["sync", "--remote", url, url],
+            &["sync", "--remote", url, "--no-such"],
+            &["sync", "--remote", url, "--remote", url],
+            &["sync", no_such],
+            &["sync", short],
+            &["init", "--remote", url, "--commit", url],
+            &["init", "--remote", url, commit],
+            &["daemon", interval],
+            &["daemon", "--interval", url],
+            &["remote", url],
+            &["remote", "set"],
+            &["remote", "help", url],
+            &["remote", "login", url, "--port", url],
+            &["completions", url],
+            &["torture", url, "--devices", url],
+            &["list", url, "--json"],
+        ] {
+            let ran = device.run(args);
+            assert!([0, 2].contains(&ran.code), "{ran}");
+            assert!(!ran.stdout.contains("pl4nt") && !ran.stderr.contains("pl4nt"), "{ran}");
+        }
+    }
+    assert!(device.names().is_empty(), "{:?}", device.names());
+}
