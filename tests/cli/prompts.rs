@@ -76,3 +76,25 @@ fn a_daemon_that_has_asked_stops_as_ever() {
     assert_eq!(code, 0, "{shown}");
     assert!(shown.contains(" stopped\n"), "{shown}");
 }
+
+#[test]
+fn who_has_a_key_of_another_remote_is_asked_before_anything_is_repaired() {
+    let remote = Remote::start(Place::EncryptedFolder).unwrap();
+    let device = Device::joined("laptop", &remote);
+    device.write("note.md", "Hot.\n");
+    device.sync();
+    let file = device.home().join("state/larder/passwords.json");
+    let kept = std::fs::read_to_string(&file).unwrap();
+    let key = kept.split('"').find(|word| word.len() == 43 && !word.contains(':')).unwrap();
+    std::fs::write(&file, kept.replace(key, &"A".repeat(43))).unwrap();
+    let before = remote.files();
+    let mut command = device.command(&["check", "--repair"]);
+    command.env_remove("LARDER_PASSPHRASE");
+    let asks = "Passphrase of the remote: ";
+    let (code, shown) = typed(&command, &[(asks, "not this one"), (asks, PASSPHRASE)]);
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("does not open it, and is not used"), "{shown}");
+    assert!(!shown.contains("repaired"), "{shown}");
+    assert_eq!(remote.files(), before);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), kept, "the right one is kept again");
+}
