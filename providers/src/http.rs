@@ -27,6 +27,10 @@ use crate::Result;
 /// The most names that are listed in one folder: a hostile server could go on for ever.
 pub(crate) const NAMES_MAX: usize = 2_000_000;
 
+/// How long a connection is kept for the next request. Servers close theirs after five seconds and more
+/// (Apache, lighttpd): a request that goes out in that very moment is lost, and none knows how far it came.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+
 /// The most pages of them.
 pub(crate) const PAGES_MAX: usize = 10_000;
 
@@ -73,6 +77,7 @@ pub(crate) fn client(config: &HttpConfig) -> Result<reqwest::Client> {
             .no_zstd()
             .no_deflate()
             .connect_timeout(config.connect_timeout)
+            .pool_idle_timeout(IDLE_MAX)
             .user_agent(config.user_agent.as_str())
     };
     let built = match &config.ca_file {

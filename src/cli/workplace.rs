@@ -157,6 +157,7 @@ impl Workplace {
         id: &RemoteId,
     ) -> Result<(), CliError> {
         let url = url.to_string();
+        let is_only = self.config.remotes.len() == 1;
         let known = self.config.remotes.iter_mut();
         let known = known.enumerate().find(|(at, known)| match name {
             Some(name) => known.name == name,
@@ -164,7 +165,8 @@ impl Workplace {
         });
         match known {
             Some((_, known)) => {
-                if known.name == kind_of(&known.url) {
+                // Of several one may be called so already.
+                if is_only && known.name == kind_of(&known.url) {
                     known.name = kind_of(&url);
                 }
                 (known.url, known.id) = (url, Some(id.clone()));

@@ -142,7 +142,8 @@ impl Device {
             let compacts = self.random.u8(0..12) == 0;
             let command = if compacts { &["compact"] } else { SYNC };
             let longest = self.usual.as_secs_f64() * 1.5;
-            let dies = self.random.u8(0..4) == 0;
+            // Each is to have been killed once: who never was proves less.
+            let dies = self.turns.killed == 0 || self.random.u8(0..4) == 0;
             let kill = dies.then(|| Duration::from_secs_f64(self.random.f64() * longest));
             let started = Instant::now();
             match self.larder(command, kill)? {

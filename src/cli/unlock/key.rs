@@ -72,10 +72,13 @@ async fn fits(
     if trusted.as_ref().is_some_and(|trusted| *trusted == key.fingerprint(id)) {
         return Ok(true);
     }
-    let fits = match fit(raw, &Sealer::new(id.as_str(), key)).await? {
-        Fit::Opens => true,
-        Fit::Refused => false,
-        Fit::Unknown => return Ok(trusted.is_none()),
+    let fits = match fit(raw, &Sealer::new(id.as_str(), key)).await {
+        Ok(Fit::Opens) => true,
+        Ok(Fit::Refused) => false,
+        Ok(Fit::Unknown) => return Ok(trusted.is_none()),
+        // Nothing can be written there now either, and a daemon begins before the network does.
+        Err(SealError::Storage(error)) if error.is_temporary() => return Ok(trusted.is_none()),
+        Err(error) => return Err(error.into()),
     };
     if fits {
         trust(place, id, key)?;

@@ -40,7 +40,6 @@ impl Engine {
     /// Sends a content that the remote is owed, if this device has it by now. Says whether that made
     /// an edit: where something else lies under its name it needs another.
     async fn pay(&mut self, remote: &Remote, blob: &Blob, report: &mut Report) -> Result<bool> {
-        let mut has_edited = false;
         if !is_there(&remote.storage, blob).await? {
             let files = self.store.files_with(&blob.sha256)?;
             let (Some((path, _)), Some(vault)) = (files.first(), &self.vault) else {
@@ -50,9 +49,12 @@ impl Engine {
                 Ok(true) => {}
                 Ok(false) => {
                     self.contents.distrust(blob);
+                    let mut has_edited = false;
                     for id in self.store.owners_of_blob(&blob.file)? {
                         has_edited |= self.renew_content(remote, &id, report).await?;
                     }
+                    // Who names another content by now owes this one to nobody; the others go on owing it.
+                    return Ok(has_edited);
                 }
                 Err(error) => {
                     note_unsent(&error, path, report)?;
@@ -61,7 +63,7 @@ impl Engine {
             }
         }
         self.store.set_owed_blob(&blob.file, false)?;
-        Ok(has_edited)
+        Ok(false)
     }
 
     /// Makes sure of the content of one record; says whether it made an edit.
@@ -121,6 +123,9 @@ impl Engine {
                 }
                 Err(error) => note_unsent(&error, &path, report)?,
             };
+            if is_shared {
+                self.store.set_owed_blob(&blob.file, true)?;
+            }
             return Ok(None);
         }
         report.note(

@@ -53,8 +53,14 @@ impl Rename {
         let folder = layout::path(layout::HEAD)?;
         let mut looks = 0;
         loop {
+            looks += 1;
             let listing = match self.storage.list_names(&folder).await {
                 Ok(listing) => listing,
+                // So sabre/dav says that a file in the folder was renamed while it listed it.
+                Err(error) if error.is_not_found() && looks < LOOKS => {
+                    look_again(looks).await;
+                    continue;
+                }
                 Err(error) if error.is_not_found() => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
@@ -72,14 +78,12 @@ impl Rename {
                     (None, _) => {}
                 }
             }
-            looks += 1;
             if found.len() == 1 || looks >= LOOKS {
                 found.sort_by(|a, b| b.cmp(a));
                 let names = found.into_iter().map(|(_, name)| name).collect();
                 return Ok(Some(Tokens { names, copies, server_time: listing.server_time }));
             }
-            let pause = LOOK_AGAIN_MS * u64::from(looks);
-            tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+            look_again(looks).await;
         }
     }
 
@@ -313,6 +317,12 @@ impl Head for Rename {
     }
 }
 
+/// Waits until a rename that is under way should be over.
+async fn look_again(looks: u32) {
+    let pause = LOOK_AGAIN_MS * u64::from(looks);
+    tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+}
+
 /// What came of a commit for somebody who takes a server at its word, as only mutants do.
 fn believed(
     moved: &larder_providers::Result<Move>,
@@ -334,5 +344,71 @@ fn believed(
             })))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use larder_providers::{
+        Body, Capabilities, Error, Get, GetOptions, Listing, Memory, Put, PutMode, Result as Answer,
+    };
+
+    use super::*;
+
+    /// Says so many times of the folder `head` that it is not there.
+    #[derive(Debug)]
+    struct Shy(Memory, AtomicU32);
+
+    #[async_trait]
+    impl Storage for Shy {
+        async fn get(&self, path: &RemotePath, options: GetOptions) -> Answer<Get> {
+            self.0.get(path, options).await
+        }
+
+        async fn put(&self, path: &RemotePath, body: Body, mode: PutMode) -> Answer<Put> {
+            self.0.put(path, body, mode).await
+        }
+
+        async fn delete(&self, path: &RemotePath) -> Answer<()> {
+            self.0.delete(path).await
+        }
+
+        async fn list(&self, folder: &RemotePath) -> Answer<Listing> {
+            let left = self.1.load(Ordering::Relaxed);
+            if left > 0 {
+                self.1.store(left - 1, Ordering::Relaxed);
+                return Err(Error::new(ErrorKind::NotFound, "list", folder, "status 404"));
+            }
+            self.0.list(folder).await
+        }
+
+        async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Answer<Move> {
+            self.0.move_exclusive(from, to).await
+        }
+
+        async fn make_folder(&self, folder: &RemotePath) -> Answer<()> {
+            self.0.make_folder(folder).await
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            self.0.capabilities()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_that_is_not_there_for_a_moment_is_looked_at_again() {
+        for (refusals, is_found) in [(0, true), (1, true), (LOOKS - 1, true), (LOOKS, false)] {
+            let memory = Memory::new();
+            memory.insert_raw(&layout::head_token("0-remote").unwrap(), "");
+            let storage: SharedStorage = Arc::new(Shy(memory, AtomicU32::new(refusals)));
+            let head = Rename::new(storage, RemoteId::new("remote-1").unwrap());
+            let read = head.current(None).await.unwrap();
+            assert_eq!(matches!(read, HeadRead::Current(_)), is_found, "{refusals} refusals");
+        }
     }
 }
