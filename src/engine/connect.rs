@@ -104,6 +104,11 @@ impl Engine {
         if self.store.unbind(id)? { Ok(()) } else { Err(EngineError::NotConnected) }
     }
 
+    /// Keeps in the replica that a remote is encrypted, for whoever opens its storage.
+    pub fn note_encrypted(&mut self, id: &RemoteId) -> Result<()> {
+        if self.store.is_encrypted(id)? { Ok(()) } else { Ok(self.store.set_encrypted(id)?) }
+    }
+
     /// Looks at this remote of the vault from now on: every command but a turn through all of them is
     /// about it.
     pub fn look_at(&mut self, id: &RemoteId) -> Result<()> {

@@ -100,6 +100,18 @@ impl Store {
         Ok(())
     }
 
+    /// Whether it was kept that a remote of the vault is encrypted.
+    pub fn is_encrypted(&self, id: &RemoteId) -> Result<bool> {
+        let number = number_of(&self.connection, id)?;
+        Ok(get_note(&self.connection, number, "encrypted")?.unwrap_or(false))
+    }
+
+    /// Keeps that a remote of the vault is encrypted.
+    pub fn set_encrypted(&mut self, id: &RemoteId) -> Result<()> {
+        let number = number_of(&self.connection, id)?;
+        self.transact(|connection| set_note(connection, number, "encrypted", &true))
+    }
+
     /// Forgets a remote and everything that is known of it but the commits tried there; says whether the vault belonged to it.
     pub fn unbind(&mut self, id: &RemoteId) -> Result<bool> {
         let Some(number) = number_of(&self.connection, id)? else { return Ok(false) };

@@ -151,16 +151,37 @@ fn what_was_encrypted_is_never_taken_or_given_in_clear() {
 
 #[test]
 fn who_has_forgotten_that_a_remote_is_encrypted_sends_nothing_in_clear() {
+    for place in [Place::EncryptedFolder, Place::EncryptedMirror] {
+        let remote = Remote::start(place).unwrap();
+        let device = Device::joined("laptop", &remote);
+        device.write("note.md", "Very private words.\n");
+        device.sync();
+        let mark = device.root().join(".larder/encrypted");
+        let whole = fs::read_to_string(&mark).unwrap();
+        for (n, left) in [None, Some(""), Some("garbage\n"), whole.get(..20)].iter().enumerate() {
+            match left {
+                Some(left) => fs::write(&mark, left).unwrap(),
+                None => fs::remove_file(&mark).unwrap(),
+            }
+            device.write("note.md", format!("Very private words, and more: {n}.\n"));
+            device.sync();
+            assert!(fs::read_to_string(&mark).unwrap().contains(&whole[..36]), "it is back");
+            assert!(device.run(&["status"]).stdout.contains("(encrypted)"));
+            for (path, text) in remote.files() {
+                assert!(!lossy(&text).contains("private"), "{path}");
+            }
+        }
+        Device::joined("other", &remote).sync();
+    }
+}
+
+#[test]
+fn a_remote_that_was_encrypted_is_not_joined_in_clear_by_who_has_its_key() {
     let remote = Remote::start(Place::EncryptedMirror).unwrap();
     let device = Device::joined("laptop", &remote);
     device.write("note.md", "Very private words.\n");
     device.sync();
     let before = remote.files();
-    fs::remove_file(device.root().join(".larder/encrypted")).unwrap();
-    device.write("note.md", "Very private words, and more.\n");
-    let ran = device.run(&["sync"]).exits(1);
-    assert!(ran.stderr.contains("the remote is encrypted"), "{ran}");
-    assert_eq!(remote.files(), before);
 
     // A new replica, and somebody who says that the remote is one in clear.
     fs::remove_dir_all(device.root().join(".larder")).unwrap();

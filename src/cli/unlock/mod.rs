@@ -136,11 +136,25 @@ pub(super) async fn open(
     let Some(id) = id.filter(|id| bound.iter().any(|bound| bound.id == **id)) else {
         return rejoin(place, raw, id, ui).await;
     };
-    if !is_encrypted(&place.root, Some(id))? {
+    if !restore_mark(place, id)? {
         return Ok((id.clone(), Arc::clone(raw)));
     }
     let key = key_of(place, raw, id, ui).await?;
     Ok((id.clone(), sealed(&place.root, raw, id, &key)))
+}
+
+/// Whether a remote that the vault is bound to is encrypted. The mark outlives the replica and the
+/// replica the mark: what one of them has lost the other one gives back.
+fn restore_mark(place: &mut Workplace, id: &RemoteId) -> Result<bool, CliError> {
+    let mut remembered = remembered(&place.root)?;
+    let (is_marked, is_noted) =
+        (remembered.contains(id.as_str()), place.engine.store().is_encrypted(id)?);
+    if is_marked != is_noted && place.may_change() {
+        place.engine.note_encrypted(id)?;
+        remembered.insert(id.to_string());
+        remember(&place.root, &remembered)?;
+    }
+    Ok(is_marked || is_noted)
 }
 
 /// Whether a remote is encrypted. One of which it is not known which it is counts as encrypted if
@@ -273,7 +287,9 @@ async fn connect_sealed(
     if connected.is_err() {
         remember(&place.root, &before)?;
     }
-    Ok(connected?)
+    let connected = connected?;
+    place.engine.note_encrypted(id)?;
+    Ok(connected)
 }
 
 /// Binds a replica that was lost to a remote that the vault had.
