@@ -1,11 +1,5 @@
 //! The command line: it parses, calls the engine, and talks. It decides nothing.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "talking to people and programs is what this layer is for"
-)]
-
 mod args;
 #[cfg(feature = "object-stores")]
 mod bucket_url;
@@ -76,7 +70,7 @@ pub fn run() -> ExitCode {
                 // Nothing is left to do if even this cannot be printed.
                 let _ = error.print();
             } else {
-                eprint!("{safe}");
+                ui::say(safe.trim_end());
             }
             return ExitCode::from(code);
         }

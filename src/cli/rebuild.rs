@@ -11,7 +11,7 @@ use super::{
     args::{Args, Command},
     env,
     error::CliError,
-    ui::count,
+    ui::{count, say},
     workplace::REPLICA,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub(super) fn open(control: &Path) -> Result<Store, CliError> {
     // Gone or not: what it spoke of is not there any more.
     let _ = fs::remove_file(suspect);
     // Whatever the command was asked to say or not: this has to be known.
-    eprintln!("{}", told(&salvaged));
+    say(&told(&salvaged));
     Ok(store)
 }
 

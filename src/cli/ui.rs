@@ -26,6 +26,12 @@ const BAR_AFTER_MS: i64 = 500;
 /// The variable that names certificates to trust, where no option does.
 const CA_FILE: &str = "LARDER_CA_FILE";
 
+/// Writes a line for a person, on standard error. That it cannot be written, to a terminal that is gone,
+/// is no reason to end.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Where to talk and how.
 #[derive(Debug)]
 pub(super) struct Ui {
@@ -126,7 +132,7 @@ impl Ui {
     /// Prints a remark that is no part of the answer.
     pub(super) fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            say(text.as_ref());
         }
     }
 
@@ -161,9 +167,9 @@ impl Ui {
         } else {
             "error:"
         };
-        eprintln!("{word} {about}{}", error.message());
+        say(&format!("{word} {about}{}", error.message()));
         if let Some(hint) = error.hint() {
-            eprintln!("  {hint}");
+            say(&format!("  {hint}"));
         }
     }
 

@@ -228,3 +228,14 @@ fn a_password_in_a_command_line_that_cannot_be_read_is_not_said_again() {
     }
     assert!(device.names().is_empty(), "{:?}", device.names());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_that_is_gone_is_no_reason_to_panic() {
+    let device = Device::new("laptop");
+    for args in [&["sync", "--only", "nope"][..], &["sync", "--nope"], &["status"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let status = device.command(args).stderr(full).status().unwrap();
+        assert_eq!(status.code(), Some(2), "{args:?}");
+    }
+}
