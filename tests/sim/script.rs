@@ -5,6 +5,7 @@
 
 use super::{
     replica::Death,
+    seeds::SEEDS,
     shape::{Shape, skew},
 };
 use larder_providers::layer::Moment;
@@ -63,15 +64,17 @@ pub(crate) enum Deed {
 /// One story of so many is told on an encrypted remote.
 const SEALED_OF: u64 = 16;
 
-/// Makes of a seed another one, by which two remotes are drawn: with this number the stories in
-/// `seeds.rs` keep the one remote with which they found what they found.
-const REMOTES_SALT: u64 = 1 << 32;
+/// Makes of a seed another one, by which two remotes are drawn.
+const REMOTES_SALT: u64 = 0x2e_3077e5;
 
 impl Script {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut shape = Shape::draw(&mut random);
-        shape.draw_remotes(&mut fastrand::Rng::with_seed(seed ^ REMOTES_SALT));
+        // What was found with one remote stays a story of one.
+        if !SEEDS.iter().any(|(kept, _)| *kept == seed) {
+            shape.draw_remotes(&mut fastrand::Rng::with_seed(seed ^ REMOTES_SALT));
+        }
         // Not drawn: the stories of the other seeds stay as they are.
         let is_sealed = seed % SEALED_OF == 3;
         shape.sealed = [is_sealed, is_sealed && seed % (2 * SEALED_OF) == 3];
