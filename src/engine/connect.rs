@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use larder_providers::{
-    Body, Depth, Move, PutMode, RemotePath, SharedStorage, Storage, StorageExt, Verdict, probe,
+    Body, Depth, Move, Put, PutMode, RemotePath, SharedStorage, Storage, StorageExt, Verdict, probe,
 };
 
 use super::{Brake, Engine, EngineError, Result, TurnOptions};
@@ -311,8 +311,10 @@ async fn place_meta(storage: &SharedStorage, meta: &Meta, device: &DeviceId) -> 
     let (target, bytes) = (root_file(META)?, Bytes::from(text));
     let can = storage.capabilities();
     if can.trusted || !can.move_exclusive {
-        storage.put(&target, Body::Bytes(bytes), PutMode::Create).await?;
-        return read_meta(storage).await;
+        return match storage.put(&target, Body::Bytes(bytes), PutMode::Create).await? {
+            Put::Done(_) => Ok(meta.clone()),
+            Put::Lost => read_meta(storage).await,
+        };
     }
     let scratch = root_file(&format!("{META_NEW}{device}.json"))?;
     storage.write(&scratch, bytes).await?;
