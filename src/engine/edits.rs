@@ -162,11 +162,34 @@ impl Clerk<'_> {
                     let (id, seen) = self.identify(&file, &content)?;
                     self.change(id, file, content, seen)?;
                 }
-                None if file.kind == FileKind::Blob => self.engine.contents.defer(file, true),
+                None if file.kind == FileKind::Blob => match self.held(&file)? {
+                    Some((id, blob)) => self.change(id, file, FileContent::Blob(blob), false)?,
+                    None => self.engine.contents.defer(file, true),
+                },
                 None => {}
             }
         }
         Ok(())
+    }
+
+    /// The record that wants to lie where a new file lies and has the same content: of that nothing has
+    /// to be sent first, and by the time it was, another file would have the place of the record.
+    fn held(&self, file: &ScannedFile) -> Result<Option<(EntityId, Blob)>> {
+        for id in self.wanting(&file.path)? {
+            if self.may_take(&id, Some(&file.path))?.is_none() {
+                continue;
+            }
+            let record = self.engine.store.record(&id)?;
+            let shown = self.shown(&id, record.as_ref(), false);
+            let blob = shown.and_then(|shown| view(&shown, &self.engine.rules).blob());
+            let has_it = |blob: &Blob| {
+                blob.bytes == file.stat.size && blob.sha256 == file.sha256.to_string()
+            };
+            if let Some(blob) = blob.filter(has_it) {
+                return Ok(Some((id, blob)));
+            }
+        }
+        Ok(None)
     }
 
     fn vanish(&mut self, path: VaultPath) {

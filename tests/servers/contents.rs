@@ -54,6 +54,17 @@ fn a_photo_moves_and_is_copied(remote: &Remote) {
     assert_eq!(b.names(), ["copy.jpg", "sub/sun.jpg"]);
     assert!(get(&b, "sub/sun.jpg") == photo(1, 2_000_000));
     assert!(get(&b, "copy.jpg") == photo(1, 2_000_000));
+    // Who has the same files already joins with them, and who lost its replica takes them up again.
+    let c = Device::new("tablet");
+    for name in ["copy.jpg", "sub/sun.jpg"] {
+        c.write(name, photo(1, 2_000_000));
+    }
+    c.init(remote);
+    let joined = c.sync();
+    assert!(joined.number("bytesUp") < 50_000, "{joined}");
+    fs::remove_file(a.root().join(".larder/replica.db")).unwrap();
+    settle(&[&a, &b, &c]);
+    assert_eq!(c.names(), ["copy.jpg", "sub/sun.jpg"]);
 }
 
 fn two_photos_of_one_name(remote: &Remote) {
