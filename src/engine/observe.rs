@@ -10,6 +10,7 @@ use super::{
     edits::LocalEdits,
     feed::Feed,
     forms::Forms,
+    turn::Known,
     work::{Batch, Work},
 };
 use crate::{
@@ -21,7 +22,6 @@ use crate::{
         RemoteError,
     },
     store::{Awaited, Replica},
-    vault::Scan,
 };
 
 /// How long something may be on its way, and how often a device looks whether all is there, in
@@ -48,11 +48,15 @@ impl Engine {
         &mut self,
         remote: &Remote,
         options: TurnOptions,
-        scan: Option<Scan>,
+        known: Known,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<(HeadState, Work)> {
-        let head = self.read_head(remote).await?;
+        let Known { head, scan } = known;
+        let head = match head {
+            Some(head) => head,
+            None => self.read_head(remote).await?,
+        };
         self.told = head.server_time.map(|time| Stamp::from_millis(time.timestamp_millis()));
         for (file, detail) in &head.others.waiting {
             report.note(NoteKind::Waiting, file, detail);

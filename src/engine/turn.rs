@@ -14,7 +14,7 @@ use super::{
 use crate::{
     merge::{IncomingBrake, Plan, plan},
     model::{EntityId, VersionVector, rules::RULES_FILE},
-    remote::Remote,
+    remote::{HeadState, Remote},
     store::Trouble,
     vault::Scan,
 };
@@ -32,19 +32,19 @@ impl Engine {
         options: TurnOptions,
         progress: &dyn Progress,
     ) -> Result<Report> {
-        self.turn_of(storage, traffic, options, None, progress).await
+        self.turn_of(storage, traffic, options, Known::default(), progress).await
     }
 
-    /// A turn; `scan` is what is to be looked at, if not the whole vault.
+    /// A turn that begins with what is known already.
     pub(super) async fn turn_of(
         &mut self,
         storage: &SharedStorage,
         traffic: &Traffic,
         options: TurnOptions,
-        scan: Option<Scan>,
+        known: Known,
         progress: &dyn Progress,
     ) -> Result<Report> {
-        let ended = self.whole_turn(storage, traffic, options, scan, progress).await;
+        let ended = self.whole_turn(storage, traffic, options, known, progress).await;
         if !options.dry_run {
             self.note_trouble(ended.as_ref().err());
         }
@@ -53,7 +53,7 @@ impl Engine {
 
     /// Keeps why a turn failed, for who asks without the network, until one goes well. What cannot be
     /// kept has its reason in the failure itself.
-    fn note_trouble(&mut self, error: Option<&EngineError>) {
+    pub(super) fn note_trouble(&mut self, error: Option<&EngineError>) {
         let before = self.store.trouble().ok().flatten();
         let now = error.map(|error| {
             let (message, is_temporary) = (error.to_string(), error.is_temporary());
@@ -71,7 +71,7 @@ impl Engine {
         storage: &SharedStorage,
         traffic: &Traffic,
         options: TurnOptions,
-        scan: Option<Scan>,
+        known: Known,
         progress: &dyn Progress,
     ) -> Result<Report> {
         let meter = Meter::start(traffic, &self.clock);
@@ -79,12 +79,13 @@ impl Engine {
         self.contents = Contents::default();
         let remote = self.open_remote(storage, options).await?;
         let mut report = Report::default();
-        self.rounds(&remote, options, scan, progress, &mut report).await?;
+        self.rounds(&remote, options, known, progress, &mut report).await?;
         if !options.dry_run {
             // Contents hold up nothing else: they go when all else has gone, and come last.
             while let Some(scan) = self.send_contents(&remote, progress, &mut report).await? {
                 let pushed = report.pushed;
-                self.rounds(&remote, options, Some(scan), progress, &mut report).await?;
+                let known = Known { scan: Some(scan), head: None };
+                self.rounds(&remote, options, known, progress, &mut report).await?;
                 report.pushed += pushed;
             }
             self.fetch_contents(&remote, progress, &mut report).await?;
@@ -93,20 +94,20 @@ impl Engine {
         Ok(report)
     }
 
-    /// Tries until nobody else is faster. `scan` is what is to be looked at, if not the whole vault.
+    /// Tries until nobody else is faster; only the first try has what is known.
     async fn rounds(
         &mut self,
         remote: &Remote,
         options: TurnOptions,
-        mut scan: Option<Scan>,
+        mut known: Known,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<()> {
         let (mut races, mut looks, mut judged) = (0, 0, 0);
         loop {
             let may_look = looks < LOOKS;
-            let scan = scan.take();
-            match self.try_turn(remote, options, scan, may_look, progress, report).await? {
+            let known = std::mem::take(&mut known);
+            match self.try_turn(remote, options, known, may_look, progress, report).await? {
                 Outcome::Done => break,
                 Outcome::Moved => looks += 1,
                 Outcome::Judged if judged == LOOKS => {
@@ -132,12 +133,12 @@ impl Engine {
         &mut self,
         remote: &Remote,
         options: TurnOptions,
-        scan: Option<Scan>,
+        known: Known,
         may_look: bool,
         progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<Outcome> {
-        let (head, mut work) = self.observe(remote, options, scan, progress, report).await?;
+        let (head, mut work) = self.observe(remote, options, known, progress, report).await?;
         let mut sum = Sum::new(&self.replica()?.knows, head.wants_commit());
         report.generation = head.manifest.generation;
         // What a turn with another remote has begun to bring only that turn can hold a brake against:
@@ -231,6 +232,15 @@ impl Engine {
         let pause_ms = self.random.u64(longest_ms / 4..=longest_ms);
         tokio::time::sleep(std::time::Duration::from_millis(pause_ms)).await;
     }
+}
+
+/// What is known as a turn begins, and is not looked for.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The remote's head; it was read a moment ago.
+    pub(super) head: Option<HeadState>,
+    /// What is to be looked at in the vault, if not all of it.
+    pub(super) scan: Option<Scan>,
 }
 
 /// How a try of a turn ended.

@@ -5,8 +5,10 @@
 
 use larder_providers::{SharedStorage, Traffic};
 
-use super::{Engine, EngineError, NoteKind, Progress, Report, Result, TurnOptions};
-use crate::{model::RemoteId, vault::Scan};
+use super::{
+    Engine, EngineError, NoteKind, Progress, Report, Result, TurnOptions, cost::Meter, turn::Known,
+};
+use crate::{model::RemoteId, remote::HeadState, vault::Scan};
 
 /// How often a remote is gone to again because others brought something.
 const ROUNDS_MAX: usize = 2;
@@ -29,6 +31,27 @@ pub struct Turned {
     pub result: Result<Report>,
 }
 
+/// What was read of a remote before the turn with it.
+#[derive(Debug)]
+struct Ahead {
+    /// Its head, if it was asked for.
+    head: Result<Option<HeadState>>,
+    /// What is to be told of it.
+    report: Report,
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        Self { head: Ok(None), report: Report::default() }
+    }
+}
+
+impl Known {
+    fn new(head: Option<HeadState>, is_scanned: bool) -> Self {
+        Self { head, scan: is_scanned.then(Scan::default) }
+    }
+}
+
 impl Engine {
     /// Does a turn with each of these remotes, in this order, and goes again to those that lack what
     /// a later one brought. What stops a turn with one stops no other, unless it is about this device
@@ -42,8 +65,9 @@ impl Engine {
     ) -> Vec<Turned> {
         let mut turned: Vec<Turned> = Vec::new();
         let mut is_scanned = false;
-        for way in ways {
-            let result = self.turn_with(way, traffic, options, is_scanned, progress).await;
+        let heads = self.heads(ways, traffic, options).await;
+        for (way, ahead) in ways.iter().zip(heads) {
+            let result = self.turn_after(way, ahead, traffic, options, is_scanned, progress).await;
             is_scanned |= result.as_ref().is_ok_and(is_thorough) && !options.dry_run;
             let is_over = result.as_ref().is_err_and(stops_all);
             turned.push(Turned { id: way.id.clone(), result });
@@ -60,7 +84,8 @@ impl Engine {
                     continue;
                 }
                 has_gone = true;
-                match self.turn_with(way, traffic, options, is_scanned, progress).await {
+                let known = Known::new(None, is_scanned);
+                match self.turn_with(way, traffic, options, known, progress).await {
                     Ok(more) => report.add(more),
                     Err(error) => turned.result = Err(error),
                 }
@@ -72,17 +97,72 @@ impl Engine {
         turned
     }
 
-    async fn turn_with(
+    /// Reads the heads of all remotes before the turn with the first. Under which dots this device has
+    /// made edits before its replica went back may only one of them know, and what the first turn
+    /// finds in the vault gets its dots for all.
+    async fn heads(&mut self, ways: &[Way], traffic: &Traffic, options: TurnOptions) -> Vec<Ahead> {
+        let mut heads = Vec::new();
+        for way in ways {
+            let mut ahead = Ahead::default();
+            if ways.len() > 1 {
+                let meter = Meter::start(traffic, &self.clock);
+                ahead.head = self.head_of(way, options, &mut ahead.report).await.map(Some);
+                ahead.report.cost = meter.read(&self.clock);
+            }
+            heads.push(ahead);
+        }
+        heads
+    }
+
+    async fn head_of(
         &mut self,
         way: &Way,
+        options: TurnOptions,
+        report: &mut Report,
+    ) -> Result<HeadState> {
+        self.look_at(&way.id)?;
+        let remote = self.open_remote(&way.storage, options).await?;
+        let head = self.read_head(&remote).await?;
+        self.check_identity(&head.manifest, report)?;
+        Ok(head)
+    }
+
+    /// The turn with a remote whose head may have been read.
+    async fn turn_after(
+        &mut self,
+        way: &Way,
+        ahead: Ahead,
         traffic: &Traffic,
         options: TurnOptions,
         is_scanned: bool,
         progress: &dyn Progress,
     ) -> Result<Report> {
+        let head = match ahead.head {
+            Ok(head) => head,
+            Err(error) => {
+                if self.look_at(&way.id).is_ok() && !options.dry_run {
+                    self.note_trouble(Some(&error));
+                }
+                return Err(error);
+            }
+        };
+        let known = Known::new(head, is_scanned);
+        let mut report = self.turn_with(way, traffic, options, known, progress).await?;
+        report.cost.add(ahead.report.cost);
+        report.take_notes(ahead.report);
+        Ok(report)
+    }
+
+    async fn turn_with(
+        &mut self,
+        way: &Way,
+        traffic: &Traffic,
+        options: TurnOptions,
+        known: Known,
+        progress: &dyn Progress,
+    ) -> Result<Report> {
         self.look_at(&way.id)?;
-        let scan = is_scanned.then(Scan::default);
-        self.turn_of(&way.storage, traffic, options, scan, progress).await
+        self.turn_of(&way.storage, traffic, options, known, progress).await
     }
 
     /// Whether a remote is to have something that it did not get in its turn. A replica that cannot be

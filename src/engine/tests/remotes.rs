@@ -317,3 +317,52 @@ async fn what_a_brake_stopped_with_one_remote_is_not_done_with_another() {
     assert!(matches!(report, Err(EngineError::Brake(_))), "and everybody is asked");
     assert!(!both.sync().await.notes.iter().any(|note| note.kind == NoteKind::Damaged));
 }
+
+/// Has a device live on in another replica: one in `file`, as it is there.
+fn revive(host: &mut Host, file: &Path, life: u64) {
+    let vault = Vault::open(host.device.folder.path()).unwrap();
+    let (random, clock) = (fastrand::Rng::with_seed(life), Clock::system());
+    let store = Store::open(file).unwrap();
+    host.device.engine = Engine::new(store, Some(vault), clock, random, "server").unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_went_back_asks_all_remotes_before_it_edits() {
+    let (first, second) = (line(), line());
+    let folder = tempfile::tempdir().unwrap();
+    let (file, backup) = (folder.path().join("replica.db"), folder.path().join("backup"));
+    let mut left = Host::new("laptop", &[&first]).await;
+    left.device.write("note.md", "one\n");
+    left.device.write("other.md", "one\n");
+    left.sync().await;
+    let mut both = Host::new("server", &[&first]).await;
+    revive(&mut both, &file, 1);
+    both.ways.clear();
+    both.add(&first).await;
+    both.add(&second).await;
+    both.sync().await;
+    let mut right = Host::new("phone", &[&second]).await;
+    right.sync().await;
+    // The copy is taken while nothing runs, and written over the file in its place.
+    both.device.engine = Device::new("nobody", &(first.clone() as SharedStorage)).engine;
+    fs::copy(&file, &backup).unwrap();
+    revive(&mut both, &file, 2);
+    first.set_calm(false);
+    both.device.write("note.md", "one\nfor the second\n");
+    assert!(both.try_sync().await[1].is_ok());
+    right.sync().await;
+    assert_eq!(right.device.read("note.md"), "one\nfor the second\n");
+    both.device.engine = Device::new("nobody", &(first.clone() as SharedStorage)).engine;
+    fs::copy(&backup, &file).unwrap();
+    both.device.write("note.md", "one\n");
+    both.device.write("other.md", "one\nfor all\n");
+    revive(&mut both, &file, 3);
+    first.set_calm(true);
+    let notes = both.sync().await.notes;
+    assert!(notes.iter().any(|note| note.kind == NoteKind::NewIdentity), "{notes:?}");
+    for host in [&mut left, &mut right, &mut both] {
+        host.sync().await;
+        assert_eq!(host.device.read("note.md"), "one\nfor the second\n");
+        assert_eq!(host.device.read("other.md"), "one\nfor all\n");
+    }
+}
