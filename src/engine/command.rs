@@ -322,7 +322,7 @@ impl Engine {
         let observed = Observed {
             records,
             local,
-            news: News { entities: Vec::new(), knows: known, complete: false, is_joined: false },
+            news: News { knows: known, ..News::default() },
             known_files: 0,
             names,
             replica,

@@ -31,7 +31,7 @@ pub(super) struct Contents {
     /// What the manifest is about to let go of.
     retired: BTreeSet<String>,
     /// Whether the remote lost what it had, so that nothing follows from what was agreed.
-    is_lost: bool,
+    pub(super) is_lost: bool,
     /// Files whose contents have to be sent before their edits are made.
     waiting: Scan,
     /// Contents that cannot be sent in this turn.

@@ -110,6 +110,7 @@ impl Engine {
             knows: head.manifest.knows.clone(),
             complete: batch.complete,
             is_joined: self.store.bindings()?.len() > 1 && self.store.remote_mark()?.is_none(),
+            holds_agreed: !self.contents.is_lost,
         };
         let names = self.names(&head.manifest, &replica);
         Ok(Observed { replica, records, local, news, known_files, names })

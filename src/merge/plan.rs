@@ -1,6 +1,7 @@
 //! The plan of a turn: from what was observed to what is to be done. Pure.
 
 mod beside;
+mod held;
 mod twins;
 
 use std::{
@@ -349,12 +350,6 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether the remote knows all edits of a state.
-    fn remote_has(&self, state: &Entity) -> bool {
-        let knows = &self.snapshot.remote.knows;
-        state.clock.iter().all(|(device, last)| knows.get(device) >= last.counter)
-    }
-
     /// Writes down what became of one record.
     fn note(&mut self, record: Option<&Record>, sides: Sides) {
         let rules = self.snapshot.rules;
@@ -367,7 +362,8 @@ impl<'a> Planner<'a> {
         let is_covered = self.remote_has(&state);
         let syncs = rules.syncs(&new_view.type_name);
         let is_foreign = || !state.clock.contains_key(&self.pen.device);
-        if !is_covered && syncs && !(mutant::is(Mutant::SendsOwnOnly) && is_foreign()) {
+        let is_there = is_covered || self.remote_keeps(&state, &sides.agreed);
+        if !is_there && syncs && !(mutant::is(Mutant::SendsOwnOnly) && is_foreign()) {
             self.plan.send.push(state.id.clone());
         }
         let old = record.map(|record| &record.state);

@@ -123,6 +123,8 @@ pub struct News {
     pub complete: bool,
     /// Whether the vault has another remote and meets this one for the first time.
     pub is_joined: bool,
+    /// Whether what was agreed with it last is still there, as far as can be told.
+    pub holds_agreed: bool,
 }
 
 /// What a plan has to know of files.

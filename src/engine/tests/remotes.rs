@@ -2,7 +2,10 @@
 
 use std::io::Write as _;
 
-use larder_providers::layer::{Fault, FaultPlan};
+use larder_providers::{
+    RemotePath,
+    layer::{Fault, FaultPlan},
+};
 
 use super::*;
 use crate::engine::{BatchSize, EngineError, NoteKind, Way};
@@ -77,6 +80,10 @@ async fn chain() -> (Line, Line, [Host; 3]) {
     let both = Host::new("server", &[&first, &second]).await;
     let right = Host::new("phone", &[&second]).await;
     (first, second, [left, both, right])
+}
+
+fn is_head(path: &RemotePath) -> bool {
+    path.as_str() == "meta.json" || path.as_str().starts_with("head")
 }
 
 fn blobs(line: &Line) -> Vec<String> {
@@ -364,5 +371,37 @@ async fn a_replica_that_went_back_asks_all_remotes_before_it_edits() {
         host.sync().await;
         assert_eq!(host.device.read("note.md"), "one\nfor the second\n");
         assert_eq!(host.device.read("other.md"), "one\nfor all\n");
+    }
+}
+
+#[tokio::test]
+async fn what_came_of_a_damaged_remote_goes_to_another_once() {
+    let (first, second, [mut left, mut both, mut right]) = chain().await;
+    both.sync().await;
+    right.sync().await;
+    let before = first.inner().files();
+    left.device.write("one.md", "one\n");
+    left.sync().await;
+    let is_data = |path: &RemotePath| !before.contains_key(path) && !is_head(path);
+    let (lost, content) = first.inner().files().into_iter().find(|file| is_data(&file.0)).unwrap();
+    left.device.write("two.md", "two\n");
+    left.sync().await;
+    first.inner().insert_raw(&lost, &b"damaged"[..]);
+    both.sync().await;
+    right.sync().await;
+    assert_eq!(right.names().len(), 1, "what can be read is carried");
+    let files = second.inner().files();
+    for _ in 0..3 {
+        both.sync().await;
+        right.sync().await;
+    }
+    assert!(second.inner().files() == files, "and not again");
+    first.inner().insert_raw(&lost, content);
+    for host in [&mut both, &mut right, &mut left] {
+        host.sync().await;
+    }
+    for host in [&left, &both, &right] {
+        assert_eq!(host.names().len(), 2);
+        assert!(host.device.engine.store().unsent().unwrap().is_empty());
     }
 }
