@@ -81,7 +81,7 @@ impl Engine {
             let nowhere = self.store.held_nowhere()?;
             unsettled.retain(|id| nowhere.contains(id));
         }
-        if !options.dry_run && self.renew_contents(remote, &unsettled, report).await? {
+        if !options.dry_run && self.renew_contents(remote, &unsettled, progress, report).await? {
             unsettled = self.store.unsettled(knows)?;
         }
         let work = self.survey_work(feed, unsettled, options, scan, progress, report)?;

@@ -1,14 +1,19 @@
 //! Naming contents anew that the remote may not have any more.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use super::send::note_unsent;
+use futures::{StreamExt, stream};
+
+use super::{AT_ONCE, send::note_unsent};
 use crate::{
-    engine::{Engine, NoteKind, Report, Result},
+    engine::{Engine, NoteKind, Progress, Report, Result, Stage},
     merge::{LocalEdit, view},
     model::{Agreed, Blob, Change, Changes, Content, EntityId, Record, VaultPath, entity::BLOB},
     remote::{
-        Remote,
+        Remote, RemoteError,
         blob::{carry, is_there, upload},
     },
 };
@@ -21,6 +26,7 @@ impl Engine {
         &mut self,
         remote: &Remote,
         unsettled: &BTreeSet<EntityId>,
+        progress: &dyn Progress,
         report: &mut Report,
     ) -> Result<bool> {
         let mut has_edited = false;
@@ -28,6 +34,7 @@ impl Engine {
             true => self.store.blob_owners()?,
             false => self.store.new_blob_owners()?,
         };
+        self.carry_contents(remote, owners.intersection(unsettled), progress).await?;
         for id in owners.intersection(unsettled) {
             has_edited |= self.renew_content(remote, id, report).await?;
         }
@@ -35,6 +42,48 @@ impl Engine {
             has_edited |= self.pay(remote, &blob, report).await?;
         }
         Ok(has_edited)
+    }
+
+    /// Has the contents that another remote holds lie on this one too, several at once, as far as it
+    /// goes well: what does not is left to `renew_content`. A remote that is added lacks them all.
+    async fn carry_contents(
+        &mut self,
+        remote: &Remote,
+        ids: impl Iterator<Item = &EntityId>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let mut jobs = BTreeMap::new();
+        for id in ids {
+            let Some((record, blob)) = self.uncertain_content(id)? else { continue };
+            let is_retired = self.contents.retired.contains(&blob.file);
+            if !is_retired
+                && self.store.is_held_elsewhere(&blob.file)?
+                && let Some((_, from)) = self.file_with(&record, &blob)?
+            {
+                jobs.insert(blob.file.clone(), (blob, from));
+            }
+        }
+        if jobs.len() < 2 {
+            return Ok(());
+        }
+        let (of, storage) = (jobs.len() as u64, &remote.storage);
+        progress.step(Stage::Send, 0, of);
+        let mut carrying = stream::iter(jobs.into_values())
+            .map(|(blob, from)| async move {
+                let is_there =
+                    is_there(storage, &blob).await? || carry(storage, &blob, from).await?;
+                Ok::<_, RemoteError>(is_there.then_some(blob))
+            })
+            .buffer_unordered(AT_ONCE);
+        let mut done = 0;
+        while let Some(Ok(carried)) = carrying.next().await {
+            if let Some(blob) = carried {
+                self.contents.found(blob, self.clock.now().millis());
+            }
+            done += 1;
+            progress.step(Stage::Send, done, of);
+        }
+        Ok(())
     }
 
     /// Sends a content that the remote is owed, if this device has it by now. Says whether that made
@@ -73,13 +122,8 @@ impl Engine {
         id: &EntityId,
         report: &mut Report,
     ) -> Result<bool> {
-        let Some(record) = self.store.record(id)? else { return Ok(false) };
+        let Some((record, blob)) = self.uncertain_content(id)? else { return Ok(false) };
         let shown = view(&record.state, &self.rules);
-        let stays = shown.is_deleted || !self.rules.syncs(&shown.type_name);
-        let Some(blob) = shown.blob().filter(|_| !stays) else { return Ok(false) };
-        if self.is_certain(&blob)? {
-            return Ok(false);
-        }
         let name = shown.path().unwrap_or(id.as_str()).to_owned();
         let Some(blob) = self.renewed(remote, &record, &blob, &name, report).await? else {
             return Ok(false);
@@ -88,6 +132,15 @@ impl Engine {
         let changes = Changes::from([(BLOB.to_owned(), Change::set(content))]);
         self.edit(id, LocalEdit::Made(changes))?;
         Ok(true)
+    }
+
+    /// A record and its content, if it goes to the remote and it is not certain that the remote has it.
+    fn uncertain_content(&self, id: &EntityId) -> Result<Option<(Record, Blob)>> {
+        let Some(record) = self.store.record(id)? else { return Ok(None) };
+        let shown = view(&record.state, &self.rules);
+        let stays = shown.is_deleted || !self.rules.syncs(&shown.type_name);
+        let Some(blob) = shown.blob().filter(|_| !stays) else { return Ok(None) };
+        Ok(if self.is_certain(&blob)? { None } else { Some((record, blob)) })
     }
 
     /// Another value for a record whose content nothing certain is known of; nothing if it can stay.

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use larder_providers::{
     RemotePath,
-    layer::{Fault, FaultPlan},
+    layer::{Fault, FaultPlan, Moment},
 };
 
 use super::*;
@@ -183,6 +183,29 @@ async fn a_content_is_carried_under_its_name() {
     let before = (first.calls(), second.calls());
     assert!(!both.sync().await.did_anything());
     assert_eq!((first.calls() - before.0, second.calls() - before.1), (1, 1));
+}
+
+#[tokio::test]
+async fn many_contents_are_carried_to_a_remote_that_is_added() {
+    let (first, second) = (line(), line());
+    let mut both = Host::new("server", &[&first]).await;
+    for number in 0..20_u8 {
+        both.put(&format!("{number}.jpg"), &[number | 0x80; 3_000]);
+    }
+    both.sync().await;
+    both.add(&second).await;
+    // The line breaks in between, and what came through counts.
+    second.crash_at(second.calls() + 20, Moment::After);
+    assert!(both.try_sync().await[1].is_err());
+    second.revive();
+    assert!(!blobs(&second).is_empty());
+    both.sync().await;
+    assert_eq!((blobs(&first).len(), blobs(&first)), (20, blobs(&second)));
+    let mut right = Host::new("phone", &[&second]).await;
+    right.sync().await;
+    for number in 0..20_u8 {
+        assert!(right.bytes(&format!("{number}.jpg")) == [number | 0x80; 3_000]);
+    }
 }
 
 #[tokio::test]
