@@ -35,6 +35,8 @@ pub(crate) struct Edit {
     pub(crate) drops: BTreeSet<Word>,
     /// The edits of the record that its author had seen.
     pub(crate) seen: VersionVector,
+    /// Those of them that it is sure to have seen.
+    pub(crate) knew: VersionVector,
     pub(crate) at: Stamp,
     /// Whether the field has a value after it.
     pub(crate) sets: bool,
@@ -83,6 +85,11 @@ impl Log {
             self.doubled.extend(doubled(state));
             let dot = Dot::new(device.clone(), last.counter);
             let seen = if is_merge { state.seen() } else { old.seen() };
+            // A merge that met a deletion late has all that it finished set anew: then the record has
+            // two edits, and the first had seen what was there before, or some of what came.
+            let before = old.clock.get(device).map_or(0, |old| old.edits);
+            let made = last.edits.saturating_sub(before);
+            let knew = if made > 1 { old.seen() } else { seen.clone() };
             for field in old.fields.keys().chain(state.fields.keys()).collect::<BTreeSet<_>>() {
                 if old.siblings(field) == state.siblings(field) {
                     continue;
@@ -101,6 +108,7 @@ impl Log {
                     adds: if is_merge { BTreeSet::new() } else { &has - &had },
                     drops: if is_merge { BTreeSet::new() } else { &had - &has },
                     seen: seen.clone(),
+                    knew: knew.clone(),
                     at: last.at,
                     sets: !state.siblings(field).is_empty(),
                     is_merge,
@@ -307,7 +315,8 @@ impl Log {
 }
 
 /// Whether a record is deleted, by the edits that people made. A merge that had seen the deletion
-/// is nobody's edit; one that had not counts as the edit it finishes.
+/// is nobody's edit; one that had not counts as the edit it finishes, also where the deleter had seen
+/// that edit, and the same merge of it by another device: nothing in a state tells so.
 fn expect_deleted(standing: &[&Edit], own: &[&Edit], rule: DeleteRule) -> bool {
     let Some(newest) = standing.iter().map(|edit| (edit.at, &edit.dots[0].device)).max() else {
         return false;
@@ -319,7 +328,7 @@ fn expect_deleted(standing: &[&Edit], own: &[&Edit], rule: DeleteRule) -> bool {
         standing.iter().any(|deletion| is_seen(&deletion))
     };
     let knew = |edit: &Edit| {
-        standing.iter().all(|deletion| deletion.dots.iter().any(|dot| edit.seen.covers(dot)))
+        standing.iter().all(|deletion| deletion.dots.iter().any(|dot| edit.knew.covers(dot)))
     };
     let unseen = own.iter().filter(|edit| !(covers(edit) || edit.is_merge && knew(edit)));
     match rule {

@@ -428,3 +428,49 @@ async fn what_came_of_a_damaged_remote_goes_to_another_once() {
         assert!(host.device.engine.store().unsent().unwrap().is_empty());
     }
 }
+
+/// What docs/merging.md says of merges and deletions: the deleter had seen both edits, and a merge of
+/// them, but not the one that another device made of them through another remote.
+#[tokio::test]
+async fn a_merge_that_had_not_seen_a_deletion_counts_as_an_edit() {
+    let (first, second) = (line(), line());
+    let mut laptop = Host::new("laptop", &[&first, &second]).await;
+    let mut server = Host::new("server", &[&first, &second]).await;
+    laptop.device.write("note.md", "One two three.\n");
+    laptop.sync().await;
+    server.sync().await;
+    // Each brings its edit to another remote.
+    second.set_calm(false);
+    laptop.device.write("note.md", "1 two three.\n");
+    laptop.try_sync().await;
+    first.set_calm(false);
+    second.set_calm(true);
+    server.device.write("note.md", "One two 3.\n");
+    server.try_sync().await;
+    // One meets the other's there, and so does the other.
+    first.set_calm(true);
+    second.set_calm(false);
+    server.try_sync().await;
+    assert_eq!(server.device.read("note.md"), "1 two 3.\n");
+    fs::remove_file(server.device.path("note.md")).unwrap();
+    server.try_sync().await;
+    first.set_calm(false);
+    second.set_calm(true);
+    laptop.try_sync().await;
+    assert_eq!(laptop.device.read("note.md"), "1 two 3.\n");
+    first.set_calm(true);
+    for _ in 0..2 {
+        laptop.sync().await;
+        server.sync().await;
+    }
+    for host in [&laptop, &server] {
+        assert_eq!(host.device.read("note.md"), "1 two 3.\n", "nothing is lost");
+        let listed = host.device.engine.store().conflict_counts().unwrap();
+        assert_eq!(listed, (0, 1), "and it is told why it came back");
+    }
+    fs::remove_file(server.device.path("note.md")).unwrap();
+    for host in [&mut server, &mut laptop] {
+        host.sync().await;
+        assert!(host.names().is_empty(), "once more, and it stays away");
+    }
+}
