@@ -51,7 +51,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &CheckArgs) -> Result<End
         place.engine.check(&storage, &traffic, CheckOptions { read_data }).await?
     };
     if lacks_key {
-        report.findings.push(lost_key());
+        report.findings.push(lost_key(ui));
     }
     ui.object(&Told {
         ok: report.is_ok(),
@@ -65,11 +65,14 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &CheckArgs) -> Result<End
     Ok(if report.is_ok() { Ended::Done } else { Ended::Findings })
 }
 
-fn lost_key() -> Finding {
-    let detail = "no key that a passphrase opens is left there: no new device can join, until `larder remote passphrase` \
-                  writes one";
+fn lost_key(ui: &Ui) -> Finding {
+    let of = ui.about().map_or_else(String::new, |name| format!(" --remote {name}"));
+    let detail = format!(
+        "no key that a passphrase opens is left there: no new device can join, until `larder remote passphrase{of}` \
+         writes one"
+    );
     let file = Some(KEYS.to_owned());
-    Finding { kind: FindingKind::Missing, file, entity_id: None, detail: detail.to_owned() }
+    Finding { kind: FindingKind::Missing, file, entity_id: None, detail }
 }
 
 fn tell(ui: &Ui, report: &CheckReport, has_repaired: bool) {

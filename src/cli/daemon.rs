@@ -127,7 +127,7 @@ impl Teller<'_> {
 
     fn failed(&mut self, way: &Way, error: &EngineError, pause: Duration) {
         let (ui, at, name) = (self.ui, self.clock.now(), self.name_of(way));
-        let (message, hint) = (error::message(error), error::hint(error));
+        let (message, hint) = (error::message(error), error::hint(error, name));
         let pause = millis(pause);
         let mut told = serde_json::json!({
             "event": "failed", "at": at, "message": message, "hint": hint, "retryInMs": pause,

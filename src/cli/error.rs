@@ -2,6 +2,7 @@
 
 use larder_providers::{Error as StorageError, ErrorKind};
 
+use super::ui::quoted;
 use crate::{
     engine::{Brake, EngineError},
     remote::RemoteError,
@@ -88,12 +89,22 @@ impl CliError {
         }
     }
 
-    /// What to do about it, where there is something to do.
-    pub(super) fn hint(&self) -> Option<String> {
+    /// What to do about it, where there is something to do; `remote` is the name of that which it is
+    /// about, where there are several.
+    pub(super) fn hint(&self, remote: Option<&str>) -> Option<String> {
         match self {
-            Self::Engine(error) => hint(error),
-            Self::Other(error) => seal_hint(error.downcast_ref()?),
+            Self::Engine(error) => hint(error, remote),
+            Self::Other(error) => seal_hint(error.downcast_ref()?, remote),
             _ => None,
+        }
+    }
+
+    /// Whether it is about one remote, and not about this device, its vault or the command.
+    pub(super) fn is_of_remote(&self) -> bool {
+        match self {
+            Self::Engine(error) => is_of_remote(error),
+            Self::Other(error) => error.is::<SealError>(),
+            _ => false,
         }
     }
 }
@@ -106,14 +117,34 @@ pub(super) fn message(error: &EngineError) -> String {
     }
 }
 
-/// What to do about it, where there is something to do.
-pub(super) fn hint(error: &EngineError) -> Option<String> {
-    let hint = match error {
-        EngineError::Brake(brake) => brake_hint(brake),
-        EngineError::NotConnected => "connect it with `larder sync --remote URL`",
-        EngineError::Remote(error) => return remote_hint(error),
-        EngineError::Store(StoreError::Full) => "nothing is lost; free some space and sync again",
-        EngineError::Store(error) if error.is_damage() => {
+fn is_of_remote(error: &EngineError) -> bool {
+    match error {
+        EngineError::Remote(_) | EngineError::NotConnected | EngineError::Raced { .. } => true,
+        EngineError::Brake(brake) => !matches!(brake, Brake::Vanished { .. }),
+        _ => false,
+    }
+}
+
+/// The option that says which of several remotes a command is about.
+fn option(option: &str, remote: Option<&str>) -> String {
+    remote.map_or_else(String::new, |name| format!(" {option} {}", quoted(name)))
+}
+
+/// What to do about it, where there is something to do; `remote` is the name of that which it is about,
+/// where there are several.
+pub(super) fn hint(error: &EngineError, remote: Option<&str>) -> Option<String> {
+    let hint = match (error, remote) {
+        (EngineError::Brake(brake), _) => return Some(brake_hint(brake, remote)),
+        (EngineError::NotConnected, None) => "connect it with `larder sync --remote URL`",
+        (EngineError::NotConnected, Some(_)) => {
+            let of = option("--remote", remote);
+            return Some(format!("if it moved: `larder remote set URL{of}`"));
+        }
+        (EngineError::Remote(error), _) => return remote_hint(error, remote),
+        (EngineError::Store(StoreError::Full), _) => {
+            "nothing is lost; free some space and sync again"
+        }
+        (EngineError::Store(error), _) if error.is_damage() => {
             "`larder sync` sets it aside and makes it anew from what can be read of it, from your files and from \
              the remote; no file is lost"
         }
@@ -122,11 +153,13 @@ pub(super) fn hint(error: &EngineError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn seal_hint(error: &SealError) -> Option<String> {
+fn seal_hint(error: &SealError, remote: Option<&str>) -> Option<String> {
     let SealError::NoKey { .. } = error else { return None };
     let text = "nothing is lost: run `larder remote passphrase` on a device that still syncs with it, which writes \
                 the key anew";
-    Some(text.to_owned())
+    // What it is called there is not known here.
+    let which = remote.map_or("", |_| " (with --remote NAME if it has several)");
+    Some(format!("{text}{which}"))
 }
 
 /// Which call failed on which file says nothing where no call would have gone well; and of a
@@ -151,65 +184,81 @@ fn storage_message(error: &StorageError) -> String {
     told_with_causes(error.detail().to_owned(), cause)
 }
 
-fn brake_hint(brake: &Brake) -> &'static str {
+fn brake_hint(brake: &Brake, remote: Option<&str>) -> String {
+    let (of, only) = (option("--remote", remote), option("--only", remote));
     match brake {
         Brake::Vanished { .. } => {
             "nothing was changed. If you meant to delete them: `larder sync --accept-deletes`. If \
              not: `larder restore --missing` puts them back (or is a disk not connected?)"
+                .to_owned()
         }
         Brake::Incoming(_) => {
-            "nothing was changed. If that is meant: `larder sync --accept-deletes`"
+            format!("nothing was changed. If that is meant: `larder sync --accept-deletes{only}`")
         }
-        Brake::RemoteEmpty { .. } => {
+        Brake::RemoteEmpty { .. } => format!(
             "nothing was changed, and nothing is taken for deleted. To fill the folder again from \
-             this device: `larder sync --recreate-remote`. If the remote moved: `larder remote set URL`"
-        }
-        Brake::Foreign { .. } => {
-            "nothing was changed. Point the vault at its own remote with `larder remote set URL`, or \
+             this device: `larder sync --recreate-remote{only}`. If the remote moved: `larder remote set URL{of}`"
+        ),
+        Brake::Foreign { .. } => format!(
+            "nothing was changed. Point the vault at its own remote with `larder remote set URL{of}`, or \
              use another folder for this vault"
-        }
+        ),
     }
 }
 
-fn remote_hint(error: &RemoteError) -> Option<String> {
+fn remote_hint(error: &RemoteError, remote: Option<&str>) -> Option<String> {
+    let of = option("--remote", remote);
     let hint = match error {
+        RemoteError::Incomplete { .. } => {
+            return Some(format!(
+                "nothing was changed. If a program mirrors the folder, it may still be at work: try again later. If \
+                 what is missing does not come, `larder check{of}` names it"
+            ));
+        }
+        RemoteError::HeadMissing { .. } => {
+            return Some(format!(
+                "nothing is lost: every device has its records, and `larder check --repair{of}` on one that has synced \
+                 with it makes the head anew. Was something in the folder deleted or restored?"
+            ));
+        }
         RemoteError::NotEmpty { .. } => {
             "give an empty folder, or a new name in it: a folder that is not there is made"
         }
         RemoteError::NeedsNewer { .. } => "update larder on this device; nothing was changed",
-        RemoteError::Incomplete { .. } => {
-            "nothing was changed. If a program mirrors the folder, it may still be at work: try again later. If \
-             what is missing does not come, `larder check` names it"
-        }
-        RemoteError::HeadMissing { .. } => {
-            "nothing is lost: every device has its records, and `larder check --repair` on one that has synced with it \
-             makes the head anew. Was something in the folder deleted or restored?"
-        }
         RemoteError::NoCommit { .. } => {
             "`larder init --commit devices` has each device keep a file of its own, which any storage carries; \
              `larder remote probe URL` says what this one can do"
         }
-        RemoteError::Storage(error) => match error.kind() {
-            ErrorKind::Unauthorized => {
+        RemoteError::Storage(error) => return storage_hint(error, &of),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn storage_hint(error: &StorageError, of: &str) -> Option<String> {
+    let hint = match error.kind() {
+        ErrorKind::Unauthorized => {
+            return Some(format!(
                 "run the command in a terminal, and larder asks for it anew; or set LARDER_PASSWORD. `larder remote \
-                 logout` forgets the one that is kept"
-            }
-            ErrorKind::LoggedOut => {
-                "nothing is lost; log in again with `larder remote login dropbox:/` (or set LARDER_DROPBOX_TOKEN anew)"
-            }
-            ErrorKind::Forbidden => {
-                "the account may not do this: give it the right to write in that folder"
-            }
-            ErrorKind::Full => {
-                "the storage is full; what came from other devices is here, what this device has is kept and sent when there is room"
-            }
-            ErrorKind::Moved => {
-                "nothing was sent there. If you trust that address: `larder remote set ADDRESS`"
-            }
-            ErrorKind::Unreachable => "nothing is lost; try again later (is the address right?)",
-            kind if kind.is_temporary() => "nothing is lost; try again later",
-            _ => return None,
-        },
+                 logout{of}` forgets the one that is kept"
+            ));
+        }
+        ErrorKind::Moved => {
+            return Some(format!(
+                "nothing was sent there. If you trust that address: `larder remote set ADDRESS{of}`"
+            ));
+        }
+        ErrorKind::LoggedOut => {
+            "nothing is lost; log in again with `larder remote login dropbox:/` (or set LARDER_DROPBOX_TOKEN anew)"
+        }
+        ErrorKind::Forbidden => {
+            "the account may not do this: give it the right to write in that folder"
+        }
+        ErrorKind::Full => {
+            "the storage is full; what came from other devices is here, what this device has is kept and sent when there is room"
+        }
+        ErrorKind::Unreachable => "nothing is lost; try again later (is the address right?)",
+        kind if kind.is_temporary() => "nothing is lost; try again later",
         _ => return None,
     };
     Some(hint.to_owned())

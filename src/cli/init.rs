@@ -93,6 +93,7 @@ async fn try_connect(
 ) -> Result<(Way, Connected), CliError> {
     let (url, given) = take_address(address, ui)?;
     refuse_inside(place, &url)?;
+    ui.set_about(name);
     let before = traffic.snapshot();
     let ca_file = place.ca_file();
     let storage = secrets::open(&url, given, ca_file.as_deref(), ui, traffic).await?;

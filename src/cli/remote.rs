@@ -149,6 +149,9 @@ async fn set(args: &Args, ui: &Ui, address: &str, chosen: Option<&str>) -> Resul
         _ => Which::Own(place.id_of(place.config.remote(chosen)?)?),
     };
     let (url, given) = init::take_address(address, ui)?;
+    if let Ok(remote) = place.config.remote(chosen) {
+        place.speak_of(remote, ui);
+    }
     let (ca_file, traffic) = (place.ca_file(), Traffic::new());
     let storage = secrets::open_anew(&url, given, ca_file.as_deref(), ui, &traffic).await?;
     let goal = Goal { which, mode: None, encrypt: false };

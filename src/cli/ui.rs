@@ -3,7 +3,7 @@
 use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -43,6 +43,8 @@ pub(super) struct Ui {
     is_ca_file_given: bool,
     /// Whether kept passwords are still believed in.
     pub(super) doubt: Doubt,
+    /// Which of several remotes it is that is spoken of.
+    about: Mutex<Option<String>>,
 }
 
 impl Ui {
@@ -84,6 +86,7 @@ impl Ui {
             ca_file,
             is_ca_file_given,
             doubt: Doubt::default(),
+            about: Mutex::default(),
         }
     }
 
@@ -95,6 +98,21 @@ impl Ui {
     /// Those by option, which are worth keeping.
     pub(super) fn given_ca_file(&self) -> Option<&Path> {
         self.ca_file().filter(|_| self.is_ca_file_given)
+    }
+
+    /// Speaks of this one of several remotes from now on; of an only one there is nothing to be told.
+    pub(super) fn set_about(&self, remote: Option<&str>) {
+        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = remote.map(str::to_owned);
+    }
+
+    /// Which of several remotes is spoken of.
+    pub(super) fn about(&self) -> Option<String> {
+        self.about.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the remote is called that is spoken of.
+    pub(super) fn the_remote(&self) -> String {
+        self.about().map_or("the remote".to_owned(), |name| format!("the remote {name}"))
     }
 
     /// Whether programs are listening.
@@ -138,37 +156,40 @@ impl Ui {
 
     /// Prints why a command failed and what to do.
     pub(super) fn error(&self, error: &CliError) {
+        let about = self.about().filter(|_| error.is_of_remote());
         if self.json {
-            let told = serde_json::json!({
-                "error": {
-                    "kind": error.kind(),
-                    "code": error.code(),
-                    "message": error.message(),
-                    "hint": error.hint(),
-                }
+            let mut told = serde_json::json!({
+                "kind": error.kind(),
+                "code": error.code(),
+                "message": error.message(),
+                "hint": error.hint(about.as_deref()),
             });
-            self.print(&told.to_string());
+            if let (Some(name), Some(told)) = (&about, told.as_object_mut()) {
+                told.insert("remote".to_owned(), name.as_str().into());
+            }
+            self.print(&serde_json::json!({ "error": told }).to_string());
             return;
         }
-        self.complain("", error);
+        self.complain(about.as_deref(), error);
     }
 
     /// Prints why it failed with one of several remotes; what programs are told of it stands with what
     /// was done.
     pub(super) fn failure(&self, remote: &str, error: &CliError) {
         if !self.json {
-            self.complain(&format!("{remote}: "), error);
+            self.complain(Some(remote), error);
         }
     }
 
-    fn complain(&self, about: &str, error: &CliError) {
+    fn complain(&self, remote: Option<&str>, error: &CliError) {
         let word = if std::io::stderr().is_terminal() && self.colour {
             "\x1b[1;31merror:\x1b[0m"
         } else {
             "error:"
         };
+        let about = remote.map_or_else(String::new, |name| format!("{name}: "));
         say(&format!("{word} {about}{}", error.message()));
-        if let Some(hint) = error.hint() {
+        if let Some(hint) = error.hint(remote) {
             say(&format!("  {hint}"));
         }
     }

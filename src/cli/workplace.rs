@@ -308,8 +308,19 @@ impl Workplace {
         ui: &Ui,
         traffic: &Traffic,
     ) -> Result<SharedStorage, CliError> {
+        self.speak_of(remote, ui);
         let ca_file = self.ca_file();
         secrets::open(&remote.address()?, None, ca_file.as_deref(), ui, traffic).await
+    }
+
+    /// Says of which remote everything is that is told from now on, if there are several.
+    pub(super) fn speak_of(&self, remote: &NamedRemote, ui: &Ui) {
+        ui.set_about(self.has_several().then_some(remote.name.as_str()));
+    }
+
+    /// Whether the vault has more than one remote.
+    pub(super) fn has_several(&self) -> bool {
+        self.config.remotes.len() > 1
     }
 
     /// Whether a remote is encrypted.

@@ -98,3 +98,33 @@ fn who_has_a_key_of_another_remote_is_asked_before_anything_is_repaired() {
     assert_eq!(remote.files(), before);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), kept, "the right one is kept again");
 }
+
+#[test]
+fn who_is_asked_for_one_of_several_remotes_sees_which() {
+    let (first, second) = (Remote::start(Place::EncryptedFolder).unwrap(), Remote::folder());
+    let device = Device::joined("laptop", &first);
+    let mut command = device.command(&["remote", "add", "safe", second.url(), "--encrypt"]);
+    command.env_remove("LARDER_PASSPHRASE");
+    let asks = [
+        ("New passphrase of the remote safe: ", "another one altogether"),
+        ("The same once more: ", "another one altogether"),
+    ];
+    let (code, shown) = typed(&command, &asks);
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("The key of the remote safe is kept in "), "{shown}");
+    device.sync();
+    std::fs::remove_dir_all(device.home().join("state")).unwrap();
+    let mut command = device.command(&["sync"]);
+    command.env_remove("LARDER_PASSPHRASE");
+    let asks = [
+        ("Passphrase of the remote folder: ", PASSPHRASE),
+        ("Passphrase of the remote safe: ", "another one altogether"),
+    ];
+    let (code, shown) = typed(&command, &asks);
+    assert_eq!(code, 0, "{shown}");
+    let Some(server) = Remote::start(Place::Server(Kind::ApacheBasic)) else { return };
+    let mut command = device.command(&["remote", "add", "web", server.url()]);
+    command.env_remove("LARDER_PASSWORD");
+    let (code, shown) = typed(&command, &[(" for the remote web: ", PASSWORD)]);
+    assert_eq!(code, 0, "{shown}");
+}

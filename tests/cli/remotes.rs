@@ -173,3 +173,70 @@ fn a_server_that_is_down_is_told_by_its_code() {
     assert_eq!(told.json()["remotes"][1]["pushed"], 1);
     assert_eq!(device.state(), "offline");
 }
+
+#[test]
+fn what_is_told_of_one_of_several_is_told_by_its_name() {
+    let (device, first, second) = two();
+    for nth in 0..20 {
+        device.write(&format!("{nth}.md"), format!("text {nth}\n"));
+    }
+    device.sync();
+    // The first one stops all: it is told which that is, and it alone.
+    let other = Device::joined("phone", &first);
+    other.sync();
+    for nth in 0..15 {
+        other.delete(&format!("{nth}.md"));
+    }
+    other.run(&["sync", "--accept-deletes"]).exits(0);
+    let told = device.run(&["sync"]).exits(5);
+    assert!(
+        told.stderr.contains("error: folder: the remote would remove 15 of 20 files"),
+        "{told}"
+    );
+    assert!(told.stderr.contains("`larder sync --accept-deletes --only folder`"), "{told}");
+    let json = device.run(&["sync", "--json"]).exits(5).json();
+    let remotes = json["remotes"].as_array().unwrap();
+    assert_eq!((remotes.len(), &remotes[0]["name"]), (1, &json!("folder")), "{json}");
+    assert_eq!(remotes[0]["error"]["kind"], "brake");
+    device.run(&["sync", "--accept-deletes", "--only", "folder"]).exits(0);
+    device.sync();
+    // What is the vault's is told without any of them.
+    for path in device.names() {
+        device.delete(&path);
+    }
+    let told = device.run(&["sync"]);
+    assert!(!told.stderr.contains("folder: "), "{told}");
+    device.run(&["sync", "--accept-deletes"]).exits(0);
+    // Commands in hints are about that remote.
+    fs::rename(second.url(), format!("{} away", second.url())).unwrap();
+    for args in [&["sync"][..], &["sync", "--only", "backup"], &["check", "--remote", "backup"]] {
+        let told = device.run(args).exits(5);
+        assert!(told.stderr.contains("error: backup: the remote folder is empty"), "{told}");
+        assert!(told.stderr.contains("larder sync --recreate-remote --only backup`"), "{told}");
+        assert!(told.stderr.contains("larder remote set URL --remote backup`"), "{told}");
+    }
+    let json = device.run(&["check", "--remote", "backup", "--json"]).exits(5).json();
+    assert_eq!(json["error"]["remote"], "backup");
+    let told = device.run(&["sync", "--remote", second.url()]).exits(2);
+    assert!(told.stderr.contains("is the remote backup of this vault already"), "{told}");
+    let told = device.run(&["sync", "--remote", "/elsewhere"]).exits(2);
+    assert!(told.stderr.contains("`larder remote set /elsewhere --remote folder`"), "{told}");
+}
+
+#[test]
+fn what_is_damaged_is_told_with_the_remote_where_it_is() {
+    let (device, _first, second) = two();
+    let other = Device::joined("phone", &second);
+    other.write("note.md", "text\n");
+    other.sync();
+    let is_data = |path: &&String| path.starts_with("entities/") || path.starts_with("deltas/");
+    let files = second.files();
+    let file = files.keys().find(is_data).unwrap();
+    second.insert(file, b"spoiled");
+    let told = device.run(&["sync", "--json"]).json();
+    let note = told["notes"].as_array().unwrap().iter().find(|note| note["kind"] == "damaged");
+    let note = note.unwrap_or_else(|| panic!("{told}"));
+    assert_eq!((&note["remote"], &note["subject"]), (&json!("backup"), &json!(file)));
+    let told = device.run(&["sync"]);
+    assert!(told.said().contains(&format!("backup: {file}: ")), "{told}");
+}

@@ -73,8 +73,10 @@ pub(super) async fn add(
     place.config.check_new_name(name)?;
     let traffic = Traffic::new();
     place.name_remotes()?;
-    let (way, connected) =
-        init::connect(&mut place, ui, (Some(name), url), wanted, &traffic).await?;
+    let connected = init::connect(&mut place, ui, (Some(name), url), wanted, &traffic).await;
+    // One that was not added has no name that another command would know.
+    ui.set_about(None);
+    let (way, connected) = connected?;
     let encrypted = unlock::is_encrypted(&place.root, Some(&way.id))?;
     if !encrypted {
         warn_of_clear(&place, ui)?;

@@ -158,7 +158,9 @@ impl<'a> Door<'a> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let typed = secret(&format!("Password of {account}: "))?;
+            let of =
+                self.ui.about().map_or_else(String::new, |name| format!(" for the remote {name}"));
+            let typed = secret(&format!("Password of {account}{of}: "))?;
             let password = Password::new(typed.as_str());
             let storage = self.open(Some(password.clone()))?;
             match try_out(&storage).await {

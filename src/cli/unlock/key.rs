@@ -15,8 +15,6 @@ use crate::{
 pub(super) const VARIABLE: &str = "LARDER_PASSPHRASE";
 /// The environment variable that gives a remote another passphrase without asking.
 pub(super) const NEW_VARIABLE: &str = "LARDER_NEW_PASSPHRASE";
-/// Why a key that is kept is of no use.
-const REFUSED: &str = "the key that is kept for this remote does not open it, and is not used";
 /// How often a person may mistype a passphrase.
 const TRIES: usize = 3;
 
@@ -29,16 +27,20 @@ pub(super) async fn key_of(
     id: &RemoteId,
     ui: &Ui,
 ) -> Result<DataKey, CliError> {
-    let mut why = "the remote is encrypted";
+    let mut why = format!("{} is encrypted", ui.the_remote());
+    let mut is_refused = false;
     if let Some(key) = kept(id)? {
         if fits(place, raw, id, &key).await? {
             return Ok(key);
         }
-        why = REFUSED;
+        let which =
+            ui.about().map_or("this remote".to_owned(), |name| format!("the remote {name}"));
+        why = format!("the key that is kept for {which} does not open it, and is not used");
+        is_refused = true;
     }
     let typed = env::var(VARIABLE);
     let is_nobody_there = typed.is_none() && !std::io::stdin().is_terminal();
-    if why == REFUSED && !is_nobody_there {
+    if is_refused && !is_nobody_there {
         ui.note(format!("warning: {why}"));
     }
     let files = KeyFiles::read(raw, id).await?;
@@ -101,17 +103,18 @@ pub(super) fn trust_new(place: &Workplace, id: &RemoteId) -> Result<(), CliError
 }
 
 async fn ask(files: &KeyFiles, ui: &Ui) -> Result<DataKey, CliError> {
+    let text = format!("Passphrase of {}: ", ui.the_remote());
     for _ in 1..TRIES {
-        match open_with(files, prompt("Passphrase of the remote: ")?).await {
+        match open_with(files, prompt(&text)?).await {
             Err(SealError::WrongPassphrase) => ui.note("That is not it; please try again."),
             opened => return Ok(opened?),
         }
     }
-    Ok(open_with(files, prompt("Passphrase of the remote: ")?).await?)
+    Ok(open_with(files, prompt(&text)?).await?)
 }
 
 /// A passphrase that is to be remembered: typed twice, or from the environment.
-pub(super) fn new_passphrase(variable: &str) -> Result<Passphrase, CliError> {
+pub(super) fn new_passphrase(variable: &str, ui: &Ui) -> Result<Passphrase, CliError> {
     let passphrase = match env::var(variable) {
         Some(typed) => Passphrase::new(&typed),
         None if !std::io::stdin().is_terminal() => {
@@ -120,7 +123,7 @@ pub(super) fn new_passphrase(variable: &str) -> Result<Passphrase, CliError> {
             )));
         }
         None => {
-            let first = prompt("New passphrase of the remote: ")?;
+            let first = prompt(&format!("New passphrase of {}: ", ui.the_remote()))?;
             first.check()?;
             if prompt("The same once more: ")? != first {
                 return Err(CliError::Usage("the two passphrases differ".to_owned()));
@@ -185,9 +188,10 @@ fn account(id: &RemoteId) -> String {
 
 pub(super) fn keep(id: &RemoteId, key: &DataKey, ui: &Ui) {
     let secret = Password::new(key.to_text().to_string());
-    if let Err(error) = secrets::keep(&account(id), &secret, "key of the remote", ui) {
+    let what = format!("key of {}", ui.the_remote());
+    if let Err(error) = secrets::keep(&account(id), &secret, &what, ui) {
         ui.note(format!(
-            "The key is not kept, so the passphrase is needed each time: {}",
+            "The {what} is not kept, so the passphrase is needed each time: {}",
             error.message()
         ));
     }

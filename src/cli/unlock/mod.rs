@@ -193,7 +193,7 @@ pub(super) async fn recreate(
         return Ok(());
     }
     let key = key_of(place, raw, id, ui).await?;
-    let passphrase = new_passphrase(VARIABLE)?;
+    let passphrase = new_passphrase(VARIABLE, ui)?;
     raw.make_folder(&RemotePath::root()).await?;
     Ok(lock(raw, &wrap(id, &key, passphrase).await?).await?)
 }
@@ -207,7 +207,7 @@ pub(super) async fn change_passphrase(
 ) -> Result<(), CliError> {
     let key = key_of(place, raw, id, ui).await?;
     assure_own(raw, id).await?;
-    let file = wrap(id, &key, new_passphrase(NEW_VARIABLE)?).await?;
+    let file = wrap(id, &key, new_passphrase(NEW_VARIABLE, ui)?).await?;
     Ok(lock(raw, &file).await?)
 }
 
@@ -240,7 +240,7 @@ async fn make(
         let error = RemoteError::HeadMissing { detail: detail.to_owned() };
         return Err(EngineError::from(error).into());
     }
-    let passphrase = new_passphrase(VARIABLE)?;
+    let passphrase = new_passphrase(VARIABLE, ui)?;
     let (id, key) = (place.engine.draw_remote_id()?, DataKey::random()?);
     let file = wrap(&id, &key, passphrase).await?;
     raw.make_folder(&RemotePath::root()).await?;

@@ -1,0 +1,275 @@
+//! What a sync tells: to people in a line or two, to programs all of it.
+
+use serde::Serialize;
+
+use super::Gone;
+use crate::{
+    cli::{
+        error::CliError,
+        ui::{Ui, count, grouped},
+        workplace::Workplace,
+    },
+    engine::{Cost, Note, NoteKind, Report},
+    model::RemoteId,
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Told<'a> {
+    generation: u64,
+    pulled: usize,
+    pushed: usize,
+    merged: usize,
+    conflicts: usize,
+    deleted: usize,
+    renamed: usize,
+    skipped: usize,
+    #[serde(flatten)]
+    cost: Cost,
+    raced: u32,
+    conflicts_waiting: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<&'a [String]>,
+    notes: Vec<ToldNote<'a>>,
+    /// Of several remotes, what became of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remotes: Vec<ToldRemote<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToldRemote<'a> {
+    name: &'a str,
+    remote_id: Option<&'a RemoteId>,
+    encrypted: bool,
+    generation: Option<u64>,
+    pulled: usize,
+    pushed: usize,
+    requests: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ToldError>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToldError {
+    kind: &'static str,
+    code: u8,
+    message: String,
+    hint: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ToldNote<'a> {
+    /// Of several remotes, that which it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<&'a str>,
+    kind: NoteKind,
+    subject: &'a str,
+    text: &'a str,
+}
+
+pub(super) fn told<'a>(
+    place: &Workplace,
+    report: &'a Report,
+    gone: &'a [Gone],
+    conflicts_waiting: u64,
+    dry_run: bool,
+) -> Result<Told<'a>, CliError> {
+    let remotes = gone.iter().map(|gone| told_remote(place, gone));
+    Ok(Told {
+        remotes: remotes.collect::<Result<_, _>>()?,
+        generation: report.generation,
+        pulled: report.pulled,
+        pushed: report.pushed,
+        merged: report.merged,
+        conflicts: report.conflicts,
+        deleted: report.deleted,
+        renamed: report.renamed,
+        skipped: report.skipped,
+        cost: report.cost,
+        raced: report.raced,
+        conflicts_waiting,
+        plan: dry_run.then_some(report.plan.as_slice()),
+        notes: notes(report, gone)
+            .into_iter()
+            .map(|(remote, note)| ToldNote {
+                remote,
+                kind: note.kind,
+                subject: &note.subject,
+                text: &note.text,
+            })
+            .collect(),
+    })
+}
+
+fn told_remote<'a>(place: &Workplace, gone: &'a Gone) -> Result<ToldRemote<'a>, CliError> {
+    let Gone { name, id, result } = gone;
+    let report = result.as_ref().ok();
+    let count = |count: fn(&Report) -> usize| report.map_or(0, count);
+    Ok(ToldRemote {
+        name,
+        remote_id: id.as_ref(),
+        encrypted: place.is_encrypted(place.config.remote(Some(name))?)?,
+        generation: report.map(|report| report.generation),
+        pulled: count(|report| report.pulled),
+        pushed: count(|report| report.pushed),
+        requests: report.map_or(0, |report| report.cost.requests),
+        error: result.as_ref().err().map(|error| ToldError {
+            kind: error.kind(),
+            code: error.code(),
+            message: error.message(),
+            hint: error.hint(Some(name)),
+        }),
+    })
+}
+
+/// One or two lines when all is well, the full story when not.
+pub(super) fn tell(
+    ui: &Ui,
+    report: &Report,
+    gone: &[Gone],
+    place: &Workplace,
+) -> Result<(), CliError> {
+    let live = place.engine.store().live_count()?;
+    match gone {
+        [] => ui.line(summary(ui, report, live)),
+        gone => ui.line(summary_of_all(ui, report, gone, live)),
+    }
+    if ui.verbose() {
+        for line in &report.plan {
+            ui.line(format!("  {line}"));
+        }
+    }
+    tell_notes(ui, report, gone);
+    let (waiting, decided) = place.engine.store().conflict_counts()?;
+    if waiting > 0 {
+        let waits = count(waiting, "conflict waits", "conflicts wait");
+        ui.line(ui.warning(&format!("{waits} for you: larder conflicts")));
+    } else if decided > 0 && report.conflicts > 0 {
+        let news = count(report.conflicts as u64, "conflict was", "conflicts were");
+        ui.line(format!("{news} decided by a rule; nothing is lost: larder conflicts"));
+    }
+    Ok(())
+}
+
+/// What a turn did, in one line.
+pub(in crate::cli) fn summary(ui: &Ui, report: &Report, live: u64) -> String {
+    let cost = ui.cost(&report.cost);
+    let live = count(live, "record", "records");
+    match deeds(report) {
+        None => format!("Nothing to do: {live} in step. {cost}"),
+        Some(deeds) => format!("{deeds}; {live} in step. {cost}"),
+    }
+}
+
+/// What a turn through several remotes did, in one line.
+fn summary_of_all(ui: &Ui, report: &Report, gone: &[Gone], live: u64) -> String {
+    let cost = ui.cost(&report.cost);
+    let well = || gone.iter().filter_map(|gone| Some((&gone.name, gone.result.as_ref().ok()?)));
+    let parts: Vec<String> =
+        well().filter_map(|(name, report)| Some(format!("{name}: {}", deeds(report)?))).collect();
+    let names: Vec<&str> = well().map(|(name, _)| name.as_str()).collect();
+    let live = count(live, "record", "records");
+    match (names.as_slice(), parts.as_slice()) {
+        ([], _) => format!("Nothing was synced. {cost}"),
+        (names, []) => format!("Nothing to do: {live} in step with {}. {cost}", and(names)),
+        (names, parts) => {
+            format!("{}; {live} in step with {}. {cost}", parts.join("; "), and(names))
+        }
+    }
+}
+
+/// Names as they are said one after the other.
+fn and(names: &[&str]) -> String {
+    match names {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        names => names.concat(),
+    }
+}
+
+/// What a turn did; nothing if that is nothing.
+fn deeds(report: &Report) -> Option<String> {
+    let parts: Vec<String> = [
+        (report.pushed, "sent"),
+        (report.pulled, "received"),
+        (report.merged, "merged"),
+        (report.renamed, "moved"),
+        (report.deleted, "deleted"),
+    ]
+    .iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, verb)| format!("{} {verb}", grouped(*number as u64)))
+    .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// What there is to know, each with the remote that it is about if there are several. What the vault
+/// has is told once, whichever of them it was noticed with.
+fn notes<'a>(report: &'a Report, gone: &'a [Gone]) -> Vec<(Option<&'a str>, &'a Note)> {
+    let is_of_remote = |note: &&Note| {
+        !gone.is_empty()
+            && matches!(note.kind, NoteKind::Damaged | NoteKind::Healed | NoteKind::Waiting)
+    };
+    let mut notes: Vec<(Option<&str>, &Note)> =
+        report.notes.iter().filter(|note| !is_of_remote(note)).map(|note| (None, note)).collect();
+    for Gone { name, result, .. } in gone {
+        let own = result.iter().flat_map(|report| &report.notes).filter(is_of_remote);
+        notes.extend(own.map(|note| (Some(name.as_str()), note)));
+    }
+    notes
+}
+
+/// Of what a note speaks and what it says, with the name of the remote that it is about.
+fn named(remote: Option<&str>, note: &Note) -> (String, String) {
+    let (subject, text) = (&note.subject, &note.text);
+    let Some(name) = remote else { return (subject.clone(), text.clone()) };
+    let subject = match subject.as_str() {
+        "the remote" => format!("the remote {name}"),
+        file => format!("{name}: {file}"),
+    };
+    // The engine knows no names.
+    let check = "`larder check --read-data";
+    (subject, text.replace(check, &format!("{check} --remote {name}")))
+}
+
+/// What a person should know. Files that are merely left alone are counted, unless all is asked for.
+fn tell_notes(ui: &Ui, report: &Report, gone: &[Gone]) {
+    let is_quiet = |kind| matches!(kind, NoteKind::Skipped | NoteKind::Unparsed) && !ui.verbose();
+    for (remote, note) in notes(report, gone) {
+        if is_quiet(note.kind) {
+            continue;
+        }
+        let left = if note.kind == NoteKind::Skipped { "left alone, " } else { "" };
+        let (subject, text) = named(remote, note);
+        ui.line(ui.warning(&format!("{subject}: {left}{text}")));
+    }
+    let of = |kind| report.notes.iter().filter(|note| note.kind == kind).count() as u64;
+    let (skipped, unparsed) = (of(NoteKind::Skipped), of(NoteKind::Unparsed));
+    if skipped > 0 && is_quiet(NoteKind::Skipped) {
+        let files = count(skipped, "file is", "files are");
+        ui.line(format!("{files} left alone: larder sync -v says which and why"));
+    }
+    if unparsed > 0 && is_quiet(NoteKind::Unparsed) {
+        let files = count(unparsed, "file does", "files do");
+        ui.line(format!("{files} not parse and are kept as plain text: larder sync -v says why"));
+    }
+}
+
+pub(super) fn tell_plan(ui: &Ui, report: &Report, gone: &[Gone]) {
+    if report.plan.is_empty() {
+        ui.answer("Nothing to do.");
+    } else {
+        ui.answer("A sync would:");
+    }
+    for line in &report.plan {
+        ui.answer(format!("  {line}"));
+    }
+    tell_notes(ui, report, gone);
+}
+
+pub(super) fn tell_failures(ui: &Ui, gone: &[Gone]) {
+    for (name, error) in gone.iter().filter_map(|g| Some((&g.name, g.result.as_ref().err()?))) {
+        ui.failure(name, error);
+    }
+}
