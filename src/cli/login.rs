@@ -88,25 +88,15 @@ pub(super) fn log_out(
             (remote.address()?, encrypted_id(&place, remote)?)
         }
     };
-    let account = match (&url, url.account()) {
-        (RemoteUrl::Dropbox(_), _) => {
-            dropbox_url::forget_access()?;
-            Some((dropbox_url::ACCOUNT.to_owned(), "login at Dropbox".to_owned()))
-        }
-        (_, account) => account.map(|account| (account.clone(), format!("password of {account}"))),
-    };
-    if account.is_none() && id.is_none() {
+    let kept = Kept { account: account_of(&url), id };
+    if kept.account.is_none() && kept.id.is_none() {
         let text = format!(
             "{url} has neither an account whose password would be kept nor a key: nothing is to be forgotten"
         );
         return Err(CliError::Usage(text));
     }
-    // One that cannot be had does not keep the other from being forgotten.
-    let key = id.map(|id| unlock::forget_key(&id));
-    let secret = account.as_ref().map(|(account, _)| secrets::forget(account));
-    let (key, secret) = (key.transpose(), secret.transpose());
-    let said = account.as_ref().map(|(_, what)| what.as_str());
-    for (what, forgotten) in [(said, &secret), (Some("key of the remote"), &key)] {
+    let (secret, key) = kept.forget();
+    for (what, forgotten) in [(kept.secret(), &secret), (kept.key(), &key)] {
         match (what, forgotten) {
             (Some(what), Ok(Some(true))) => ui.line(format!("The {what} is forgotten.")),
             (Some(what), Ok(Some(false))) => ui.line(format!("No {what} is kept.")),
@@ -114,11 +104,73 @@ pub(super) fn log_out(
         }
     }
     ui.object(&serde_json::json!({
-        "account": account.map(|(account, _)| account),
+        "account": kept.account,
         "forgotten": secret?.unwrap_or(false),
         "keyForgotten": key?.unwrap_or(false),
     }));
     Ok(Ended::Done)
+}
+
+/// Whether something was kept that is forgotten now; nothing if there is nothing to be kept.
+type Forgotten = Result<Option<bool>, CliError>;
+
+/// What may be kept on this device for a remote.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Under which name its password or its login is.
+    pub(super) account: Option<String>,
+    /// Which remote it is, if it is encrypted.
+    id: Option<RemoteId>,
+}
+
+impl Kept {
+    /// What may be kept for one of a vault's remotes and for no other of them.
+    pub(super) fn of(place: &Workplace, remote: &NamedRemote) -> Result<Self, CliError> {
+        // What has no address that can be read has no account either.
+        let account = |remote: &NamedRemote| account_of(&remote.address().ok()?);
+        let mut others = place.config.remotes.iter().filter(|other| other.name != remote.name);
+        let own = account(remote);
+        let is_shared = own.is_some() && others.any(|other| account(other) == own);
+        let id = encrypted_id(place, remote)?;
+        Ok(Self { account: own.filter(|_| !is_shared), id })
+    }
+
+    /// Forgets the password or the login, and the key. One that cannot be had does not keep the other
+    /// from being forgotten.
+    pub(super) fn forget(&self) -> (Forgotten, Forgotten) {
+        let key = self.id.as_ref().map(unlock::forget_key);
+        let secret = self.account.as_ref().map(|account| {
+            if account == dropbox_url::ACCOUNT {
+                dropbox_url::forget_access()?;
+            }
+            secrets::forget(account)
+        });
+        (secret.transpose(), key.transpose())
+    }
+
+    /// What is kept for the account is called so.
+    pub(super) fn secret(&self) -> Option<String> {
+        let account = self.account.as_ref()?;
+        let is_login = account == dropbox_url::ACCOUNT;
+        Some(if is_login {
+            "login at Dropbox".to_owned()
+        } else {
+            format!("password of {account}")
+        })
+    }
+
+    /// The key is called so.
+    pub(super) fn key(&self) -> Option<String> {
+        self.id.as_ref().map(|_| "key of the remote".to_owned())
+    }
+}
+
+/// Under which name it is kept what opens an address.
+fn account_of(url: &RemoteUrl) -> Option<String> {
+    match url {
+        RemoteUrl::Dropbox(_) => Some(dropbox_url::ACCOUNT.to_owned()),
+        url => url.account(),
+    }
 }
 
 /// The id of a remote, if it is encrypted.

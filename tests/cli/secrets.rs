@@ -88,3 +88,50 @@ fn a_password_can_be_the_first_line_of_a_file() {
     let ran = run("\n").exits(2);
     assert!(ran.stderr.contains("has no password in its first line"), "{ran}");
 }
+
+/// The names of what is kept.
+fn kept(device: &Device) -> Vec<String> {
+    let file = device.home().join("state/larder/passwords.json");
+    let text = fs::read_to_string(file).unwrap_or_else(|_| "{}".to_owned());
+    let kept: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+    kept.into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn who_removes_a_remote_has_forgotten_its_key() {
+    let (sealed, other) = (Remote::start(Place::EncryptedFolder).unwrap(), Remote::folder());
+    let device = Device::joined("laptop", &sealed);
+    let args = ["remote", "add", "safe", other.url(), "--encrypt", "--json"];
+    let added = device.run(&args).exits(0).json();
+    let id = added["remoteId"].as_str().unwrap();
+    assert_eq!(kept(&device).len(), 2);
+    let told = device.run(&["remote", "remove", "folder"]).exits(0);
+    assert!(told.stdout.contains("This device has forgotten the key of the remote too."), "{told}");
+    assert_eq!(kept(&device), [format!("larder-key:{id}")], "that of the other one stays");
+    device.sync();
+    let told = device.run(&["remote", "remove", "safe", "--json"]).exits(0).json();
+    assert_eq!((&told["keyForgotten"], &told["forgotten"]), (&true.into(), &false.into()));
+    assert!(kept(&device).is_empty());
+    // Its passphrase opens it again.
+    device.run(&["sync", "--remote", other.url()]).exits(0);
+    let told = device.run(&["remote", "list"]).exits(0);
+    assert!(told.stdout.contains("(encrypted)"), "{told}");
+}
+
+#[test]
+fn a_password_is_forgotten_with_the_last_remote_of_its_account() {
+    let Some(remote) = Remote::start(Place::Server(Kind::ApacheBasic)) else { return };
+    let device = Device::new("laptop");
+    let run = |args: &[&str]| device.run_in(&UNKNOWN, args).exits(0);
+    let url = remote.url().replace("ann@", &format!("ann:{PASSWORD}@"));
+    run(&["init", "--remote", &url]);
+    run(&["remote", "add", "more", &format!("{}/more", remote.url().trim_end_matches('/'))]);
+    assert_eq!(kept(&device).len(), 1);
+    let told = run(&["remote", "remove", "more"]);
+    assert!(!told.stdout.contains("forgotten the"), "{told}");
+    assert_eq!(kept(&device).len(), 1);
+    let told = run(&["remote", "remove", "webdav"]);
+    let words = "This device has forgotten the password of ann@127.0.0.1:";
+    assert!(told.stdout.contains(words), "{told}");
+    assert!(kept(&device).is_empty());
+}

@@ -8,7 +8,9 @@ use crate::{
         Ended,
         args::Args,
         error::CliError,
-        init, status,
+        init,
+        login::Kept,
+        status,
         ui::Ui,
         unlock,
         workplace::{Access, Workplace},
@@ -107,10 +109,28 @@ fn warn_of_clear(place: &Workplace, ui: &Ui) -> Result<(), CliError> {
 
 pub(super) fn remove(args: &Args, ui: &Ui, name: &str) -> Result<Ended, CliError> {
     let mut place = Workplace::find(args, Access::Change)?;
-    let url = place.config.remote(Some(name))?.url.clone();
+    let remote = place.config.remote(Some(name))?.clone();
+    let kept = Kept::of(&place, &remote)?;
     place.remove_remote(name)?;
-    ui.object(&serde_json::json!({ "name": name, "remote": url }));
+    let (secret, key) = kept.forget();
+    let url = remote.url;
+    let was_kept = |forgotten: &Result<Option<bool>, CliError>| matches!(forgotten, Ok(Some(true)));
+    ui.object(&serde_json::json!({
+        "name": name,
+        "remote": url,
+        "forgotten": was_kept(&secret),
+        "keyForgotten": was_kept(&key),
+    }));
     ui.line(format!("{name} is forgotten. What lies at {url} stays as it is."));
+    let whats = [(kept.secret(), &secret), (kept.key(), &key)];
+    let whats = whats.into_iter().filter(|(_, forgotten)| was_kept(forgotten));
+    let whats: Vec<String> = whats.filter_map(|(what, _)| Some(format!("the {}", what?))).collect();
+    if !whats.is_empty() {
+        ui.line(format!("This device has forgotten {} too.", whats.join(" and ")));
+    }
+    for error in [secret.err(), key.err()].into_iter().flatten() {
+        ui.note(format!("warning: {}", error.message()));
+    }
     if let Some(default) = place.config.remotes.first() {
         ui.line(format!("The default remote is {}.", default.name));
     }
