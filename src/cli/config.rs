@@ -12,11 +12,14 @@
 //! id = "0190f6a1-…"
 //! ```
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
 
-use super::{error::CliError, remote_url::RemoteUrl};
+use super::{error::CliError, redact::redacted, remote_url::RemoteUrl};
 use crate::model::RemoteId;
 
 /// How long the name of a remote may be.
@@ -59,16 +62,49 @@ struct Written {
     remote: Option<Remotes>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(untagged)]
 enum Remotes {
     One(String),
     Named(Vec<NamedRemote>),
 }
 
+/// Not derived, so that what is wrong within is told with its place.
+impl<'de> Deserialize<'de> for Remotes {
+    fn deserialize<D: Deserializer<'de>>(written: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Remotes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address in quotes, or tables [[remote]]")
+            }
+
+            fn visit_str<E: de::Error>(self, url: &str) -> Result<Remotes, E> {
+                Ok(Remotes::One(url.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, tables: A) -> Result<Remotes, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(tables)).map(Remotes::Named)
+            }
+        }
+
+        written.deserialize_any(Either)
+    }
+}
+
 impl Config {
-    pub(super) fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        let written: Written = toml::from_str(text)?;
+    /// Reads settings, which may have been written by hand: what is wrong is told without what may be
+    /// a password.
+    pub(super) fn parse(text: &str) -> Result<Self, CliError> {
+        let written = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
+        let config = Self::new(written);
+        config.refuse_twins()?;
+        Ok(config)
+    }
+
+    fn new(written: Written) -> Self {
         let mut remotes = match written.remote {
             None => Vec::new(),
             Some(Remotes::One(url)) => vec![NamedRemote { name: kind_of(&url), url, id: None }],
@@ -76,7 +112,33 @@ impl Config {
         };
         let is_default = |remote: &NamedRemote| written.default.as_ref() != Some(&remote.name);
         remotes.sort_by_key(is_default);
-        Ok(Self { device: written.device, remotes, ca_file: written.ca_file })
+        Self { device: written.device, remotes, ca_file: written.ca_file }
+    }
+
+    /// Refuses two remotes that nobody could tell apart, or that are one.
+    fn refuse_twins(&self) -> Result<(), CliError> {
+        for (nth, one) in self.remotes.iter().enumerate() {
+            for other in self.remotes.iter().skip(nth + 1) {
+                let name = &one.name;
+                let both = format!("the remotes {name} and {}", other.name);
+                if *name == other.name {
+                    let text = format!("two remotes are called {name}; call one of them otherwise");
+                    return Err(CliError::Usage(text));
+                }
+                if one.place() == other.place() {
+                    let url = one.shown();
+                    return Err(CliError::Usage(format!(
+                        "{both} have the same address, {url}; correct one of them, or remove its [[remote]]"
+                    )));
+                }
+                if one.id.is_some() && one.id == other.id {
+                    return Err(CliError::Usage(format!(
+                        "{both} have the same id; remove the [[remote]] of one of them"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn to_text(&self) -> Result<String, toml::ser::Error> {
@@ -118,7 +180,7 @@ impl Config {
         match self.remotes.iter().find(|remote| remote.name == name) {
             Some(remote) => Err(CliError::Usage(format!(
                 "this vault has a remote {name} already: {}",
-                remote.url
+                remote.shown()
             ))),
             None => Ok(()),
         }
@@ -140,6 +202,51 @@ impl NamedRemote {
     /// Its address.
     pub(super) fn address(&self) -> Result<RemoteUrl, CliError> {
         Ok(RemoteUrl::parse(&self.url)?.0)
+    }
+
+    /// Its address as it is shown. Who writes settings by hand may have put a password into it.
+    pub(super) fn shown(&self) -> String {
+        match RemoteUrl::parse(&self.url) {
+            Ok((_, None)) => self.url.clone(),
+            Ok((url, Some(_))) => url.to_string(),
+            Err(_) => redacted(&self.url),
+        }
+    }
+
+    /// Whether a password stands in its address, where none is looked for.
+    pub(super) fn holds_password(&self) -> bool {
+        matches!(RemoteUrl::parse(&self.url), Ok((_, Some(_))))
+    }
+
+    /// What its address leads to, however it is written.
+    fn place(&self) -> String {
+        let url = RemoteUrl::parse(&self.url).map(|(url, _)| url.to_string());
+        url.unwrap_or_else(|_| self.url.clone()).trim_end_matches('/').to_owned()
+    }
+}
+
+/// Why settings cannot be read, and where. The line itself is not told, nor what stands in quotes: it
+/// may be a password.
+fn unreadable(text: &str, error: &toml::de::Error) -> CliError {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place = before.map_or_else(String::new, |before| {
+        let line = before.matches('\n').count() + 1;
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let column = before.get(start..).unwrap_or_default().chars().count() + 1;
+        format!("line {line}, column {column}: ")
+    });
+    let told = error.message().lines().collect::<Vec<_>>().join(", ");
+    CliError::Usage(format!("{place}{}", redacted(&without_texts(&told))))
+}
+
+/// A message of the parser without the texts of the file that it repeats.
+fn without_texts(told: &str) -> String {
+    match (told.find("string \""), told.rfind("\", expected")) {
+        (Some(from), Some(to)) if from < to => {
+            let (before, after) = (told.get(..from), told.get(to + 1..));
+            format!("{}a text{}", before.unwrap_or_default(), after.unwrap_or_default())
+        }
+        _ => told.to_owned(),
     }
 }
 
@@ -194,5 +301,57 @@ mod tests {
         assert_eq!(kind_of("C:\\notes"), "folder");
         assert_eq!(kind_of("/srv/a:b"), "folder");
         assert_eq!(kind_of("s3://bucket/notes"), "s3");
+    }
+
+    #[test]
+    fn what_was_written_by_hand_is_refused_with_its_place_and_without_its_passwords() {
+        let of = |rest: &str| Config::parse(&format!("device = \"laptop\"\n{rest}"));
+        let table = |name: &str, url: &str| format!("[[remote]]\nname = {name:?}\nurl = {url:?}\n");
+        let url = "webdavs://ann:s3cret@host/x";
+        for (text, told) in [
+            (
+                "remote = 3\n".to_owned(),
+                "line 2, column 10: invalid type: integer `3`, expected an address in quotes",
+            ),
+            ("ca_file = 3\n".to_owned(), "line 2, column 11: invalid type"),
+            (format!("remote = {{ url = {url:?} }}\n"), "line 2, column 10: invalid type: map"),
+            (
+                format!("remote = [{url:?}]\n"),
+                "line 2, column 11: invalid type: a text, expected struct",
+            ),
+            (format!("remote = {url}\n"), "line 2, column "),
+            (format!("remote = \"{url}\n"), "line 2, column "),
+            (format!("{url:?} = 1\n"), "unknown field `webdavs://ann:[REDACTED]@host/x`"),
+            (
+                table("a", url) + "password = \"s3cret\"\n",
+                "line 5, column 1: unknown field `password`",
+            ),
+            (format!("[[remote]]\nurl = {url:?}\n"), "missing field `name`"),
+            ("device = \"x\"\n".to_owned(), "line 2, column 1: duplicate key"),
+            (table("a", "/a") + &table("a", "/b"), "two remotes are called a;"),
+            (
+                table("a", url) + &table("b", "https://ann@host/x/"),
+                "the remotes a and b have the same address, webdavs://ann@host/x;",
+            ),
+            (
+                table("a", "ftp://ann:s3cret@h") + &table("b", "ftp://ann:s3cret@h"),
+                "the same address, ftp://ann:[REDACTED]@h;",
+            ),
+        ] {
+            let error = of(&text).unwrap_err();
+            let message = error.message();
+            assert!(message.contains(told) && !message.contains("s3cret"), "{text}: {message}");
+            assert_eq!(error.code(), 2);
+        }
+        let mut twins = vec![named("a", "/a"), named("b", "/b")];
+        let config = Config { remotes: twins.clone(), ..Config::default() };
+        let error = Config::parse(&config.to_text().unwrap()).unwrap_err();
+        assert!(error.message().contains("a and b have the same id"), "{}", error.message());
+        twins[0].url = url.to_owned();
+        assert_eq!(twins[0].shown(), "webdavs://ann@host/x");
+        twins[0].url = "ftp://ann:s3cret@host".to_owned();
+        assert_eq!(twins[0].shown(), "ftp://ann:[REDACTED]@host");
+        twins[0].url = "webdavs://ann@host:8443/x".to_owned();
+        assert_eq!(twins[0].shown(), twins[0].url);
     }
 }

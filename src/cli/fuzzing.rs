@@ -7,7 +7,7 @@ use super::{config::Config, remote_url::RemoteUrl};
 /// # Errors
 /// In words, settings that are none.
 pub fn settings(text: &str) -> Result<String, String> {
-    let config = Config::parse(text).map_err(|error| error.to_string())?;
+    let config = Config::parse(text).map_err(|error| error.message())?;
     config.to_text().map_err(|error| error.to_string())
 }
 

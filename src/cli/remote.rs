@@ -99,7 +99,7 @@ async fn show(args: &Args, ui: &Ui, chosen: Option<&str>) -> Result<Ended, CliEr
     };
     let named = place.config.remote(chosen)?.clone();
     let encrypted = place.is_encrypted(&named)?;
-    tell(ui, named.url, encrypted, &remote, &head.manifest);
+    tell(ui, named.shown(), encrypted, &remote, &head.manifest);
     Ok(Ended::Done)
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     Ended,
     args::Args,
+    config::NamedRemote,
     error::CliError,
     ui::{Ui, count, duration},
     workplace::{Access, Workplace, is_busy},
@@ -81,7 +82,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         generation: default.and_then(|told| told.generation),
         device: place.config.device.clone(),
         device_id: engine.store().replica()?.map(|replica| replica.device.to_string()),
-        remote: place.config.remotes.first().map(|remote| remote.url.clone()),
+        remote: place.config.remotes.first().map(NamedRemote::shown),
         encrypted: default.is_some_and(|told| told.encrypted),
         vault: place.root.display().to_string(),
         since: trouble.as_ref().map(|trouble| Stamp::from_millis(trouble.since_ms)),
@@ -112,8 +113,8 @@ fn remotes(place: &mut Workplace) -> Result<Vec<(ToldRemote, Option<Trouble>)>, 
         let encrypted = place.is_encrypted(&remote)?;
         let told = ToldRemote {
             encrypted,
+            remote: remote.shown(),
             name: remote.name,
-            remote: remote.url,
             remote_id: id,
             last_sync_at: mark.as_ref().map(|mark| Stamp::from_millis(mark.synced_ms)),
             generation: mark.map(|mark| mark.generation),

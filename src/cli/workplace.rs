@@ -370,7 +370,17 @@ fn take_lock(control: &Path, root: &Path) -> Result<File, CliError> {
 fn read_config(root: &Path) -> Result<Config, CliError> {
     let path = root.join(CONTROL_DIR).join(CONFIG);
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    Ok(Config::parse(&text).with_context(|| path.display().to_string())?)
+    let path = path.display();
+    let config = Config::parse(&text)
+        .map_err(|error| CliError::Usage(format!("{path}: {}", error.message())))?;
+    for remote in config.remotes.iter().filter(|remote| remote.holds_password()) {
+        let name = &remote.name;
+        tracing::warn!(
+            "{path}: a password stands in the address of the remote {name}; it is not used: take it out, and change it \
+             if others may have read it"
+        );
+    }
+    Ok(config)
 }
 
 fn write_config(root: &Path, config: &Config) -> Result<(), CliError> {

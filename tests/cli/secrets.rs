@@ -135,3 +135,52 @@ fn a_password_is_forgotten_with_the_last_remote_of_its_account() {
     assert!(told.stdout.contains(words), "{told}");
     assert!(kept(&device).is_empty());
 }
+
+#[test]
+fn a_password_in_settings_written_by_hand_is_never_shown() {
+    let (first, second) = (Remote::folder(), Remote::folder());
+    let device = Device::joined("laptop", &first);
+    device.run(&["remote", "add", "backup", second.url()]).exits(0);
+    let text = device.read(".larder/config.toml");
+    let file = device.root().join(".larder/config.toml");
+    let own = format!("url = {:?}", second.url());
+    let url = "webdavs://ann:planted@127.0.0.1:9/x";
+    fs::write(&file, text.replace(&own, &format!("url = {url:?}"))).unwrap();
+    let commands = [
+        &["status"][..],
+        &["status", "--json"],
+        &["remote", "list"],
+        &["remote", "list", "--json"],
+        &["remote", "show", "--remote", "backup"],
+        &["remote", "add", "backup", "/elsewhere"],
+        &["sync"],
+        &["sync", "--json", "-vv"],
+        &["remote", "logout", "--remote", "backup"],
+        &["check", "--remote", "backup"],
+        &["remote", "remove", "backup", "--json"],
+    ];
+    for args in commands {
+        let ran = device.run(args);
+        assert!(!ran.said().contains("planted"), "{ran}");
+        let words = "a password stands in the address of the remote backup; it is not used";
+        assert!(ran.stderr.contains(words), "{ran}");
+    }
+    // What cannot be read is told with its place and nothing of what stands there.
+    for (from, to, told) in [
+        (own.as_str(), format!("url = {url}"), "line 11, column "),
+        (&own, format!("url = {url:?}\npassword = \"planted\""), "unknown field `password`"),
+        (&own, "url = \"ftp://ann:planted@host\"".to_owned(), "ftp: is no kind of remote"),
+        ("\"backup\"", "\"folder\"".to_owned(), "two remotes are called folder"),
+        (&own, format!("url = {:?}", first.url()), "the remotes folder and backup have the same"),
+    ] {
+        assert!(text.contains(from), "{text}");
+        fs::write(&file, text.replace(from, &to)).unwrap();
+        let ran = device.run(&["sync"]).exits(2);
+        assert!(ran.stderr.contains(told) && !ran.said().contains("planted"), "{ran}");
+        if !told.starts_with("ftp") {
+            assert!(ran.stderr.contains(&format!("{}: ", file.display())), "{ran}");
+        }
+    }
+    fs::write(&file, text).unwrap();
+    device.sync();
+}

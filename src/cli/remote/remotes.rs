@@ -22,7 +22,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct Listed<'a> {
     name: &'a str,
-    remote: &'a str,
+    remote: String,
     remote_id: Option<&'a RemoteId>,
     is_default: bool,
     encrypted: bool,
@@ -42,7 +42,7 @@ pub(super) fn list(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         };
         let told = Listed {
             name: &remote.name,
-            remote: &remote.url,
+            remote: remote.shown(),
             remote_id: id.as_ref(),
             is_default: nth == 0,
             encrypted: place.is_encrypted(remote)?,
@@ -55,7 +55,7 @@ pub(super) fn list(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         ui.answer(format!(
             "{default} {:name_width$}  {}{}, synced {synced}",
             remote.name,
-            remote.url,
+            told.remote,
             status::marked(told.encrypted)
         ));
     }
@@ -85,7 +85,7 @@ pub(super) async fn add(
     }
     ui.object(&serde_json::json!({
         "name": name,
-        "remote": place.config.remote(Some(name))?.url,
+        "remote": place.config.remote(Some(name))?.shown(),
         "remoteId": connected.id,
         "created": connected.created,
         "commitMode": connected.mode,
@@ -113,7 +113,7 @@ pub(super) fn remove(args: &Args, ui: &Ui, name: &str) -> Result<Ended, CliError
     let kept = Kept::of(&place, &remote)?;
     place.remove_remote(name)?;
     let (secret, key) = kept.forget();
-    let url = remote.url;
+    let url = remote.shown();
     let was_kept = |forgotten: &Result<Option<bool>, CliError>| matches!(forgotten, Ok(Some(true)));
     ui.object(&serde_json::json!({
         "name": name,
