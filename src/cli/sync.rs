@@ -251,6 +251,9 @@ pub(super) async fn ways(
             way => ways.push((remote.name, way)),
         }
     }
+    let known = ways.iter().filter_map(|(name, way)| Some((&**name, &way.as_ref().ok()?.id)));
+    let known: Vec<_> = known.collect();
+    place.tidy(&known)?;
     speak_of_only(place, &ways, ui);
     Ok(ways)
 }

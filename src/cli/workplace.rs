@@ -199,13 +199,30 @@ impl Workplace {
             };
             remote.id = Some(id.ok_or_else(lost)?);
         }
-        // What the settings do not have was being added when the process was cut off.
-        for bound in self.engine.store().bindings()? {
-            if !self.config.remotes.iter().any(|remote| remote.id.as_ref() == Some(&bound.id)) {
-                self.engine.remove_remote(&bound.id)?;
+        write_config(&self.root, &self.config)?;
+        self.tidy(&[])
+    }
+
+    /// Forgets the remotes that the settings do not name: they were taken out by hand, or were being
+    /// added when the process was cut off. `known` are those of which it was found which they are.
+    /// As long as one that is named is not known to the replica it may be any of them.
+    pub(super) fn tidy(&mut self, known: &[(&str, &RemoteId)]) -> Result<(), CliError> {
+        let bound = self.engine.store().bindings()?;
+        if bound.len() <= self.config.remotes.len() {
+            return Ok(());
+        }
+        let mut named = Vec::new();
+        for remote in &self.config.remotes {
+            let found = known.iter().find(|(name, _)| *name == remote.name).map(|(_, id)| *id);
+            match remote.id.as_ref().or(found) {
+                Some(id) if bound.iter().any(|bound| bound.id == *id) => named.push(id.clone()),
+                _ => return Ok(()),
             }
         }
-        write_config(&self.root, &self.config)
+        for bound in bound.iter().filter(|bound| !named.contains(&bound.id)) {
+            self.engine.remove_remote(&bound.id)?;
+        }
+        Ok(())
     }
 
     /// Of an only remote the address is enough. Where any was ever encrypted it has to be known without

@@ -148,6 +148,8 @@ fn one_that_was_not_added_to_the_end_is_added_again() {
     device.write(".larder/config.toml", &text[..at]);
     assert_eq!(device.run(&["remote", "list", "--json"]).exits(0).rows().len(), 1);
     device.sync();
+    // What it does not have is not waited for.
+    assert_eq!(device.state(), "synced");
     device.run(&["remote", "add", "backup", second.url()]).exits(0);
     device.sync();
     assert_eq!(device.state(), "synced");
@@ -239,4 +241,26 @@ fn what_is_damaged_is_told_with_the_remote_where_it_is() {
     assert_eq!((&note["remote"], &note["subject"]), (&json!("backup"), &json!(file)));
     let told = device.run(&["sync"]);
     assert!(told.said().contains(&format!("backup: {file}: ")), "{told}");
+}
+
+#[test]
+fn one_that_was_taken_out_of_the_settings_by_hand_is_forgotten() {
+    let (device, first, _second) = two();
+    device.write("note.md", "text\n");
+    device.sync();
+    let text = config(&device);
+    let short = format!("device = \"laptop\"\nremote = {:?}\n", first.url());
+    let at = text.rfind("\n[[remote]]").unwrap();
+    for (nth, left) in [&text[..at], &short].into_iter().enumerate() {
+        device.write(".larder/config.toml", left);
+        device.write("note.md", format!("text {nth}\n"));
+        device.sync();
+        assert_eq!(device.state(), "synced");
+        let told = device.run(&["sync", "--json"]).exits(0);
+        assert_eq!(told.number("requests"), 1, "{told}");
+        // The one that is left is still what it was, and it is known who is who.
+        device.write(".larder/config.toml", &text);
+        device.sync();
+        assert_eq!(device.state(), "synced");
+    }
 }
