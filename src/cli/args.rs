@@ -162,7 +162,7 @@ pub(super) struct SyncArgs {
     /// Go on although more than half of the files are gone, here or there.
     #[arg(long)]
     pub(super) accept_deletes: bool,
-    /// Fill an emptied remote folder again from this device.
+    /// Fill an emptied remote folder again from this device; of several, that of --only.
     #[arg(long)]
     pub(super) recreate_remote: bool,
     /// Of several remotes, go through this one only.

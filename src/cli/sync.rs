@@ -184,6 +184,7 @@ async fn open(
             Some(root) => Workplace::open(&root, Access::Change)?,
             None => Workplace::find(args, Access::Change)?,
         };
+        refuse_recreating_all(&place, options)?;
         let ways = ways(&mut place, ui, options.only.as_deref(), traffic).await?;
         return Ok((place, ways));
     };
@@ -196,6 +197,7 @@ async fn open(
     if !place.config.remotes.is_empty() {
         let (url, given) = init::take_address(remote, ui)?;
         refuse_other(&place, &url)?;
+        refuse_recreating_all(&place, options)?;
         place.speak_of(place.config.remote(None)?, ui);
         // What it brings along of a password is kept.
         let ca_file = place.ca_file();
@@ -210,6 +212,20 @@ async fn open(
     let (way, _) = init::connect(&mut place, ui, (None, remote), wanted, traffic).await?;
     let name = place.config.remote(None)?.name.clone();
     Ok((place, vec![(name, Ok(way))]))
+}
+
+/// Of several remotes it has to be said which one is to be filled again: that another one is empty may be
+/// a disk that is not connected.
+fn refuse_recreating_all(place: &Workplace, options: &SyncArgs) -> Result<(), CliError> {
+    if !options.recreate_remote || options.only.is_some() || !place.has_several() {
+        return Ok(());
+    }
+    let names: Vec<&str> = place.config.remotes.iter().map(|remote| &*remote.name).collect();
+    Err(CliError::Usage(format!(
+        "this vault has several remotes ({}); say which one is to be filled again: `larder sync --recreate-remote \
+         --only NAME`",
+        names.join(", ")
+    )))
 }
 
 /// Refuses an address that is not that of the vault's default remote.

@@ -232,8 +232,12 @@ fn commands_are_about_the_one_that_is_chosen() {
     sealed.empty();
     let ran = both.run(&["sync"]).exits(5);
     assert!(ran.stderr.contains("folder: the remote folder is empty"), "{ran}");
-    let ran = run_unknowing(&both, &["sync", "--recreate-remote"]).exits(2);
-    assert!(ran.stderr.contains("folder: a passphrase is needed"), "{ran}");
+    let ran = both.run(&["sync", "--recreate-remote"]).exits(2);
+    let words = "several remotes (backup, folder); say which one is to be filled again";
+    assert!(ran.stderr.contains(words), "{ran}");
+    assert!(!sealed.files().keys().any(|file| !file.starts_with(".larder-")), "{ran}");
+    let ran = run_unknowing(&both, &["sync", "--recreate-remote", "--only", "folder"]).exits(2);
+    assert!(ran.stderr.contains("a passphrase is needed"), "{ran}");
     assert!(!sealed.files().keys().any(|file| !file.starts_with(".larder-")), "{ran}");
     both.run(&["sync", "--recreate-remote", "--only", "folder"]).exits(0);
     assert!(!holds(&sealed, "note"));
