@@ -1,5 +1,7 @@
 //! `larder status`: what a turn would send, without asking the remote.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     args::Args,
     config::NamedRemote,
     error::CliError,
-    ui::{Ui, count, duration},
+    ui::{Ui, bytes, count, duration},
     workplace::{Access, Workplace, is_busy},
 };
 use crate::{
@@ -28,6 +30,9 @@ struct Told {
     device_id: Option<String>,
     remote: Option<String>,
     encrypted: bool,
+    /// Contents of files that a remote is to get as soon as this device has them.
+    owed_contents: u64,
+    owed_bytes: u64,
     vault: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -45,6 +50,8 @@ struct ToldRemote {
     remote: String,
     remote_id: Option<RemoteId>,
     encrypted: bool,
+    owed_contents: u64,
+    owed_bytes: u64,
     last_sync_at: Option<Stamp>,
     generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,13 +72,15 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
     let troubles = || remotes.iter().filter_map(|(_, trouble)| trouble.clone());
     let trouble = troubles().find(|trouble| !trouble.is_temporary).or_else(|| troubles().next());
     let default = remotes.first().map(|(told, _)| told);
+    let owed = remotes.iter().map(|(told, _)| (told.owed_contents, told.owed_bytes));
+    let owed = owed.reduce(|sum, one| (sum.0 + one.0, sum.1 + one.1)).unwrap_or_default();
     let is_new = remotes.is_empty() || remotes.iter().any(|(told, _)| told.generation.is_none());
     let state = match () {
         () if is_busy(&place.root) => "syncing",
         () if trouble.as_ref().is_some_and(|trouble| !trouble.is_temporary) => "error",
         () if trouble.is_some() => "offline",
         () if waiting > 0 => "conflict",
-        () if pending > 0 || is_new => "pending",
+        () if pending > 0 || owed.0 > 0 || is_new => "pending",
         () => "synced",
     };
     let told = Told {
@@ -84,6 +93,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         device_id: engine.store().replica()?.map(|replica| replica.device.to_string()),
         remote: place.config.remotes.first().map(NamedRemote::shown),
         encrypted: default.is_some_and(|told| told.encrypted),
+        owed_contents: owed.0,
+        owed_bytes: owed.1,
         vault: place.root.display().to_string(),
         since: trouble.as_ref().map(|trouble| Stamp::from_millis(trouble.since_ms)),
         reason: trouble.map(|trouble| trouble.message),
@@ -110,9 +121,12 @@ fn remotes(place: &mut Workplace) -> Result<Vec<(ToldRemote, Option<Trouble>)>, 
         let store = place.engine.store();
         let mark = if is_bound { store.remote_mark()? } else { None };
         let trouble = if is_bound { store.trouble()? } else { None };
+        let owed = if is_bound { store.owed_blobs()? } else { BTreeSet::new() };
         let encrypted = place.is_encrypted(&remote)?;
         let told = ToldRemote {
             encrypted,
+            owed_contents: owed.len() as u64,
+            owed_bytes: owed.iter().map(|blob| blob.bytes).sum(),
             remote: remote.shown(),
             name: remote.name,
             remote_id: id,
@@ -166,11 +180,25 @@ fn tell(ui: &Ui, told: &Told, waiting: u64, decided: u64) {
         ui.answer(ui.warning(&format!("{:<11}{reason}", told.state)));
     }
     ui.answer(format!("pending    {}", pending_text(told.pending_changes)));
+    for remote in &told.remotes {
+        tell_owed(ui, &format!("{} lacks", remote.name), remote.owed_contents, remote.owed_bytes);
+    }
+    if told.remotes.is_empty() {
+        tell_owed(ui, "the remote lacks", told.owed_contents, told.owed_bytes);
+    }
     if told.conflicts > 0 {
         let parts = [(waiting, "waiting for you"), (decided, "decided by a rule")];
         let parts = parts.iter().filter(|(number, _)| *number > 0);
         let parts: Vec<String> = parts.map(|(number, what)| format!("{number} {what}")).collect();
         ui.answer(format!("conflicts  {}: `larder conflicts`", parts.join(", ")));
+    }
+}
+
+/// Says which contents of files a remote has yet to get; nothing where there are none.
+fn tell_owed(ui: &Ui, who: &str, contents: u64, size: u64) {
+    if contents > 0 {
+        let contents = count(contents, "content of a file", "contents of files");
+        ui.answer(format!("owed       {who} {contents}, {}: sent once it is here", bytes(size)));
     }
 }
 

@@ -264,3 +264,32 @@ fn one_that_was_taken_out_of_the_settings_by_hand_is_forgotten() {
         assert_eq!(device.state(), "synced");
     }
 }
+
+#[test]
+fn contents_that_a_remote_has_yet_to_get_are_told() {
+    let (device, first, second) = two();
+    let other = Device::joined("phone", &first);
+    other.write("photo.bin", [b"\0".as_slice(), &[7; 99_999]].concat());
+    other.sync();
+    let files = first.files();
+    let is_blob = |path: &&String| path.starts_with("blobs/");
+    let blob = files.keys().find(is_blob).unwrap();
+    fs::remove_file(first.dir().join(blob)).unwrap();
+    device.sync();
+    let status = device.run(&["status", "--json"]).exits(0).json();
+    let told = (&status["state"], &status["owedContents"], &status["owedBytes"]);
+    assert_eq!(told, (&json!("pending"), &json!(1), &json!(100_000)), "{status}");
+    let owed: Vec<&Value> =
+        status["remotes"].as_array().unwrap().iter().map(|one| &one["owedContents"]).collect();
+    assert_eq!(owed, [0, 1]);
+    let status = device.run(&["status"]).exits(0);
+    let words = "owed       backup lacks 1 content of a file, 100.0 kB: sent once it is here";
+    assert!(status.stdout.contains(words), "{status}");
+    first.insert(blob, &files[blob].0);
+    device.sync();
+    device.sync();
+    let status = device.run(&["status", "--json"]).exits(0).json();
+    assert_eq!((&status["state"], &status["owedContents"]), (&json!("synced"), &json!(0)));
+    assert!(!device.run(&["status"]).stdout.contains("owed"));
+    assert!(second.files().contains_key(blob));
+}
