@@ -112,7 +112,11 @@ impl Engine {
             is_joined: self.store.bindings()?.len() > 1 && self.store.remote_mark()?.is_none(),
             holds_agreed: !self.contents.is_lost,
         };
-        let names = self.names(&head.manifest, &replica);
+        let mut names = self.names(&head.manifest, &replica);
+        // Where no record is looked at, nobody is named.
+        if !records.is_empty() {
+            self.name_others(&mut names)?;
+        }
         Ok(Observed { replica, records, local, news, known_files, names })
     }
 
@@ -125,6 +129,23 @@ impl Engine {
         let devices = manifest.devices.iter();
         let named = devices.map(|(id, device)| (id.clone(), device.name.clone()));
         named.chain([(replica.device.clone(), self.device_name.clone())]).collect()
+    }
+
+    /// What those devices are called that take part in other remotes only.
+    fn name_others(&self, names: &mut BTreeMap<DeviceId, String>) -> Result<()> {
+        if self.store.bindings()?.len() < 2 {
+            return Ok(());
+        }
+        for text in self.store.manifests()? {
+            // One that cannot be read any more is for the turn with its remote to tell.
+            let Ok(manifest) = Manifest::decode("the last manifest", text.as_bytes()) else {
+                continue;
+            };
+            for (id, device) in manifest.devices {
+                names.entry(id).or_insert(device.name);
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn read_head(&mut self, remote: &Remote) -> Result<HeadState> {

@@ -209,6 +209,26 @@ async fn many_contents_are_carried_to_a_remote_that_is_added() {
 }
 
 #[tokio::test]
+async fn who_is_known_through_another_remote_has_a_name() {
+    let (_, _, [mut left, mut both, mut right]) = chain().await;
+    left.put("photo.jpg", &[0xff; 5_000]);
+    for host in [&mut left, &mut both, &mut right] {
+        host.sync().await;
+    }
+    left.put("photo.jpg", &[0xfe; 5_000]);
+    left.sync().await;
+    right.put("photo.jpg", &[0xfd; 5_000]);
+    right.sync().await;
+    for host in [&mut both, &mut left, &mut right] {
+        host.sync().await;
+    }
+    // The server meets the laptop's edit on the remote that the laptop has nothing to do with.
+    for host in [&left, &both, &right] {
+        assert_eq!(host.names(), ["photo (from laptop).jpg", "photo.jpg"]);
+    }
+}
+
+#[tokio::test]
 async fn a_content_that_does_not_come_holds_up_no_record() {
     let (first, second, [mut left, mut both, mut right]) = chain().await;
     left.put("photo.jpg", &[0xff; 5_000]);
