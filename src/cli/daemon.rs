@@ -7,7 +7,7 @@ use larder_providers::Traffic;
 use super::{
     Ended,
     args::{Args, DaemonArgs},
-    error::{self, CliError},
+    error::{self, CliError, exit_code},
     prompt,
     sync::{summary, ways as ways_of},
     ui::{Ui, duration},
@@ -22,92 +22,137 @@ use crate::{
 
 /// Runs the command.
 pub(super) async fn run(args: &Args, ui: &Ui, options: &DaemonArgs) -> Result<Ended, CliError> {
-    let traffic = Traffic::new();
+    let (traffic, interval) = (Traffic::new(), options.interval);
     let mut place = Workplace::find(args, Access::Change)?;
-    let (ways, names) = open(&mut place, ui, &traffic).await?;
+    let opened = open(&mut place, ui, &traffic).await?;
     let stop = stop_signal()?;
     prompt::leave_signals();
-    let clock = Clock::system();
-    let with: Vec<String> = match names.as_slice() {
-        [_] => vec![place.remote_url()?.to_string()],
+    // From now on there may be a terminal, and nobody before it.
+    ui.stop_asking();
+    let with: Vec<String> = match opened.names.as_slice() {
+        [_] if !place.has_several() => vec![place.remote_url()?.to_string()],
         several => several.iter().map(|(_, name)| name.clone()).collect(),
     };
     ui.line(format!(
         "Syncing {} with {} every {}; Ctrl-C stops.",
         place.root.display(),
         with.join(" and "),
-        duration(millis(options.interval))
+        duration(millis(interval))
     ));
-    let mut teller = Teller { ui, clock: Clock::system(), names, in_step: BTreeSet::new() };
-    let interval = options.interval;
-    let ended =
-        daemon::run(
-            &mut place.engine,
-            ways,
-            &traffic,
-            interval,
-            stop,
-            |engine, event| match event {
-                Event::Turned(way, report) => teller.turned(engine, way, report),
-                Event::Failed(way, error, pause) => teller.failed(way, error, pause),
-            },
-        )
-        .await;
-    ui.line(format!("{} stopped", clock.now()));
+    let (clock, Opened { ways, names, failed }) = (Clock::system(), opened);
+    let (in_step, shut) = (BTreeSet::new(), Vec::new());
+    let mut host = Host { ui, traffic: &traffic, clock, place, names, shut, in_step };
+    for (name, error) in failed {
+        host.tell_shut(&name, &error, daemon::first_pause(interval));
+        host.shut.push(name);
+    }
+    let ended = daemon::run(&mut host, ways, &traffic, interval, stop).await;
+    ui.line(format!("{} stopped", host.clock.now()));
     ended?;
     Ok(Ended::Done)
 }
 
 type Names = Vec<(RemoteId, String)>;
 
-/// The ways to the remotes, and what these are called. One that cannot be opened is told and left out,
-/// unless that is all of them.
-async fn open(
-    place: &mut Workplace,
-    ui: &Ui,
-    traffic: &Traffic,
-) -> Result<(Vec<Way>, Names), CliError> {
-    let (mut ways, mut names, mut failed) = (Vec::new(), Vec::new(), None);
+/// What came of opening the remotes.
+#[derive(Default)]
+struct Opened {
+    ways: Vec<Way>,
+    /// What those are called.
+    names: Names,
+    /// What the others are called, and why they could not be opened.
+    failed: Vec<(String, CliError)>,
+}
+
+/// Opens the remotes. That some of them cannot be opened holds up none of the others.
+async fn open(place: &mut Workplace, ui: &Ui, traffic: &Traffic) -> Result<Opened, CliError> {
+    let mut opened = Opened::default();
     for (name, way) in ways_of(place, ui, None, traffic).await? {
         match way {
             Ok(way) => {
-                names.push((way.id.clone(), name));
-                ways.push(way);
+                opened.names.push((way.id.clone(), name));
+                opened.ways.push(way);
             }
-            Err(error) => {
-                if let Some((name, error)) = failed.replace((name, error)) {
-                    ui.failure(&name, &error);
-                }
-            }
+            Err(error) => opened.failed.push((name, error)),
         }
     }
-    match failed {
-        Some((_, error)) if ways.is_empty() => return Err(error),
-        Some((name, error)) => ui.failure(&name, &error),
-        None if ways.is_empty() => return Err(EngineError::NotConnected.into()),
-        None => {}
+    if !opened.ways.is_empty() {
+        return Ok(opened);
     }
-    Ok((ways, names))
+    let last = opened.failed.pop();
+    for (name, error) in &opened.failed {
+        ui.failure(name, error);
+    }
+    Err(last.map_or_else(|| EngineError::NotConnected.into(), |(_, error)| error))
 }
 
-/// Tells what becomes of the turns.
-struct Teller<'a> {
+/// Whose turns are done: it opens what could not be opened, and tells what becomes of the turns.
+struct Host<'a> {
     ui: &'a Ui,
+    traffic: &'a Traffic,
     clock: Clock,
+    place: Workplace,
     names: Names,
+    /// The remotes that could not be opened yet.
+    shut: Vec<String>,
     /// With which remotes the last turn went well. The first turn is told even if there was nothing to
     /// do, and so is the end of a trouble.
     in_step: BTreeSet<RemoteId>,
 }
 
-impl Teller<'_> {
+impl daemon::Host for Host<'_> {
+    fn engine(&mut self) -> &mut Engine {
+        &mut self.place.engine
+    }
+
+    fn tell(&mut self, event: Event<'_>) {
+        match event {
+            Event::Turned(way, report) => self.turned(way, report),
+            Event::Failed(way, error, pause) => {
+                let name = self.name_of(way).map(str::to_owned);
+                let (message, hint) = (error::message(error), error::hint(error, name.as_deref()));
+                let hint = (hint, error.is_temporary());
+                self.failed(name.as_deref(), &message, hint, pause);
+                self.in_step.remove(&way.id);
+            }
+        }
+    }
+
+    fn lacks_any(&self) -> bool {
+        !self.shut.is_empty()
+    }
+
+    async fn open(&mut self, pause: Duration) -> Vec<Way> {
+        let mut ways = Vec::new();
+        for name in std::mem::take(&mut self.shut) {
+            match self.try_open(&name).await {
+                Ok(way) => {
+                    self.names.push((way.id.clone(), name));
+                    ways.push(way);
+                }
+                Err(error) => {
+                    self.tell_shut(&name, &error, pause);
+                    self.shut.push(name);
+                }
+            }
+        }
+        ways
+    }
+}
+
+impl Host<'_> {
+    async fn try_open(&mut self, name: &str) -> Result<Way, CliError> {
+        let remote = self.place.config.remote(Some(name))?.clone();
+        self.place.way(&remote, self.ui, self.traffic).await
+    }
+
     /// What a remote is called, where there are several.
     fn name_of(&self, way: &Way) -> Option<&str> {
-        let mut named = self.names.iter().filter(|_| self.names.len() > 1);
+        let mut named = self.names.iter().filter(|_| self.place.has_several());
         named.find(|(id, _)| *id == way.id).map(|(_, name)| name.as_str())
     }
 
-    fn turned(&mut self, engine: &Engine, way: &Way, report: &Report) {
+    fn turned(&mut self, way: &Way, report: &Report) {
         let (ui, at, name) = (self.ui, self.clock.now(), self.name_of(way));
         let mut told = serde_json::json!({
             "event": "turn", "at": at, "generation": report.generation,
@@ -120,15 +165,27 @@ impl Teller<'_> {
         }
         ui.object(&told);
         if self.in_step.insert(way.id.clone()) || report.did_anything() || ui.verbose() {
-            let live = engine.store().live_count().unwrap_or(0);
+            let live = self.place.engine.store().live_count().unwrap_or(0);
             ui.line(format!("{at} {about}{}", summary(ui, report, live)));
         }
     }
 
-    fn failed(&mut self, way: &Way, error: &EngineError, pause: Duration) {
-        let (ui, at, name) = (self.ui, self.clock.now(), self.name_of(way));
-        let (message, hint) = (error::message(error), error::hint(error, name));
-        let pause = millis(pause);
+    /// Tells why a remote could not be opened.
+    fn tell_shut(&self, name: &str, error: &CliError, pause: Duration) {
+        let is_temporary = error.code() == exit_code::UNREACHABLE;
+        let hint = (error.hint(Some(name)), is_temporary);
+        self.failed(Some(name), &error.message(), hint, pause);
+    }
+
+    /// What passes by itself needs no hint but for programs.
+    fn failed(
+        &self,
+        name: Option<&str>,
+        message: &str,
+        (hint, is_temporary): (Option<String>, bool),
+        pause: Duration,
+    ) {
+        let (ui, at, pause) = (self.ui, self.clock.now(), millis(pause));
         let mut told = serde_json::json!({
             "event": "failed", "at": at, "message": message, "hint": hint, "retryInMs": pause,
         });
@@ -138,10 +195,9 @@ impl Teller<'_> {
         }
         ui.object(&told);
         ui.note(format!("{at} {about}{message}; next try in {}", duration(pause)));
-        if let Some(hint) = hint.filter(|_| !error.is_temporary()) {
+        if let Some(hint) = hint.filter(|_| !is_temporary) {
             ui.note(format!("  {hint}"));
         }
-        self.in_step.remove(&way.id);
     }
 }
 

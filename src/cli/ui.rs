@@ -3,7 +3,10 @@
 use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -45,6 +48,8 @@ pub(super) struct Ui {
     pub(super) doubt: Doubt,
     /// Which of several remotes it is that is spoken of.
     about: Mutex<Option<String>>,
+    /// Whether nobody is asked any more.
+    asks_nobody: AtomicBool,
 }
 
 impl Ui {
@@ -87,6 +92,7 @@ impl Ui {
             is_ca_file_given,
             doubt: Doubt::default(),
             about: Mutex::default(),
+            asks_nobody: AtomicBool::new(false),
         }
     }
 
@@ -98,6 +104,16 @@ impl Ui {
     /// Those by option, which are worth keeping.
     pub(super) fn given_ca_file(&self) -> Option<&Path> {
         self.ca_file().filter(|_| self.is_ca_file_given)
+    }
+
+    /// Whether somebody is there to be asked.
+    pub(super) fn may_ask(&self) -> bool {
+        std::io::stdin().is_terminal() && !self.asks_nobody.load(Ordering::Relaxed)
+    }
+
+    /// Asks nobody any more: the work goes on without anybody looking.
+    pub(super) fn stop_asking(&self) {
+        self.asks_nobody.store(true, Ordering::Relaxed);
     }
 
     /// Speaks of this one of several remotes from now on; of an only one there is nothing to be told.

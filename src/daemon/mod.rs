@@ -7,7 +7,7 @@ use std::{future::Future, time::Duration};
 
 use larder_providers::Traffic;
 
-use self::schedule::Schedule;
+use self::schedule::{Schedule, back_off};
 use crate::engine::{Engine, EngineError, Report, Silent, TurnOptions, Turned, Way};
 
 /// What a daemon has to tell.
@@ -19,23 +19,52 @@ pub enum Event<'a> {
     Failed(&'a Way, &'a EngineError, Duration),
 }
 
-/// Goes through these remotes every `interval` until `stop` comes, telling `listener` about each. One
-/// with which something is wrong is tried more seldom, and the others go on. A turn that is under way
-/// when `stop` comes is finished. A replica that is damaged ends it as well.
+/// Whose turns a daemon does.
+pub trait Host {
+    /// What does them.
+    fn engine(&mut self) -> &mut Engine;
+
+    /// Is told what became of them.
+    fn tell(&mut self, event: Event<'_>);
+
+    /// Whether there is a remote that could not be opened yet.
+    fn lacks_any(&self) -> bool;
+
+    /// Tries once more to open such remotes, and gives the ways to those that could be. What still
+    /// cannot be is tried again after `pause`.
+    fn open(&mut self, pause: Duration) -> impl Future<Output = Vec<Way>>;
+}
+
+/// After how long a remote that could not be opened is tried for the second time.
+pub fn first_pause(interval: Duration) -> Duration {
+    back_off(interval, 1)
+}
+
+/// Goes through these remotes every `interval` until `stop` comes, telling `host` about each. One
+/// with which something is wrong, or which could not be opened, is tried more seldom, and the others go
+/// on. A turn that is under way when `stop` comes is finished. A replica that is damaged ends it as well.
 pub async fn run(
-    engine: &mut Engine,
+    host: &mut impl Host,
     ways: Vec<Way>,
     traffic: &Traffic,
     interval: Duration,
     stop: impl Future<Output = ()>,
-    mut listener: impl FnMut(&Engine, Event<'_>),
 ) -> Result<(), EngineError> {
     tokio::pin!(stop);
     let mut schedule = Schedule::new(ways, interval);
+    schedule.set_shut(host.lacks_any());
     loop {
+        if let Some(pause) = schedule.try_shut() {
+            let opened = tokio::select! {
+                opened = host.open(pause) => opened,
+                () = &mut stop => return Ok(()),
+            };
+            schedule.add(opened);
+            schedule.set_shut(host.lacks_any());
+        }
         let ways = schedule.due();
         let (turned, stopped) = {
-            let turns = engine.turns(&ways, traffic, TurnOptions::default(), &Silent);
+            let turns = host.engine().turns(&ways, traffic, TurnOptions::default(), &Silent);
             tokio::pin!(turns);
             tokio::select! {
                 turned = &mut turns => (turned, false),
@@ -47,8 +76,8 @@ pub async fn run(
             let Some(way) = ways.iter().find(|way| way.id == id) else { continue };
             let pause = schedule.note(&id, result.is_ok());
             match &result {
-                Ok(report) => listener(engine, Event::Turned(way, report)),
-                Err(error) => listener(engine, Event::Failed(way, error, pause)),
+                Ok(report) => host.tell(Event::Turned(way, report)),
+                Err(error) => host.tell(Event::Failed(way, error, pause)),
             }
             // No turn with this replica goes well any more.
             if matches!(&result, Err(EngineError::Store(error)) if error.is_damage()) {

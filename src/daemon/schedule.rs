@@ -20,6 +20,8 @@ const BACK_OFF_MAX: Duration = Duration::from_mins(15);
 #[derive(Debug)]
 pub(super) struct Schedule {
     remotes: Vec<Planned>,
+    /// When those that could not be opened are tried again.
+    shut: Option<Shut>,
     interval: Duration,
     /// The storages' own word that something changed. One wait outlasts many turns: to begin it costs a
     /// request.
@@ -35,6 +37,13 @@ struct Planned {
     hint: Hint,
 }
 
+/// Remotes that could not be opened.
+#[derive(Debug)]
+struct Shut {
+    tries: u32,
+    at: Instant,
+}
+
 /// How far a storage is asked to tell of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hint {
@@ -47,9 +56,33 @@ enum Hint {
 impl Schedule {
     /// All of these are due at once.
     pub(super) fn new(ways: Vec<Way>, interval: Duration) -> Self {
+        let (remotes, hints) = (Vec::new(), JoinSet::new());
+        let mut schedule = Self { remotes, shut: None, interval, hints };
+        schedule.add(ways);
+        schedule
+    }
+
+    /// These come in addition, and are due at once.
+    pub(super) fn add(&mut self, ways: Vec<Way>) {
         let at = after(Duration::ZERO);
         let plan = |way| Planned { way, failures: 0, at, is_due: true, hint: Hint::Unasked };
-        Self { remotes: ways.into_iter().map(plan).collect(), interval, hints: JoinSet::new() }
+        self.remotes.extend(ways.into_iter().map(plan));
+    }
+
+    /// Whether there are remotes that could not be opened.
+    pub(super) fn set_shut(&mut self, are_some: bool) {
+        let tries = || Shut { tries: 1, at: after(back_off(self.interval, 1)) };
+        self.shut = self.shut.take().or_else(|| Some(tries())).filter(|_| are_some);
+    }
+
+    /// If those are to be tried now: after how long they are tried again.
+    pub(super) fn try_shut(&mut self) -> Option<Duration> {
+        let now = after(Duration::ZERO);
+        let shut = self.shut.as_mut().filter(|shut| shut.at <= now)?;
+        shut.tries += 1;
+        let pause = back_off(self.interval, shut.tries);
+        shut.at = after(pause);
+        Some(pause)
     }
 
     /// The remotes that have their turn now.
@@ -100,7 +133,8 @@ impl Schedule {
         if self.remotes.iter().any(|remote| remote.is_due) {
             return;
         }
-        let soonest = self.remotes.iter().map(|remote| remote.at).min();
+        let shut = self.shut.iter().map(|shut| shut.at);
+        let soonest = self.remotes.iter().map(|remote| remote.at).chain(shut).min();
         let Some(soonest) = soonest else { return std::future::pending().await };
         let hinted = tokio::select! {
             () = sleep_until(soonest) => None,
@@ -144,7 +178,7 @@ fn after(pause: Duration) -> Instant {
 }
 
 /// Twice as long after each failure.
-fn back_off(interval: Duration, failures: u32) -> Duration {
+pub(super) fn back_off(interval: Duration, failures: u32) -> Duration {
     let longest = BACK_OFF_MAX.max(interval);
     interval.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(longest)
 }
@@ -201,6 +235,31 @@ mod tests {
             schedule.end_round(&[Turned { id: a, result: Ok(report) }]);
             let expected = if is_well && pulled > 0 { vec![b] } else { Vec::new() };
             assert_eq!(ids(&schedule), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_opened_is_tried_more_and_more_seldom() {
+        let (mut schedule, a, b) = two();
+        let way = schedule.remotes.pop().unwrap().way;
+        schedule.set_shut(true);
+        let (begun, mut tried) = (Instant::now(), Vec::new());
+        while tried.len() < 3 {
+            if let Some(pause) = schedule.try_shut() {
+                tried.push((begun.elapsed().as_secs(), pause.as_secs()));
+                schedule.set_shut(true);
+            }
+            schedule.end_round(&[]);
+            schedule.wait().await;
+        }
+        assert_eq!(tried, [(60, 120), (180, 240), (420, 480)]);
+        schedule.add(vec![way]);
+        schedule.set_shut(false);
+        assert_eq!(ids(&schedule), [a, b]);
+        while begun.elapsed() < Duration::from_hours(1) {
+            assert_eq!(schedule.try_shut(), None);
+            schedule.end_round(&[]);
+            schedule.wait().await;
         }
     }
 

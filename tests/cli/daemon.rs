@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,10 @@ impl Daemon {
     }
 
     fn start_every(device: &Device, interval: &str) -> Self {
-        let mut child = device.start(&["daemon", "--interval", interval, "--json"]);
+        Self::of(device.start(&["daemon", "--interval", interval, "--json"]))
+    }
+
+    fn of(mut child: Child) -> Self {
         let events = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, events }
     }
@@ -148,4 +151,29 @@ fn news_from_dropbox_go_on_to_the_other_remotes() {
     c.sync();
     assert_eq!(c.names(), ["0.md", "1.md", "note.md"]);
     assert_eq!(daemon.stop("-TERM").1, Some(0));
+}
+
+/// What cannot be opened at its beginning is tried again, and the others do not wait for it.
+#[test]
+fn a_remote_that_cannot_be_opened_yet_is_opened_later() {
+    let (sealed, clear) = (Remote::start(Place::EncryptedFolder).unwrap(), Remote::folder());
+    let device = Device::joined("laptop", &sealed);
+    device.run(&["remote", "add", "backup", clear.url()]).exits(0);
+    device.sync();
+    device.write("note.md", "one\n");
+    let (keys, away) = (device.home().join("state"), device.home().join("away"));
+    std::fs::rename(&keys, &away).unwrap();
+    let mut command = device.command(&["daemon", "--interval", "1s", "--json"]);
+    command.env_remove("LARDER_PASSPHRASE").stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut daemon = Daemon::of(command.spawn().unwrap());
+    let failed = daemon.wait_for(|event| event["event"] == "failed");
+    assert_eq!((&failed["remote"], &failed["retryInMs"]), (&"folder".into(), &2000.into()));
+    assert!(failed["message"].as_str().unwrap().contains("is encrypted; set"), "{failed}");
+    daemon.wait_for(|event| event["pushed"] == 1 && event["remote"] == "backup");
+    let failed = daemon.wait_for(|event| event["event"] == "failed");
+    assert_eq!(failed["retryInMs"], 4000, "more seldom");
+    std::fs::rename(&away, &keys).unwrap();
+    daemon.wait_for(|event| event["pushed"] == 1 && event["remote"] == "folder");
+    assert_eq!(daemon.stop("-TERM").1, Some(0));
+    Device::joined("phone", &sealed).sync();
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::IsTerminal,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -43,7 +42,7 @@ impl Doubt {
     /// Whether it would arise if a command failed so.
     pub(in crate::cli) fn would_arise(&self, error: &CliError, ui: &Ui) -> bool {
         let is_first = self.used.load(Ordering::Relaxed) && !self.refused.load(Ordering::Relaxed);
-        is_first && !ui.json() && is_somebody_there() && error.is_unauthorized()
+        is_first && !ui.json() && ui.may_ask() && error.is_unauthorized()
     }
 }
 
@@ -98,7 +97,7 @@ pub(in crate::cli) async fn open_anew(
     traffic: &Traffic,
 ) -> Result<SharedStorage, CliError> {
     let is_given = given.is_some() || surrounding()?.is_some();
-    match url.account().filter(|_| !is_given && is_somebody_there()) {
+    match url.account().filter(|_| !is_given && ui.may_ask()) {
         Some(account) => Door::new(url, ca_file, ui, traffic).ask(&account).await,
         None => open(url, given, ca_file, ui, traffic).await,
     }
@@ -117,10 +116,6 @@ fn surrounding() -> Result<Option<Password>, CliError> {
             "{FILE_VARIABLE}: {file} has no password in its first line"
         ))),
     }
-}
-
-fn is_somebody_there() -> bool {
-    std::io::stdin().is_terminal()
 }
 
 /// Finds out whether the server takes the password.
@@ -150,7 +145,7 @@ impl<'a> Door<'a> {
     }
 
     async fn ask(&self, account: &str) -> Result<SharedStorage, CliError> {
-        if !is_somebody_there() {
+        if !self.ui.may_ask() {
             return Err(CliError::Usage(format!(
                 "no password is known for {account}; set {VARIABLE}, or run the command in a terminal once"
             )));

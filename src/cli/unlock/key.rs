@@ -1,7 +1,5 @@
 //! The key of an encrypted remote: kept among the secrets of this device, or opened by a passphrase.
 
-use std::io::IsTerminal;
-
 use larder_providers::{Password, SharedStorage};
 
 use super::mark;
@@ -39,7 +37,7 @@ pub(super) async fn key_of(
         is_refused = true;
     }
     let typed = env::var(VARIABLE);
-    let is_nobody_there = typed.is_none() && !std::io::stdin().is_terminal();
+    let is_nobody_there = typed.is_none() && !ui.may_ask();
     if is_refused && !is_nobody_there {
         ui.note(format!("warning: {why}"));
     }
@@ -117,7 +115,7 @@ async fn ask(files: &KeyFiles, ui: &Ui) -> Result<DataKey, CliError> {
 pub(super) fn new_passphrase(variable: &str, ui: &Ui) -> Result<Passphrase, CliError> {
     let passphrase = match env::var(variable) {
         Some(typed) => Passphrase::new(&typed),
-        None if !std::io::stdin().is_terminal() => {
+        None if !ui.may_ask() => {
             return Err(CliError::Usage(format!(
                 "a passphrase is needed; set {variable}, or run the command in a terminal"
             )));
