@@ -98,9 +98,17 @@ impl Config {
     /// Reads settings, which may have been written by hand: what is wrong is told without what may be
     /// a password.
     pub(super) fn parse(text: &str) -> Result<Self, CliError> {
-        let written = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
+        let written: Written = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
+        let default = written.default.clone();
         let config = Self::new(written);
         config.refuse_twins()?;
+        match default {
+            Some(name) if !config.remotes.is_empty() => {
+                let found = config.remote(Some(&name)).map(drop);
+                found.map_err(|error| CliError::Usage(format!("default: {}", error.message())))?;
+            }
+            _ => {}
+        }
         Ok(config)
     }
 
@@ -328,6 +336,10 @@ mod tests {
             ),
             (format!("[[remote]]\nurl = {url:?}\n"), "missing field `name`"),
             ("device = \"x\"\n".to_owned(), "line 2, column 1: duplicate key"),
+            (
+                "default = \"b\"\n".to_owned() + &table("a", "/a"),
+                "default: this vault has no remote b; it has a",
+            ),
             (table("a", "/a") + &table("a", "/b"), "two remotes are called a;"),
             (
                 table("a", url) + &table("b", "https://ann@host/x/"),

@@ -93,7 +93,8 @@ async fn try_connect(
 ) -> Result<(Way, Connected), CliError> {
     let (url, given) = take_address(address, ui)?;
     refuse_inside(place, &url)?;
-    ui.set_about(name);
+    let default = place.config.remotes.first().filter(|_| place.has_several());
+    ui.set_about(name.or(default.map(|default| &*default.name)));
     let before = traffic.snapshot();
     let ca_file = place.ca_file();
     let storage = secrets::open(&url, given, ca_file.as_deref(), ui, traffic).await?;

@@ -176,9 +176,10 @@ async fn passphrase(args: &Args, ui: &Ui, chosen: Option<&str>) -> Result<Ended,
     let raw = place.raw_storage(remote, ui, &Traffic::new()).await?;
     unlock::change_passphrase(&place, &raw, &id, ui).await?;
     ui.object(&serde_json::json!({ "changed": true }));
-    ui.line(
-        "The remote has a new passphrase. Devices that know the remote go on without being asked.",
-    );
+    let which = ui.about().map_or_else(String::new, |name| format!(" {name}"));
+    ui.line(format!(
+        "The remote{which} has a new passphrase. Devices that know it go on without being asked."
+    ));
     Ok(Ended::Done)
 }
 

@@ -237,7 +237,7 @@ fn commands_are_about_the_one_that_is_chosen() {
     assert!(ran.stderr.contains(words), "{ran}");
     assert!(!sealed.files().keys().any(|file| !file.starts_with(".larder-")), "{ran}");
     let ran = run_unknowing(&both, &["sync", "--recreate-remote", "--only", "folder"]).exits(2);
-    assert!(ran.stderr.contains("a passphrase is needed"), "{ran}");
+    assert!(ran.stderr.contains("a passphrase is needed for the remote folder"), "{ran}");
     assert!(!sealed.files().keys().any(|file| !file.starts_with(".larder-")), "{ran}");
     both.run(&["sync", "--recreate-remote", "--only", "folder"]).exits(0);
     assert!(!holds(&sealed, "note"));

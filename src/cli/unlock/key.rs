@@ -116,8 +116,9 @@ pub(super) fn new_passphrase(variable: &str, ui: &Ui) -> Result<Passphrase, CliE
     let passphrase = match env::var(variable) {
         Some(typed) => Passphrase::new(&typed),
         None if !ui.may_ask() => {
+            let of = ui.about().map_or_else(String::new, |name| format!(" for the remote {name}"));
             return Err(CliError::Usage(format!(
-                "a passphrase is needed; set {variable}, or run the command in a terminal"
+                "a passphrase is needed{of}; set {variable}, or run the command in a terminal"
             )));
         }
         None => {
