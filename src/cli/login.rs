@@ -118,7 +118,7 @@ type Forgotten = Result<Option<bool>, CliError>;
 #[derive(Debug)]
 pub(super) struct Kept {
     /// Under which name its password or its login is.
-    pub(super) account: Option<String>,
+    account: Option<String>,
     /// Which remote it is, if it is encrypted.
     id: Option<RemoteId>,
 }
@@ -137,19 +137,30 @@ impl Kept {
 
     /// Forgets the password or the login, and the key. One that cannot be had does not keep the other
     /// from being forgotten.
-    pub(super) fn forget(&self) -> (Forgotten, Forgotten) {
-        let key = self.id.as_ref().map(unlock::forget_key);
+    fn forget(&self) -> (Forgotten, Forgotten) {
         let secret = self.account.as_ref().map(|account| {
             if account == dropbox_url::ACCOUNT {
                 dropbox_url::forget_access()?;
             }
             secrets::forget(account)
         });
-        (secret.transpose(), key.transpose())
+        (secret.transpose(), self.forget_key())
+    }
+
+    /// Forgets the key alone: the password may open other vaults' remotes as well.
+    pub(super) fn forget_key(&self) -> Forgotten {
+        self.id.as_ref().map(unlock::forget_key).transpose()
+    }
+
+    /// What stays for the account, if something is kept for it.
+    pub(super) fn rest(&self) -> Option<String> {
+        let account = self.account.as_ref()?;
+        // A keyring that does not answer is no reason to fail.
+        secrets::recall(account).ok().flatten().and_then(|_| self.secret())
     }
 
     /// What is kept for the account is called so.
-    pub(super) fn secret(&self) -> Option<String> {
+    fn secret(&self) -> Option<String> {
         let account = self.account.as_ref()?;
         let is_login = account == dropbox_url::ACCOUNT;
         Some(if is_login {
@@ -160,7 +171,7 @@ impl Kept {
     }
 
     /// The key is called so.
-    pub(super) fn key(&self) -> Option<String> {
+    fn key(&self) -> Option<String> {
         self.id.as_ref().map(|_| "key of the remote".to_owned())
     }
 }

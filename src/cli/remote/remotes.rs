@@ -112,24 +112,18 @@ pub(super) fn remove(args: &Args, ui: &Ui, name: &str) -> Result<Ended, CliError
     let remote = place.config.remote(Some(name))?.clone();
     let kept = Kept::of(&place, &remote)?;
     place.remove_remote(name)?;
-    let (secret, key) = kept.forget();
-    let url = remote.shown();
-    let was_kept = |forgotten: &Result<Option<bool>, CliError>| matches!(forgotten, Ok(Some(true)));
-    ui.object(&serde_json::json!({
-        "name": name,
-        "remote": url,
-        "forgotten": was_kept(&secret),
-        "keyForgotten": was_kept(&key),
-    }));
+    let key = kept.forget_key();
+    let (url, was_kept) = (remote.shown(), matches!(key, Ok(Some(true))));
+    ui.object(&serde_json::json!({ "name": name, "remote": url, "keyForgotten": was_kept }));
     ui.line(format!("{name} is forgotten. What lies at {url} stays as it is."));
-    let whats = [(kept.secret(), &secret), (kept.key(), &key)];
-    let whats = whats.into_iter().filter(|(_, forgotten)| was_kept(forgotten));
-    let whats: Vec<String> = whats.filter_map(|(what, _)| Some(format!("the {}", what?))).collect();
-    if !whats.is_empty() {
-        ui.line(format!("This device has forgotten {} too.", whats.join(" and ")));
+    if was_kept {
+        ui.line("This device has forgotten its key too.");
     }
-    for error in [secret.err(), key.err()].into_iter().flatten() {
+    if let Err(error) = key {
         ui.note(format!("warning: {}", error.message()));
+    }
+    if let Some(secret) = kept.rest() {
+        ui.line(format!("The {secret} stays kept; `larder remote logout {url}` forgets it."));
     }
     if let Some(default) = place.config.remotes.first() {
         ui.line(format!("The default remote is {}.", default.name));
