@@ -6,7 +6,9 @@
 use larder_providers::{SharedStorage, Traffic};
 
 use super::{
-    Engine, EngineError, NoteKind, Progress, Report, Result, TurnOptions, cost::Meter, turn::Known,
+    Engine, EngineError, NoteKind, Progress, Report, Result, TurnOptions,
+    cost::{Cost, Meter},
+    turn::Known,
 };
 use crate::{model::RemoteId, remote::HeadState, vault::Scan};
 
@@ -31,19 +33,16 @@ pub struct Turned {
     pub result: Result<Report>,
 }
 
+/// For how long a head that was read is what a turn begins with, in milliseconds: others go on.
+const FRESH_MS: u64 = 10_000;
+
 /// What was read of a remote before the turn with it.
 #[derive(Debug)]
 struct Ahead {
     /// Its head, if it was asked for.
     head: Result<Option<HeadState>>,
-    /// What is to be told of it.
-    report: Report,
-}
-
-impl Default for Ahead {
-    fn default() -> Self {
-        Self { head: Ok(None), report: Report::default() }
-    }
+    read_ms: i64,
+    cost: Cost,
 }
 
 impl Known {
@@ -65,9 +64,14 @@ impl Engine {
     ) -> Vec<Turned> {
         let mut turned: Vec<Turned> = Vec::new();
         let mut is_scanned = false;
-        let heads = self.heads(ways, traffic, options).await;
+        let mut found = Report::default();
+        let heads = self.heads(ways, traffic, options, &mut found).await;
         for (way, ahead) in ways.iter().zip(heads) {
-            let result = self.turn_after(way, ahead, traffic, options, is_scanned, progress).await;
+            let mut result =
+                self.turn_after(way, ahead, traffic, options, is_scanned, progress).await;
+            if let Ok(report) = &mut result {
+                report.take_notes(std::mem::take(&mut found));
+            }
             is_scanned |= result.as_ref().is_ok_and(is_thorough) && !options.dry_run;
             let is_over = result.as_ref().is_err_and(stops_all);
             turned.push(Turned { id: way.id.clone(), result });
@@ -100,16 +104,26 @@ impl Engine {
     /// Reads the heads of all remotes before the turn with the first. Under which dots this device has
     /// made edits before its replica went back may only one of them know, and what the first turn
     /// finds in the vault gets its dots for all.
-    async fn heads(&mut self, ways: &[Way], traffic: &Traffic, options: TurnOptions) -> Vec<Ahead> {
+    async fn heads(
+        &mut self,
+        ways: &[Way],
+        traffic: &Traffic,
+        options: TurnOptions,
+        report: &mut Report,
+    ) -> Vec<Ahead> {
         let mut heads = Vec::new();
         for way in ways {
-            let mut ahead = Ahead::default();
-            if ways.len() > 1 {
-                let meter = Meter::start(traffic, &self.clock);
-                ahead.head = self.head_of(way, options, &mut ahead.report).await.map(Some);
-                ahead.report.cost = meter.read(&self.clock);
-            }
-            heads.push(ahead);
+            let meter = Meter::start(traffic, &self.clock);
+            let head = match ways.len() {
+                1 => Ok(None),
+                _ => self.head_of(way, options, report).await.map(Some),
+            };
+            let read_ms = self.clock.now().millis();
+            heads.push(Ahead { head, read_ms, cost: meter.read(&self.clock) });
+        }
+        if !report.notes.is_empty() {
+            // Under another id each head is read anew.
+            heads.iter_mut().for_each(|ahead| ahead.read_ms = 0);
         }
         heads
     }
@@ -146,10 +160,10 @@ impl Engine {
                 return Err(error);
             }
         };
-        let known = Known::new(head, is_scanned);
+        let is_fresh = self.clock.now().millis().abs_diff(ahead.read_ms) < FRESH_MS;
+        let known = Known::new(head.filter(|_| is_fresh), is_scanned);
         let mut report = self.turn_with(way, traffic, options, known, progress).await?;
-        report.cost.add(ahead.report.cost);
-        report.take_notes(ahead.report);
+        report.cost.add(ahead.cost);
         Ok(report)
     }
 
