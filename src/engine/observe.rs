@@ -111,10 +111,11 @@ impl Engine {
             complete: batch.complete,
             is_joined: self.store.bindings()?.len() > 1 && self.store.remote_mark()?.is_none(),
             holds_agreed: !self.contents.is_lost,
+            holds: head.manifest.holds(),
         };
         let mut names = self.names(&head.manifest, &replica);
         // Where no record is looked at, nobody is named.
-        if !records.is_empty() {
+        if !records.is_empty() || !news.entities.is_empty() {
             self.name_others(&mut names)?;
         }
         Ok(Observed { replica, records, local, news, known_files, names })

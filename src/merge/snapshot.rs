@@ -125,6 +125,8 @@ pub struct News {
     pub is_joined: bool,
     /// Whether what was agreed with it last is still there, as far as can be told.
     pub holds_agreed: bool,
+    /// The highest edits of each device that lie there, whether or not the remote knows all up to them.
+    pub holds: VersionVector,
 }
 
 /// What a plan has to know of files.

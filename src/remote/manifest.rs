@@ -242,6 +242,13 @@ impl Manifest {
         held.fold(self.knows.get(device), u64::max)
     }
 
+    /// The highest edit of each device that is said to be here, whether or not it counts as known.
+    pub fn holds(&self) -> VersionVector {
+        let mut holds = self.knows.clone();
+        self.data().for_each(|data| holds.join(&data.holds));
+        holds
+    }
+
     /// The files that hold edits which a replica of these edits lacks.
     pub fn news_for<'a>(
         &'a self,

@@ -12,20 +12,22 @@ impl Planner<'_> {
 
     /// Whether the remote holds just this state, although it does not know all its edits. What came from
     /// another remote that cannot be read whole is ahead of what this replica knows, and so of what it
-    /// told the remote: that is no reason to send it in each turn.
+    /// told the remote: that is no reason to send it in each turn, as long as what was sent is there.
     pub(super) fn remote_keeps(&self, state: &Entity, agreed: &Agreed) -> bool {
         let is_agreed = match agreed {
             Agreed::Current => true,
             Agreed::Earlier(earlier) => **earlier == *state,
             Agreed::Never => false,
         };
-        let (own, theirs) = (&self.snapshot.knows, &self.snapshot.remote.knows);
+        let (own, remote) = (&self.snapshot.knows, self.snapshot.remote);
         let is_ahead =
             |device: &DeviceId, counter| *device != self.pen.device && own.get(device) < counter;
-        let mut edits = state.clock.iter().map(|(device, last)| (device, last.counter));
-        self.snapshot.remote.holds_agreed
+        let lies_there = |device: &DeviceId, counter| {
+            let is_known = remote.knows.get(device) >= counter;
+            is_known || is_ahead(device, counter) && remote.holds.get(device) >= counter
+        };
+        remote.holds_agreed
             && is_agreed
-            && edits
-                .all(|(device, counter)| theirs.get(device) >= counter || is_ahead(device, counter))
+            && state.clock.iter().all(|(device, last)| lies_there(device, last.counter))
     }
 }
