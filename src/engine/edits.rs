@@ -157,15 +157,16 @@ impl Clerk<'_> {
             }
         }
         for mut file in scan.new {
+            if let Some((id, blob)) = self.held(&file)? {
+                self.change(id, file, FileContent::Blob(blob), false)?;
+                continue;
+            }
             match self.load(&mut file)? {
                 Some(content) => {
                     let (id, seen) = self.identify(&file, &content)?;
                     self.change(id, file, content, seen)?;
                 }
-                None if file.kind == FileKind::Blob => match self.held(&file)? {
-                    Some((id, blob)) => self.change(id, file, FileContent::Blob(blob), false)?,
-                    None => self.engine.contents.defer(file, true),
-                },
+                None if file.kind == FileKind::Blob => self.engine.contents.defer(file, true),
                 None => {}
             }
         }
@@ -175,6 +176,9 @@ impl Clerk<'_> {
     /// The record that wants to lie where a new file lies and has the same content: of that nothing has
     /// to be sent first, and by the time it was, another file would have the place of the record.
     fn held(&self, file: &ScannedFile) -> Result<Option<(EntityId, Blob)>> {
+        if file.kind != FileKind::Blob {
+            return Ok(None);
+        }
         for id in self.wanting(&file.path)? {
             if self.may_take(&id, Some(&file.path))?.is_none() {
                 continue;

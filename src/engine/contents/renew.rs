@@ -3,9 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use futures::{StreamExt, stream};
+use larder_providers::ErrorKind;
 
 use super::{AT_ONCE, send::note_unsent};
 use crate::{
@@ -67,18 +69,24 @@ impl Engine {
             return Ok(());
         }
         let (of, storage) = (jobs.len() as u64, &remote.storage);
+        // None is begun where the line is poor; those on their way come to their end, for some servers
+        // keep what was cut.
+        let is_poor = &AtomicBool::new(false);
         progress.step(Stage::Send, 0, of);
         let mut carrying = stream::iter(jobs.into_values())
             .map(|(blob, from)| async move {
-                let is_there =
-                    is_there(storage, &blob).await? || carry(storage, &blob, from).await?;
+                let is_there = !is_poor.load(Relaxed)
+                    && (is_there(storage, &blob).await? || carry(storage, &blob, from).await?);
                 Ok::<_, RemoteError>(is_there.then_some(blob))
             })
             .buffer_unordered(AT_ONCE);
         let mut done = 0;
-        while let Some(Ok(carried)) = carrying.next().await {
-            if let Some(blob) = carried {
-                self.contents.found(blob, self.clock.now().millis());
+        while let Some(carried) = carrying.next().await {
+            match carried {
+                Ok(Some(blob)) => self.contents.found(blob, self.clock.now().millis()),
+                Ok(None) => {}
+                Err(error) if error.storage_kind() == Some(ErrorKind::Changed) => {}
+                Err(_) => is_poor.store(true, Relaxed),
             }
             done += 1;
             progress.step(Stage::Send, done, of);
