@@ -184,9 +184,8 @@ impl Engine {
                 }
                 Err(error) => note_unsent(&error, &path, report)?,
             };
-            if is_shared {
-                self.store.set_owed_blob(&blob.file, true)?;
-            }
+            // The record goes all the same, and names it from then on.
+            self.store.set_owed_blob(&blob.file, true)?;
             return Ok(None);
         }
         report.note(

@@ -107,6 +107,32 @@ async fn photos_and_long_texts_come_to_the_other_side_once() {
     assert!(names_in(&pair.b.path(".larder/blobs")).is_empty());
 }
 
+/// The file lay elsewhere by then: the record went without its content, and nobody sent it ever after.
+#[tokio::test]
+async fn a_content_that_is_gone_and_was_moved_since_comes_back() {
+    let mut pair = Pair::new().await;
+    pair.sync().await;
+    let old = pair.memory.files();
+    put(&pair.a, "photo.jpg", &photo(1));
+    pair.sync().await;
+    for path in pair.memory.files().into_keys() {
+        pair.memory.remove_raw(&path);
+    }
+    for (path, content) in old {
+        pair.memory.insert_raw(&path, content);
+    }
+    fs::create_dir(pair.b.path("sub")).unwrap();
+    fs::rename(pair.b.path("photo.jpg"), pair.b.path("sub/sun.jpg")).unwrap();
+    pair.b.sync().await;
+    assert_eq!(pair.b.engine.store().owed_blobs().unwrap().len(), 1, "and it is told");
+    pair.b.sync().await;
+    assert_eq!((pair.blobs().len(), pair.b.engine.store().owed_blobs().unwrap().len()), (1, 0));
+    let mut c = Device::new("tablet", &pair.b.storage);
+    c.connect().await;
+    assert_eq!(c.sync().await.notes, []);
+    assert!(bytes(&c, "sub/sun.jpg") == photo(1));
+}
+
 #[tokio::test]
 async fn a_new_name_or_a_copy_transfers_nothing() {
     let mut pair = Pair::new().await;
