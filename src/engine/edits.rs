@@ -137,7 +137,12 @@ impl Clerk<'_> {
         }
         for mut renamed in scan.renamed {
             let Some(id) = self.owner(&renamed.from) else { continue };
-            match self.load(&mut renamed.file)? {
+            let unchanged = self.shown_content(&id, &renamed.file)?.map(FileContent::Blob);
+            let content = match unchanged {
+                None => self.load(&mut renamed.file)?,
+                unchanged => unchanged,
+            };
+            match content {
                 Some(content) => {
                     self.out.gone.push(renamed.from);
                     self.change(id, renamed.file, content, true)?;
@@ -173,6 +178,23 @@ impl Clerk<'_> {
         Ok(())
     }
 
+    /// The content that a record's file showed, if a file has it still: of that nothing has to be sent,
+    /// whether or not the remote has it by now.
+    fn shown_content(&self, id: &EntityId, file: &ScannedFile) -> Result<Option<Blob>> {
+        let record = self.engine.store.record(id)?;
+        let shown = self.shown(id, record.as_ref(), true);
+        Ok(self.content_of(shown.as_ref(), file))
+    }
+
+    /// The content of a state, if a file has it.
+    fn content_of(&self, state: Option<&Entity>, file: &ScannedFile) -> Option<Blob> {
+        let blob = view(state?, &self.engine.rules).blob()?;
+        let is_it = file.kind == FileKind::Blob
+            && blob.bytes == file.stat.size
+            && blob.sha256 == file.sha256.to_string();
+        is_it.then_some(blob)
+    }
+
     /// The record that wants to lie where a new file lies and has the same content: of that nothing has
     /// to be sent first, and by the time it was, another file would have the place of the record.
     fn held(&self, file: &ScannedFile) -> Result<Option<(EntityId, Blob)>> {
@@ -185,11 +207,7 @@ impl Clerk<'_> {
             }
             let record = self.engine.store.record(&id)?;
             let shown = self.shown(&id, record.as_ref(), false);
-            let blob = shown.and_then(|shown| view(&shown, &self.engine.rules).blob());
-            let has_it = |blob: &Blob| {
-                blob.bytes == file.stat.size && blob.sha256 == file.sha256.to_string()
-            };
-            if let Some(blob) = blob.filter(has_it) {
+            if let Some(blob) = self.content_of(shown.as_ref(), file) {
                 return Ok(Some((id, blob)));
             }
         }

@@ -31,7 +31,8 @@ impl Engine {
                 || mutant::is(Mutant::TakesForWritten);
             let record = self.store.record(&intent.entity)?;
             let is_state = record.is_some_and(|record| self.is_state(&record, intent));
-            if let Some(row) = done(vault, intent, took_place && is_state) {
+            let has_row = self.had_file(intent)?;
+            if let Some(row) = done(vault, intent, took_place && is_state, has_row) {
                 shows.extend(is_state.then(|| intent.entity.clone()));
                 written.push(row);
             }
@@ -49,8 +50,11 @@ impl Engine {
                     _ => {}
                 }
             }
+            // Of a file that was to be written and is not there its owner has made something: what it
+            // is the scan finds out, by what the row says of it.
+            let is_owners = intent.sha256.is_some() && self.had_file(intent)?;
             match vault.stat(&intent.path) {
-                Ok(None) => removed.push(intent.path.clone()),
+                Ok(None) if !is_owners => removed.push(intent.path.clone()),
                 Err(error) if !error.is_about_one_file() => return Err(error.into()),
                 _ => {}
             }
@@ -59,11 +63,20 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether the record had a file at this very place before.
+    fn had_file(&self, intent: &Intent) -> Result<bool> {
+        let row = self.store.file_at(&intent.path)?;
+        Ok(row.is_some_and(|row| row.entity == intent.entity))
+    }
+
     /// Whether what the file was to hold is the record's state.
     fn is_state(&self, record: &Record, intent: &Intent) -> bool {
-        let forms = Forms::new(&self.store, &self.rules);
-        let text = forms.spell(&intent.path, &view(&record.state, &self.rules));
-        intent.sha256 == Some(sha256_hex(text.as_bytes()))
+        let view = view(&record.state, &self.rules);
+        let sha256 = view.blob().map(|blob| blob.sha256).unwrap_or_else(|| {
+            let forms = Forms::new(&self.store, &self.rules);
+            sha256_hex(forms.spell(&intent.path, &view).as_bytes())
+        });
+        intent.sha256.as_ref() == Some(&sha256)
     }
 }
 
@@ -85,16 +98,16 @@ fn waiting<'a>(vault: &Vault, intents: &'a [Intent]) -> Result<BTreeSet<&'a Vaul
 }
 
 /// The row of a file that was written as it was to be: it still is so, or it took its place. Whoever
-/// edited it since then is found by the next scan, which finds another content than the row says.
-fn done(vault: &Vault, intent: &Intent, took_place: bool) -> Option<FileRow> {
+/// edited, renamed or removed it since then is found by the next scan, which finds another content than
+/// the row says, or none. Of a file that was not there before, and is not now, nothing is taken for sure.
+fn done(vault: &Vault, intent: &Intent, took_place: bool, has_row: bool) -> Option<FileRow> {
     let wanted = intent.sha256.as_deref().and_then(ContentHash::parse)?;
-    let file = vault.read(&intent.path).ok().flatten()?;
-    let known = if file.sha256 == wanted {
-        file.known()
-    } else if took_place {
-        KnownFile { stat: FileStat::default(), sha256: wanted }
-    } else {
-        return None;
+    let known = match vault.read(&intent.path).ok()? {
+        Some(file) if file.sha256 == wanted => file.known(),
+        file if took_place && (has_row || file.is_some()) => {
+            KnownFile { stat: FileStat::default(), sha256: wanted }
+        }
+        _ => return None,
     };
     Some(FileRow { path: intent.path.clone(), entity: intent.entity.clone(), known })
 }
