@@ -1,6 +1,8 @@
 //! What happened to the vault's files since the last turn, as edits of records.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod identify;
+
+use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
@@ -8,8 +10,8 @@ use super::{Engine, NoteKind, Report, Result, forms::to_fields, work::Work};
 use crate::{
     merge::{LocalEdit, join, view},
     model::{
-        Blob, Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record, RemoteId,
-        Sibling, Stamp, VaultPath,
+        Blob, Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record, Stamp,
+        VaultPath,
         entity::{BLOB, BODY, LAYOUT, PATH},
     },
     store::FileRow,
@@ -195,25 +197,6 @@ impl Clerk<'_> {
         is_it.then_some(blob)
     }
 
-    /// The record that wants to lie where a new file lies and has the same content: of that nothing has
-    /// to be sent first, and by the time it was, another file would have the place of the record.
-    fn held(&self, file: &ScannedFile) -> Result<Option<(EntityId, Blob)>> {
-        if file.kind != FileKind::Blob {
-            return Ok(None);
-        }
-        for id in self.wanting(&file.path)? {
-            if self.may_take(&id, Some(&file.path))?.is_none() {
-                continue;
-            }
-            let record = self.engine.store.record(&id)?;
-            let shown = self.shown(&id, record.as_ref(), false);
-            if let Some(blob) = self.content_of(shown.as_ref(), file) {
-                return Ok(Some((id, blob)));
-            }
-        }
-        Ok(None)
-    }
-
     fn vanish(&mut self, path: VaultPath) {
         if let Some(id) = self.owner(&path) {
             self.out.edits.insert(id, LocalEdit::Vanished);
@@ -332,7 +315,10 @@ impl Clerk<'_> {
         }
         // A file that lies beside its place, because another record keeps that, was not moved by
         // its owner as long as it stays there.
-        let is_beside = record.is_some_and(|record| record.file.as_ref() == Some(path));
+        let plain = path.without_number().filter(|_| !seen);
+        let wanted = before.get(PATH).and_then(|place| place.value.as_str());
+        let is_beside = record.is_some_and(|record| record.file.as_ref() == Some(path))
+            || plain.is_some_and(|plain| wanted == Some(plain.as_str()));
         let mut changes = Changes::new();
         for (field, content) in &now {
             let is_own_place = field == PATH && is_beside;
@@ -355,81 +341,6 @@ impl Clerk<'_> {
         }
         changes
     }
-
-    /// Finds out whose file a new file is, and whether its maker had the record before them.
-    fn identify(&mut self, file: &ScannedFile, content: &FileContent) -> Result<(EntityId, bool)> {
-        if let FileContent::Fields(document) = content
-            && let Some(id) = document.id().and_then(|id| EntityId::new(id).ok())
-            && let Some(seen) = self.may_take(&id, None)?
-        {
-            return Ok((id, seen));
-        }
-        // Of a vault that is met for the first time nothing is known of where files were before: the
-        // record that wants to lie there is the file's, whatever its id came from.
-        if self.is_first()? {
-            for id in self.wanting(&file.path)? {
-                if let Some(seen) = self.may_take(&id, Some(&file.path))? {
-                    return Ok((id, seen));
-                }
-            }
-        }
-        let by_path = self.id_of_path(&file.path)?;
-        if let Some(seen) = self.may_take(&by_path, Some(&file.path))? {
-            return Ok((by_path, seen));
-        }
-        Ok((EntityId::new(self.engine.new_uuid().to_string())?, false))
-    }
-
-    /// Whether this replica has never agreed with its remote: it is new, or it was lost.
-    fn is_first(&self) -> Result<bool> {
-        Ok(self.engine.store.remote_mark()?.is_none())
-    }
-
-    /// The records that want to lie at a path, here and among the news.
-    fn wanting(&self, path: &VaultPath) -> Result<BTreeSet<EntityId>> {
-        let wants = |state: &Entity| {
-            let path_of = |sibling: &Sibling| sibling.content.value.as_str() == Some(path.as_str());
-            state.siblings(PATH).iter().any(path_of)
-        };
-        let mut ids = self.engine.store.claimants(&path.key())?;
-        ids.extend(self.news.values().filter(|state| wants(state)).map(|state| state.id.clone()));
-        Ok(ids)
-    }
-
-    /// Whether a new file may be the file of this record, and if so, whether its maker knew the
-    /// record. With a path, the record has to want to lie there.
-    fn may_take(&self, id: &EntityId, path: Option<&VaultPath>) -> Result<Option<bool>> {
-        match self.out.edits.get(id) {
-            None => {}
-            // Moved and changed beyond recognition, but it says itself what it is.
-            Some(LocalEdit::Vanished) if path.is_none() => return Ok(Some(true)),
-            Some(_) => return Ok(None),
-        }
-        let record = self.engine.store.record(id)?;
-        let Some(state) = self.shown(id, record.as_ref(), false) else { return Ok(Some(false)) };
-        let view = view(&state, &self.engine.rules);
-        if view.is_deleted {
-            // By its own id a deleted record comes back; a new file at an old path is a new one.
-            return Ok(path.is_none().then_some(record.is_some()));
-        }
-        let has_file = record.is_some_and(|record| record.file.is_some());
-        let wants_it = path.is_none_or(|path| view.path() == Some(path.as_str()));
-        Ok((!has_file && wants_it).then_some(false))
-    }
-
-    /// The same path on two devices is the same record.
-    fn id_of_path(&mut self, path: &VaultPath) -> Result<EntityId> {
-        let space = match self.space {
-            Some(space) => space,
-            None => {
-                // Of several remotes the oldest, so that devices that share them agree on one.
-                let bound = self.engine.store.bindings()?.into_iter().map(|bound| bound.id);
-                bound.min().map_or(Uuid::NAMESPACE_URL, |id| namespace(&id))
-            }
-        };
-        self.space = Some(space);
-        Ok(EntityId::new(Uuid::new_v5(&space, path.as_str().as_bytes()).to_string())?)
-    }
 }
 
 /// Has the text of a record, which stands among the fields in a file of JSON, be its text still.
@@ -448,11 +359,6 @@ fn bring_back_text(now: &mut BTreeMap<String, Content>, before: &BTreeMap<String
 /// Whether larder itself makes this field of a file.
 fn is_own(field: &str) -> bool {
     [BODY, LAYOUT, PATH, BLOB].contains(&field)
-}
-
-fn namespace(remote: &RemoteId) -> Uuid {
-    let named = || Uuid::new_v5(&Uuid::NAMESPACE_URL, remote.as_str().as_bytes());
-    Uuid::parse_str(remote.as_str()).unwrap_or_else(|_| named())
 }
 
 impl Engine {

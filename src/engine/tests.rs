@@ -298,3 +298,38 @@ async fn a_text_under_a_name_of_json_has_its_place_beside_any_field() {
     let read = b.read("c.json");
     assert!(read.contains("\"thine\"") && read.contains("\"body (2)\": \"yours\\n\""), "{read}");
 }
+
+/// Two notes of one name lie side by side, and which is which has to be found again.
+#[tokio::test]
+async fn a_lost_replica_takes_up_the_files_that_lie_beside_their_places() {
+    let (mut a, mut b) = pair().await;
+    let files = [("md", "text\n"), ("json", "{\"x\": 1}\n"), ("jpg", "\0")];
+    for (kind, text) in files {
+        a.write(&format!("a.{kind}"), text);
+        b.write(&format!("b.{kind}"), &format!("{text} "));
+    }
+    a.sync().await;
+    b.sync().await;
+    for (kind, _) in files {
+        fs::rename(a.path(&format!("a.{kind}")), a.path(&format!("n.{kind}"))).unwrap();
+        fs::rename(b.path(&format!("b.{kind}")), b.path(&format!("n.{kind}"))).unwrap();
+    }
+    for _ in 0..2 {
+        a.sync().await;
+        b.sync().await;
+    }
+    let names = b.names();
+    assert_eq!(names[1..], ["n (2).jpg", "n (2).json", "n (2).md", "n.jpg", "n.json", "n.md"]);
+    for _ in 0..3 {
+        let (store, vault) = (Store::in_memory().unwrap(), Vault::open(b.folder.path()).unwrap());
+        let random = fastrand::Rng::new();
+        b.engine = Engine::new(store, Some(vault), Clock::system(), random, "phone").unwrap();
+        b.connect().await;
+        b.sync().await;
+        b.sync().await;
+        a.sync().await;
+        assert_eq!(b.names(), names);
+        assert_eq!(a.names(), names);
+        assert_eq!(b.engine.store().all_ids().unwrap().len(), files.len() * 2);
+    }
+}
