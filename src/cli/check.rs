@@ -65,8 +65,13 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &CheckArgs) -> Result<End
     Ok(if report.is_ok() { Ended::Done } else { Ended::Findings })
 }
 
+/// The option that says which of several remotes a command is about.
+fn of(ui: &Ui) -> String {
+    ui.about().map_or_else(String::new, |name| format!(" --remote {name}"))
+}
+
 fn lost_key(ui: &Ui) -> Finding {
-    let of = ui.about().map_or_else(String::new, |name| format!(" --remote {name}"));
+    let of = of(ui);
     let detail = format!(
         "no key that a passphrase opens is left there: no new device can join, until `larder remote passphrase{of}` \
          writes one"
@@ -104,6 +109,7 @@ fn tell(ui: &Ui, report: &CheckReport, has_repaired: bool) {
     }
     ui.line(count(told.len() as u64, "finding.", "findings."));
     if !has_repaired && report.findings.iter().any(|finding| finding.kind.is_repairable()) {
-        ui.line("`larder check --repair` sends again what this device has of it.");
+        let of = of(ui);
+        ui.line(format!("`larder check --repair{of}` sends again what this device has of it."));
     }
 }

@@ -107,6 +107,12 @@ impl CliError {
             _ => false,
         }
     }
+
+    /// Whether a remote is gone, and all that this device knew of it.
+    pub(super) fn is_of_lost_remote(&self) -> bool {
+        let Self::Engine(error) = self else { return false };
+        matches!(**error, EngineError::Brake(Brake::RemoteLost))
+    }
 }
 
 /// What happened.
@@ -198,6 +204,10 @@ fn brake_hint(brake: &Brake, remote: Option<&str>) -> String {
         Brake::RemoteEmpty { .. } => format!(
             "nothing was changed, and nothing is taken for deleted. To fill the folder again from \
              this device: `larder sync --recreate-remote{only}`. If the remote moved: `larder remote set URL{of}`"
+        ),
+        Brake::RemoteLost => format!(
+            "nothing was changed, and no file is lost; is a disk not connected? To make a new remote there of the \
+             files of this vault: `larder sync --recreate-remote{only}`. If the remote moved: `larder remote set URL{of}`"
         ),
         Brake::Foreign { .. } => format!(
             "nothing was changed. Point the vault at its own remote with `larder remote set URL{of}`, or \

@@ -185,7 +185,7 @@ async fn open(
             None => Workplace::find(args, Access::Change)?,
         };
         refuse_recreating_all(&place, options)?;
-        let ways = ways(&mut place, ui, options.only.as_deref(), traffic).await?;
+        let ways = ways(&mut place, ui, options.into(), traffic).await?;
         return Ok((place, ways));
     };
     let root = root.unwrap_or(here);
@@ -202,7 +202,7 @@ async fn open(
         // What it brings along of a password is kept.
         let ca_file = place.ca_file();
         secrets::open(&url, given, ca_file.as_deref(), ui, traffic).await?;
-        let ways = ways(&mut place, ui, None, traffic).await?;
+        let ways = ways(&mut place, ui, options.into(), traffic).await?;
         if options.encrypt && !place.is_encrypted(place.config.remote(None)?)? {
             return Err(unlock::chosen_before());
         }
@@ -249,13 +249,28 @@ fn refuse_other(place: &Workplace, url: &RemoteUrl) -> Result<(), CliError> {
     )))
 }
 
+/// Which remotes are gone through, and whether one that is gone is made anew.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wanted<'a> {
+    only: Option<&'a str>,
+    recreates: bool,
+}
+
+impl<'a> From<&'a SyncArgs> for Wanted<'a> {
+    fn from(options: &'a SyncArgs) -> Self {
+        let recreates = options.recreate_remote && !options.dry_run;
+        Self { only: options.only.as_deref(), recreates }
+    }
+}
+
 /// The ways to all remotes, or to one of them. One that cannot be gone keeps from none of the others.
 pub(super) async fn ways(
     place: &mut Workplace,
     ui: &Ui,
-    only: Option<&str>,
+    wanted: Wanted<'_>,
     traffic: &Traffic,
 ) -> Result<Vec<NamedWay>, CliError> {
+    let Wanted { only, recreates } = wanted;
     let remotes = match only {
         Some(_) => vec![place.config.remote(only)?.clone()],
         None => place.config.remotes.clone(),
@@ -264,6 +279,10 @@ pub(super) async fn ways(
     for remote in remotes {
         match place.way(&remote, ui, traffic).await {
             Err(error @ CliError::Interrupted(_)) => return Err(error),
+            Err(error) if recreates && error.is_of_lost_remote() => {
+                let way = place.make_anew(&remote, ui, traffic).await;
+                ways.push((remote.name, way));
+            }
             way => ways.push((remote.name, way)),
         }
     }

@@ -18,11 +18,11 @@ use super::{
     remote_url::RemoteUrl,
     secrets,
     ui::Ui,
-    unlock,
+    unlock::{self, Goal, Which},
 };
 use crate::{
     clock::Clock,
-    engine::{Engine, EngineError, Way},
+    engine::{Connected, Engine, EngineError, Way},
     model::{RemoteId, path::CONTROL_DIR},
     remote::layout::META,
     store::Store,
@@ -315,6 +315,26 @@ impl Workplace {
         let id = self.id_of(remote)?;
         let (id, storage) = unlock::open(self, &raw, id.as_ref(), ui).await?;
         self.engine.look_at(&id)?;
+        Ok(Way { id, storage })
+    }
+
+    /// Makes a new remote where one lay that is gone, of which the replica knows nothing any more.
+    pub(super) async fn make_anew(
+        &mut self,
+        remote: &NamedRemote,
+        ui: &Ui,
+        traffic: &Traffic,
+    ) -> Result<Way, CliError> {
+        let raw = self.raw_storage(remote, ui, traffic).await?;
+        let encrypt = self.is_encrypted(remote)?;
+        let goal = Goal { which: Which::More, mode: None, encrypt };
+        let (storage, Connected { id, .. }) = unlock::connect(self, raw, &goal, ui).await?;
+        let mut remotes = self.config.remotes.iter_mut();
+        if let Some(named) = remotes.find(|named| named.name == remote.name) {
+            named.id = Some(id.clone());
+        }
+        self.shorten()?;
+        write_config(&self.root, &self.config)?;
         Ok(Way { id, storage })
     }
 

@@ -130,7 +130,7 @@ impl Engine {
             }
             Found::Remote(meta) => self.join_remote(storage, &meta).await,
             Found::Headless => Err(headless()),
-            Found::Nothing | Found::NoFolder => Err(EngineError::NotConnected),
+            Found::Nothing | Found::NoFolder => Err(Brake::RemoteLost.into()),
         }
     }
 

@@ -69,6 +69,11 @@ pub enum Brake {
         /// The remote that was there.
         remote: RemoteId,
     },
+    /// The remote's folder is empty, and the replica that knew which remote lay there was lost.
+    #[error(
+        "the remote folder is empty or not there, and what this device knew of the remote is lost"
+    )]
+    RemoteLost,
     /// The folder holds another remote.
     #[error("the remote folder holds another remote ({found}) than this vault's ({expected})")]
     Foreign {

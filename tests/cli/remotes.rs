@@ -293,3 +293,17 @@ fn contents_that_a_remote_has_yet_to_get_are_told() {
     assert!(!device.run(&["status"]).stdout.contains("owed"));
     assert!(second.files().contains_key(blob));
 }
+
+#[test]
+fn the_hint_of_a_check_repairs_the_remote_that_was_checked() {
+    let (device, _, second) = two();
+    device.write("note.md", "text\n");
+    device.sync();
+    let is_data = |file: &String| file.contains('/') && !file.starts_with("head");
+    let data = second.files().into_keys().filter(is_data);
+    data.for_each(|file| fs::remove_file(second.dir().join(file)).unwrap());
+    let told = device.run(&["check", "--remote", "backup"]).exits(1);
+    assert!(told.stdout.contains("`larder check --repair --remote backup`"), "{told}");
+    device.run(&["check", "--repair", "--remote", "backup"]).exits(0);
+    device.run(&["check", "--remote", "backup", "--read-data"]).exits(0);
+}

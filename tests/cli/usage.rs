@@ -4,7 +4,7 @@ use std::fs;
 
 use insta::assert_snapshot;
 
-use crate::common::{Device, Ran, Remote};
+use crate::common::{Device, Place, Ran, Remote};
 
 /// What a failed command said, with folders named by what they are.
 #[track_caller]
@@ -96,6 +96,44 @@ fn a_remote_that_vanished_is_not_made_again() {
     let moved = remote.dir().with_file_name("away");
     device.run(&["remote", "set", moved.to_str().unwrap()]).exits(0);
     assert_eq!(device.sync().number("requests"), 1);
+}
+
+/// Its replica is lost besides, so that nothing says which remote it was.
+#[test]
+fn a_remote_that_vanished_with_all_that_was_known_of_it() {
+    for remote in [Remote::folder(), Remote::start(Place::EncryptedFolder).unwrap()] {
+        let device = Device::joined("laptop", &remote);
+        device.write("note.md", "text\n");
+        device.sync();
+        remote.empty();
+        fs::remove_file(device.root().join(".larder/replica.db")).unwrap();
+        let ran = device.run(&["sync"]).exits(5);
+        assert!(ran.stderr.contains("what this device knew of the remote is lost"), "{ran}");
+        assert!(ran.stderr.contains("`larder sync --recreate-remote`"), "{ran}");
+        device.run(&["sync", "--recreate-remote", "--dry-run"]).exits(5);
+        assert!(!remote.files().contains_key("meta.json"));
+        device.run(&["sync", "--recreate-remote"]).exits(0);
+        device.sync();
+        assert_eq!(device.files().len(), 1);
+        let other = Device::joined("phone", &remote);
+        other.sync();
+        assert_eq!(other.files(), device.files());
+    }
+    // Of several it is made in the place of its name.
+    let (first, second) = (Remote::folder(), Remote::folder());
+    let device = Device::joined("laptop", &first);
+    device.run(&["remote", "add", "backup", second.url()]).exits(0);
+    device.write("note.md", "text\n");
+    device.sync();
+    second.empty();
+    fs::remove_file(device.root().join(".larder/replica.db")).unwrap();
+    let ran = device.run(&["sync"]).exits(5);
+    assert!(ran.stderr.contains("`larder sync --recreate-remote --only backup`"), "{ran}");
+    device.run(&["sync", "--recreate-remote", "--only", "backup"]).exits(0);
+    device.sync();
+    let other = Device::joined("phone", &second);
+    other.sync();
+    assert_eq!(other.read("note.md"), "text\n");
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub(super) async fn connect(
         // What becomes of a remote that is gone the engine says.
         (Inspected::Nothing, Some(id)) => join(place, &raw, &id, goal, ui).await,
         (Inspected::Nothing, None) if matches!(goal.which, Which::Own(_)) => {
-            Err(EngineError::NotConnected.into())
+            Err(EngineError::from(Brake::RemoteLost).into())
         }
         (Inspected::Nothing, None) => {
             let (storage, connected) = make(place, &raw, goal, ui).await?;
@@ -314,7 +314,7 @@ async fn rejoin(
         }
     }
     let found = match (inspect(raw).await?, id) {
-        (Inspected::Nothing, _) => return Err(EngineError::NotConnected.into()),
+        (Inspected::Nothing, _) => return Err(EngineError::from(Brake::RemoteLost).into()),
         (Inspected::Plain, _) => return Err(not_encrypted()),
         (Inspected::Sealed(found), Some(expected)) if found != *expected => {
             let expected = expected.clone();
