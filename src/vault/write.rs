@@ -79,12 +79,13 @@ impl Vault {
         written.into_iter().next().unwrap_or(Ok(Written::Moved))
     }
 
-    /// Whether the temporary file `temp` still waits for the place at `path`.
+    /// Whether the temporary file `temp` still waits for the place at `path`. Of a folder that is not there
+    /// any more nobody can tell what became of it: it may have been renamed with all that is in it.
     ///
     /// # Errors
     /// A symlink above it, or a folder that the system does not tell about.
     pub fn waits(&self, path: &VaultPath, temp: &str) -> Result<bool, VaultError> {
-        let Some(dir) = self.dirs().above(path)? else { return Ok(false) };
+        let Some(dir) = self.dirs().above(path)? else { return Ok(true) };
         let found =
             dir.look(temp).map_err(|error| VaultError::write(&path.under(self.root()), error))?;
         Ok(found.is_some())

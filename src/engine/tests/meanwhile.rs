@@ -236,8 +236,11 @@ async fn a_crash_after_the_vault_is_written_and_an_edit_after_it() {
 /// Found by processes that were killed: the file had no row any more, and was a new one at its new place.
 #[tokio::test]
 async fn a_crash_while_a_file_is_written_and_a_rename_after_it() {
-    for (old, new, start) in [("note.md", "other.md", "text\n"), ("a.jpg", "sub/a.jpg", "\0\u{1}")]
-    {
+    for (old, new, start) in [
+        ("note.md", "other.md", "text\n"),
+        ("a.jpg", "sub/a.jpg", "\0\u{1}"),
+        ("old/note.md", "new/note.md", "text\n"),
+    ] {
         let edited = format!("{start}\nby the other\n");
         let mut cuts = 0;
         for commits in 1.. {
@@ -254,13 +257,19 @@ async fn a_crash_while_a_file_is_written_and_a_rename_after_it() {
                 break;
             }
             a.engine.store_mut().set_commit_gate(Box::new(|| true));
-            if old == "a.jpg" && a.read(old) == edited {
-                // Open: of a content nothing tells that it took its place, and then left it.
+            cuts += 1;
+            if old != "note.md" && a.read(old) == edited {
+                // Open: nothing tells of a content that it took its place, and then left it, and of a
+                // folder that is gone what was in it.
                 continue;
             }
-            cuts += 1;
-            fs::create_dir_all(a.path("sub")).unwrap();
-            fs::rename(a.path(old), a.path(new)).unwrap();
+            match old.split_once('/') {
+                Some((folder, _)) => fs::rename(a.path(folder), a.path("new")).unwrap(),
+                None => {
+                    fs::create_dir_all(a.path("sub")).unwrap();
+                    fs::rename(a.path(old), a.path(new)).unwrap();
+                }
+            }
             for _ in 0..2 {
                 a.sync().await;
                 b.sync().await;

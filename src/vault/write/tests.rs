@@ -403,3 +403,16 @@ fn errors_say_what_to_do() {
     let result = proc.write(&path("larder.md"), b"x", Expect::Absent);
     assert!(result.is_err(), "{result:?}");
 }
+
+#[test]
+fn of_a_folder_that_is_gone_nobody_says_that_a_file_took_its_place() {
+    let (dir, vault) = vault();
+    fs::create_dir(dir.path().join("sub")).unwrap();
+    let temp = ".larder-tmp-0";
+    put(&dir.path().join("sub").join(temp), "text");
+    assert!(vault.waits(&path("sub/note.md"), temp).unwrap());
+    fs::rename(dir.path().join("sub"), dir.path().join("other")).unwrap();
+    assert!(vault.waits(&path("sub/note.md"), temp).unwrap());
+    fs::create_dir(dir.path().join("sub")).unwrap();
+    assert!(!vault.waits(&path("sub/note.md"), temp).unwrap());
+}
