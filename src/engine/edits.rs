@@ -2,7 +2,7 @@
 
 mod identify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -55,8 +55,9 @@ impl Engine {
         plans_only: bool,
         report: &mut Report,
     ) -> Result<LocalEdits> {
-        let out = LocalEdits::default();
-        let mut clerk = Clerk { engine: self, news, books, space: None, out, report, plans_only };
+        let (out, beside) = (LocalEdits::default(), BTreeSet::new());
+        let mut clerk =
+            Clerk { engine: self, news, books, space: None, beside, out, report, plans_only };
         clerk.enter(scan)?;
         Ok(clerk.out)
     }
@@ -97,8 +98,16 @@ impl Engine {
         let (mut books, out) = (Books::default(), LocalEdits::default());
         books.enter(&row.path, &row.entity, row.known);
         let (news, books, report) = (&news, &books, &mut report);
-        let mut clerk =
-            Clerk { engine: self, news, books, space: None, out, report, plans_only: false };
+        let mut clerk = Clerk {
+            engine: self,
+            news,
+            books,
+            space: None,
+            beside: BTreeSet::new(),
+            out,
+            report,
+            plans_only: false,
+        };
         clerk.enter(Scan { changed: vec![file], ..Scan::default() })?;
         Ok(Some(clerk.out))
     }
@@ -126,6 +135,8 @@ struct Clerk<'a> {
     books: &'a Books,
     /// What the ids of paths are made in, once it was asked for.
     space: Option<Uuid>,
+    /// New files that were found to lie beside the places of their records.
+    beside: BTreeSet<VaultPath>,
     out: LocalEdits,
     report: &'a mut Report,
     /// Whether nothing comes of it, and no content is sent.
@@ -315,10 +326,8 @@ impl Clerk<'_> {
         }
         // A file that lies beside its place, because another record keeps that, was not moved by
         // its owner as long as it stays there.
-        let plain = path.without_number().filter(|_| !seen);
-        let wanted = before.get(PATH).and_then(|place| place.value.as_str());
         let is_beside = record.is_some_and(|record| record.file.as_ref() == Some(path))
-            || plain.is_some_and(|plain| wanted == Some(plain.as_str()));
+            || self.beside.contains(path);
         let mut changes = Changes::new();
         for (field, content) in &now {
             let is_own_place = field == PATH && is_beside;

@@ -321,9 +321,7 @@ async fn a_lost_replica_takes_up_the_files_that_lie_beside_their_places() {
     let names = b.names();
     assert_eq!(names[1..], ["n (2).jpg", "n (2).json", "n (2).md", "n.jpg", "n.json", "n.md"]);
     for _ in 0..3 {
-        let (store, vault) = (Store::in_memory().unwrap(), Vault::open(b.folder.path()).unwrap());
-        let random = fastrand::Rng::new();
-        b.engine = Engine::new(store, Some(vault), Clock::system(), random, "phone").unwrap();
+        lose_replica(&mut b);
         b.connect().await;
         b.sync().await;
         b.sync().await;
@@ -331,5 +329,32 @@ async fn a_lost_replica_takes_up_the_files_that_lie_beside_their_places() {
         assert_eq!(b.names(), names);
         assert_eq!(a.names(), names);
         assert_eq!(b.engine.store().all_ids().unwrap().len(), files.len() * 2);
+    }
+}
+
+fn lose_replica(device: &mut Device) {
+    let (store, vault) = (Store::in_memory().unwrap(), Vault::open(device.folder.path()).unwrap());
+    let random = fastrand::Rng::new();
+    device.engine = Engine::new(store, Some(vault), Clock::system(), random, "phone").unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_that_somebody_made_is_no_file_beside_its_place() {
+    for (name, copy, text) in [("n.md", "n (2).md", "one\n\ntwo\n"), ("p.jpg", "p (2).jpg", "\0")] {
+        let (mut a, mut b) = pair().await;
+        a.write(name, text);
+        a.sync().await;
+        b.sync().await;
+        let id = a.engine.find(name).unwrap();
+        b.write(copy, text);
+        b.write(name, &format!("{text}\nmore\n"));
+        lose_replica(&mut b);
+        b.connect().await;
+        b.sync().await;
+        a.sync().await;
+        for device in [&a, &b] {
+            assert_eq!(device.read(copy), text);
+            assert_eq!(device.engine.find(name).unwrap(), id);
+        }
     }
 }

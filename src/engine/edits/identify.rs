@@ -34,9 +34,9 @@ impl Clerk<'_> {
                 }
             }
             if let FileContent::Fields(document) = content {
-                let holds = |record: Option<&Record>, shown: &Entity| {
+                let holds = |clerk: &Self, record: Option<&Record>, shown: &Entity| {
                     let now = to_fields(document.clone(), &file.path);
-                    let mut changes = self.differences(Some(shown), record, now, &file.path, true);
+                    let mut changes = clerk.differences(Some(shown), record, now, &file.path, true);
                     changes.remove(PATH);
                     changes.is_empty().then_some(())
                 };
@@ -54,7 +54,7 @@ impl Clerk<'_> {
 
     /// The record that wants to lie where a new file lies and has the same content: of that nothing has
     /// to be sent first, and by the time it was, another file would have the place of the record.
-    pub(super) fn held(&self, file: &ScannedFile) -> Result<Option<(EntityId, Blob)>> {
+    pub(super) fn held(&mut self, file: &ScannedFile) -> Result<Option<(EntityId, Blob)>> {
         if file.kind != FileKind::Blob {
             return Ok(None);
         }
@@ -68,26 +68,36 @@ impl Clerk<'_> {
                 return Ok(Some((id, blob)));
             }
         }
-        let has_it = |_: Option<&Record>, shown: &Entity| self.content_of(Some(shown), file);
+        let has_it =
+            |clerk: &Self, _: Option<&Record>, shown: &Entity| clerk.content_of(Some(shown), file);
         self.beside(&file.path, has_it)
     }
 
     /// The record that has its file beside its place, where a file with a number is met for the first
     /// time, and what `holds` makes of it if it holds the same.
     fn beside<T>(
-        &self,
+        &mut self,
         path: &VaultPath,
-        holds: impl Fn(Option<&Record>, &Entity) -> Option<T>,
+        holds: impl Fn(&Self, Option<&Record>, &Entity) -> Option<T>,
     ) -> Result<Option<(EntityId, T)>> {
         let is_first = self.is_first()?;
         let Some(plain) = path.without_number().filter(|_| is_first) else { return Ok(None) };
+        let mut has_keeper = false;
         for id in self.wanting(&plain)? {
-            if self.may_take(&id, Some(&plain))?.is_none() {
+            let record = self.engine.store.record(&id)?;
+            let Some(shown) = self.shown(&id, record.as_ref(), false) else { continue };
+            let view = view(&shown, &self.engine.rules);
+            if view.is_deleted || view.path() != Some(plain.as_str()) {
                 continue;
             }
-            let record = self.engine.store.record(&id)?;
-            let shown = self.shown(&id, record.as_ref(), false);
-            if let Some(held) = shown.and_then(|shown| holds(record.as_ref(), &shown)) {
+            // The one with the lowest id lies at the place itself: what lies beside it is no file of it.
+            if !std::mem::replace(&mut has_keeper, true) {
+                continue;
+            }
+            if self.may_take(&id, Some(&plain))?.is_some()
+                && let Some(held) = holds(self, record.as_ref(), &shown)
+            {
+                self.beside.insert(path.clone());
                 return Ok(Some((id, held)));
             }
         }
