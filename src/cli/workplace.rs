@@ -328,13 +328,11 @@ impl Workplace {
         let raw = self.raw_storage(remote, ui, traffic).await?;
         let encrypt = self.is_encrypted(remote)?;
         let goal = Goal { which: Which::More, mode: None, encrypt };
-        let (storage, Connected { id, .. }) = unlock::connect(self, raw, &goal, ui).await?;
-        let mut remotes = self.config.remotes.iter_mut();
-        if let Some(named) = remotes.find(|named| named.name == remote.name) {
-            named.id = Some(id.clone());
+        // Where the settings know which one it was it is that one again, and they stay as they are.
+        if let Some(id) = &remote.id {
+            self.engine.make_next(id);
         }
-        self.shorten()?;
-        write_config(&self.root, &self.config)?;
+        let (storage, Connected { id, .. }) = unlock::connect(self, raw, &goal, ui).await?;
         Ok(Way { id, storage })
     }
 

@@ -160,9 +160,17 @@ impl Engine {
 
     /// Draws the id of the remote that is made next, for who has to know it before.
     pub fn draw_remote_id(&mut self) -> Result<RemoteId> {
-        let id = RemoteId::new(self.new_uuid().to_string())?;
+        let id = match self.drawn_id.take() {
+            Some(id) => id,
+            None => RemoteId::new(self.new_uuid().to_string())?,
+        };
         self.drawn_id = Some(id.clone());
         Ok(id)
+    }
+
+    /// Has the remote that is made next be this one, which is gone: other devices know it by its id.
+    pub fn make_next(&mut self, id: &RemoteId) {
+        self.drawn_id = Some(id.clone());
     }
 
     async fn join_remote(&mut self, storage: &SharedStorage, meta: &Meta) -> Result<Connected> {

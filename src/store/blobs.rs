@@ -101,7 +101,9 @@ impl Store {
     /// names them.
     pub fn owed_blobs(&self) -> Result<BTreeSet<Blob>> {
         let sql = "SELECT DISTINCT b.file, b.sha256, b.bytes FROM owed_blob o
-                   CROSS JOIN blob b ON b.file = o.file WHERE o.remote = ?1";
+                   CROSS JOIN blob b ON b.file = o.file
+                   CROSS JOIN entity e ON e.id = b.entity AND e.deleted = 0 AND e.kept = 0
+                   WHERE o.remote = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([self.remote])?;
         let mut owed = BTreeSet::new();
