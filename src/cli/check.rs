@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::{
     Ended,
     args::{Args, CheckArgs},
-    error::CliError,
+    error::{CliError, option},
+    show::record_label,
     ui::{Ui, count},
     unlock,
     workplace::{Access, Workplace},
@@ -61,17 +62,12 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &CheckArgs) -> Result<End
         files_read: report.files_read,
         bytes_read: report.bytes_read,
     });
-    tell(ui, &report, repair);
+    tell(&place, ui, &report, repair)?;
     Ok(if report.is_ok() { Ended::Done } else { Ended::Findings })
 }
 
-/// The option that says which of several remotes a command is about.
-fn of(ui: &Ui) -> String {
-    ui.about().map_or_else(String::new, |name| format!(" --remote {name}"))
-}
-
 fn lost_key(ui: &Ui) -> Finding {
-    let of = of(ui);
+    let of = option("--remote", ui.about().as_deref());
     let detail = format!(
         "no key that a passphrase opens is left there: no new device can join, until `larder remote passphrase{of}` \
          writes one"
@@ -80,7 +76,12 @@ fn lost_key(ui: &Ui) -> Finding {
     Finding { kind: FindingKind::Missing, file, entity_id: None, detail }
 }
 
-fn tell(ui: &Ui, report: &CheckReport, has_repaired: bool) {
+fn tell(
+    place: &Workplace,
+    ui: &Ui,
+    report: &CheckReport,
+    has_repaired: bool,
+) -> Result<(), CliError> {
     for line in &report.repaired {
         ui.answer(format!("repaired: {line}"));
     }
@@ -88,8 +89,11 @@ fn tell(ui: &Ui, report: &CheckReport, has_repaired: bool) {
     let is_quiet = |finding: &&Finding| finding.kind == FindingKind::Edited && !ui.verbose();
     let (quiet, told): (Vec<&Finding>, Vec<&Finding>) = report.findings.iter().partition(is_quiet);
     for finding in &told {
-        let id = finding.entity_id.as_ref().map(|id| id.as_str());
-        let subject = finding.file.as_deref().or(id).unwrap_or("remote");
+        let subject = match (&finding.file, &finding.entity_id) {
+            (Some(file), _) => file.clone(),
+            (None, Some(id)) => record_label(place, id)?,
+            (None, None) => ui.the_remote(),
+        };
         ui.answer(ui.warning(&format!("{subject}: {}", finding.detail)));
     }
     for line in &report.advice {
@@ -105,11 +109,12 @@ fn tell(ui: &Ui, report: &CheckReport, has_repaired: bool) {
     };
     if report.is_ok() {
         ui.line(format!("All is well: {read}."));
-        return;
+        return Ok(());
     }
     ui.line(count(told.len() as u64, "finding.", "findings."));
     if !has_repaired && report.findings.iter().any(|finding| finding.kind.is_repairable()) {
-        let of = of(ui);
+        let of = option("--remote", ui.about().as_deref());
         ui.line(format!("`larder check --repair{of}` sends again what this device has of it."));
     }
+    Ok(())
 }

@@ -101,6 +101,10 @@ impl Config {
         let written: Written = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
         let default = written.default.clone();
         let config = Self::new(written);
+        for remote in &config.remotes {
+            check_name(&remote.name)?;
+            remote.refuse_relative()?;
+        }
         config.refuse_twins()?;
         match default {
             Some(name) if !config.remotes.is_empty() => {
@@ -179,12 +183,7 @@ impl Config {
 
     /// Makes sure that a remote may be called so.
     pub(super) fn check_new_name(&self, name: &str) -> Result<(), CliError> {
-        let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_fine) {
-            return Err(CliError::Usage(format!(
-                "a remote's name is 1 to {NAME_BYTES_MAX} letters, digits, - and _, not {name:?}"
-            )));
-        }
+        check_name(name)?;
         match self.remotes.iter().find(|remote| remote.name == name) {
             Some(remote) => Err(CliError::Usage(format!(
                 "this vault has a remote {name} already: {}",
@@ -193,6 +192,17 @@ impl Config {
             None => Ok(()),
         }
     }
+}
+
+fn check_name(name: &str) -> Result<(), CliError> {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine) {
+        return Ok(());
+    }
+    Err(CliError::Usage(format!(
+        "a remote's name is 1 to {NAME_BYTES_MAX} letters, digits, - and _, not {:?}",
+        redacted(name)
+    )))
 }
 
 /// What an only remote is called: by the kind of storage that it lies on.
@@ -224,6 +234,18 @@ impl NamedRemote {
     /// Whether a password stands in its address, where none is looked for.
     pub(super) fn holds_password(&self) -> bool {
         matches!(RemoteUrl::parse(&self.url), Ok((_, Some(_))))
+    }
+
+    /// What the address leads to is not to hang on where a command is run.
+    fn refuse_relative(&self) -> Result<(), CliError> {
+        if !RemoteUrl::is_relative(&self.url) {
+            return Ok(());
+        }
+        let Self { name, url, .. } = self;
+        Err(CliError::Usage(format!(
+            "the address of the remote {name}, {}, is relative; write the whole path of the folder",
+            redacted(url)
+        )))
     }
 
     /// What its address leads to, however it is written.
@@ -339,6 +361,12 @@ mod tests {
             (
                 "default = \"b\"\n".to_owned() + &table("a", "/a"),
                 "default: this vault has no remote b; it has a",
+            ),
+            (table("", "/a"), "a remote's name is 1 to 32 letters, digits, - and _, not \"\""),
+            (table("a", "../a"), "the address of the remote a, ../a, is relative;"),
+            (
+                "remote = \"notes\"\n".to_owned(),
+                "the address of the remote folder, notes, is relative;",
             ),
             (table("a", "/a") + &table("a", "/b"), "two remotes are called a;"),
             (

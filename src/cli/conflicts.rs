@@ -7,7 +7,7 @@ use super::{
     Ended,
     args::{Args, ConflictsAction, KeepArg},
     error::CliError,
-    show::{device_label, device_name},
+    show::{device_label, device_name, path_of},
     ui::Ui,
     workplace::{Access, Workplace},
 };
@@ -162,9 +162,6 @@ fn find(place: &Workplace, id: &str) -> Result<StoredConflict, CliError> {
 }
 
 fn told<'a>(place: &Workplace, stored: &'a StoredConflict) -> Result<Told<'a>, CliError> {
-    let record = place.engine.store().record(&stored.entity)?;
-    let path = record
-        .and_then(|record| view(&record.state, place.engine.rules()).path().map(str::to_owned));
     let conflict = &stored.conflict;
     let values = conflict.values.iter().map(|value| ToldValue {
         device: value.dot.device.as_str(),
@@ -175,7 +172,7 @@ fn told<'a>(place: &Workplace, stored: &'a StoredConflict) -> Result<Told<'a>, C
     Ok(Told {
         id: &conflict.id,
         entity_id: &stored.entity,
-        path,
+        path: path_of(place, &stored.entity)?,
         field: &conflict.field,
         kind: conflict.kind,
         rule: &conflict.rule,

@@ -9,7 +9,7 @@ use super::{
     args::{Args, DaemonArgs},
     error::{self, CliError, exit_code},
     prompt,
-    sync::{Wanted, summary, ways as ways_of},
+    sync::{Selection, summary, ways as ways_of},
     ui::{Ui, duration},
     workplace::{Access, Workplace},
 };
@@ -67,7 +67,7 @@ struct Opened {
 /// Opens the remotes. That some of them cannot be opened holds up none of the others.
 async fn open(place: &mut Workplace, ui: &Ui, traffic: &Traffic) -> Result<Opened, CliError> {
     let mut opened = Opened::default();
-    for (name, way) in ways_of(place, ui, Wanted::default(), traffic).await? {
+    for (name, way) in ways_of(place, ui, Selection::default(), traffic).await? {
         match way {
             Ok(way) => {
                 opened.names.push((way.id.clone(), name));

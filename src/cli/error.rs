@@ -132,7 +132,7 @@ fn is_of_remote(error: &EngineError) -> bool {
 }
 
 /// The option that says which of several remotes a command is about.
-fn option(option: &str, remote: Option<&str>) -> String {
+pub(super) fn option(option: &str, remote: Option<&str>) -> String {
     remote.map_or_else(String::new, |name| format!(" {option} {}", quoted(name)))
 }
 
@@ -229,6 +229,12 @@ fn remote_hint(error: &RemoteError, remote: Option<&str>) -> Option<String> {
             return Some(format!(
                 "nothing is lost: every device has its records, and `larder check --repair{of}` on one that has synced \
                  with it makes the head anew. Was something in the folder deleted or restored?"
+            ));
+        }
+        RemoteError::Damaged { .. } => {
+            return Some(format!(
+                "nothing was changed. `larder check --repair{of}` on a device that has synced with it mends what that \
+                 device can"
             ));
         }
         RemoteError::NotEmpty { .. } => {

@@ -92,7 +92,7 @@ async fn try_connect(
     traffic: &Traffic,
 ) -> Result<(Way, Connected), CliError> {
     let (url, given) = take_address(address, ui)?;
-    refuse_inside(place, &url)?;
+    place.refuse_inside(&url)?;
     let default = place.config.remotes.first().filter(|_| place.has_several());
     ui.set_about(name.or(default.map(|default| &*default.name)));
     let before = traffic.snapshot();
@@ -145,21 +145,4 @@ pub(super) fn take_address(
         ));
     }
     Ok((url, password))
-}
-
-/// A remote inside the vault would sync itself, and a vault inside the remote litters it.
-fn refuse_inside(place: &Workplace, url: &RemoteUrl) -> Result<(), CliError> {
-    let RemoteUrl::Folder(folder) = url else { return Ok(()) };
-    let (remote, vault) = (env::real(folder), env::real(&place.root));
-    let (inner, outer) = match () {
-        () if remote == vault => ("the remote", "the vault itself"),
-        () if remote.starts_with(&vault) => ("the remote", "inside the vault"),
-        () if vault.starts_with(&remote) => ("the vault", "inside the remote"),
-        () => return Ok(()),
-    };
-    Err(CliError::Usage(format!(
-        "{inner} would be {outer} (remote {}, vault {}); choose a folder apart from it",
-        folder.display(),
-        place.root.display()
-    )))
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     engine::EngineError,
     model::{RemoteId, Stamp},
-    remote::{CommitMode, HeadRead, Manifest, Remote, RemoteError, layout::PROBE},
+    remote::{CommitMode, HeadRead, Manifest, Remote, layout::PROBE},
 };
 
 #[derive(Serialize)]
@@ -93,8 +93,7 @@ async fn show(args: &Args, ui: &Ui, chosen: Option<&str>) -> Result<Ended, CliEr
     let head = match place.engine.look_at_head(&remote, true).await? {
         HeadRead::Current(head) => head,
         HeadRead::Unchanged | HeadRead::Missing => {
-            let detail = "larder sync says what to do".to_owned();
-            return Err(EngineError::from(RemoteError::HeadMissing { detail }).into());
+            return Err(place.engine.why_missing(&remote).await.into());
         }
     };
     let named = place.config.remote(chosen)?.clone();
@@ -149,6 +148,7 @@ async fn set(args: &Args, ui: &Ui, address: &str, chosen: Option<&str>) -> Resul
         _ => Which::Own(place.id_of(place.config.remote(chosen)?)?),
     };
     let (url, given) = init::take_address(address, ui)?;
+    place.refuse_inside(&url)?;
     if let Ok(remote) = place.config.remote(chosen) {
         place.speak_of(remote, ui);
     }

@@ -1,6 +1,11 @@
 //! Addresses of remotes, as people give them and as they are kept.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use larder_providers::{
     HttpConfig, Local, Password, SharedStorage, Traffic, WebDav, WebDavConfig,
@@ -44,6 +49,18 @@ impl RemoteUrl {
                 "the remote's address is written in a way that larder cannot keep".to_owned(),
             )),
         }
+    }
+
+    /// Whether an address is that of a folder as seen from the current one.
+    pub(super) fn is_relative(text: &str) -> bool {
+        let path = match text.trim_start().split_once(':') {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => {
+                rest.strip_prefix("//").unwrap_or(rest)
+            }
+            _ => text,
+        };
+        let is_folder = matches!(Self::parse(text), Ok((Self::Folder(_), _)));
+        is_folder && !path.starts_with("~/") && !Path::new(path).is_absolute()
     }
 
     fn read(text: &str) -> Result<(Self, Option<Password>), CliError> {
@@ -315,6 +332,18 @@ mod tests {
         for text in ["/srv/a://b", "file:///srv/a://b", " /srv/a", "/srv/a ", "a/b:c", "https/x"] {
             let (url, _) = RemoteUrl::parse(text).unwrap();
             assert!(matches!(url, RemoteUrl::Folder(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_relative_or_not() {
+        for text in ["notes", "../notes", "./n", "file:notes", " /srv/notes"] {
+            assert!(RemoteUrl::is_relative(text), "{text}");
+        }
+        for text in
+            ["/srv/notes", "~/notes", "file:///srv/notes", "FILE:/srv", "s3://a/b", "ftp://x"]
+        {
+            assert!(!RemoteUrl::is_relative(text), "{text}");
         }
     }
 

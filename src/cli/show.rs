@@ -97,6 +97,18 @@ pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliE
     Ok(())
 }
 
+/// What a person is told of a record: where it lies, or its id if it lies nowhere.
+pub(super) fn record_label(place: &Workplace, id: &EntityId) -> Result<String, CliError> {
+    Ok(path_of(place, id)?.unwrap_or_else(|| id.to_string()))
+}
+
+/// Where a record lies in the vault.
+pub(super) fn path_of(place: &Workplace, id: &EntityId) -> Result<Option<String>, CliError> {
+    let record = place.engine.store().record(id)?;
+    Ok(record
+        .and_then(|record| view(&record.state, place.engine.rules()).path().map(str::to_owned)))
+}
+
 /// What a person is told of a device: its name, and whether it is this one.
 pub(super) fn device_label(place: &Workplace, device: &str) -> String {
     let name = device_name(place, device);

@@ -169,14 +169,14 @@ fn tell(ui: &Ui, told: &Told, waiting: u64, decided: u64) {
     if told.remotes.is_empty() {
         ui.answer(format!("synced     {}", synced(told.last_sync_at, told.generation)));
     }
-    for remote in &told.remotes {
+    // What has stopped them all is of the vault.
+    let is_of_all = told.remotes.iter().all(|remote| remote.reason == told.reason);
+    for remote in told.remotes.iter().filter(|_| !is_of_all) {
         if let Some(reason) = &remote.reason {
             ui.answer(ui.warning(&format!("           {}: {reason}", remote.name)));
         }
     }
-    if told.remotes.is_empty()
-        && let Some(reason) = &told.reason
-    {
+    if let Some(reason) = told.reason.as_ref().filter(|_| is_of_all) {
         ui.answer(ui.warning(&format!("{:<11}{reason}", told.state)));
     }
     ui.answer(format!("pending    {}", pending_text(told.pending_changes)));
@@ -198,7 +198,10 @@ fn tell(ui: &Ui, told: &Told, waiting: u64, decided: u64) {
 fn tell_owed(ui: &Ui, who: &str, contents: u64, size: u64) {
     if contents > 0 {
         let contents = count(contents, "content of a file", "contents of files");
-        ui.answer(format!("owed       {who} {contents}, {}: sent once it is here", bytes(size)));
+        ui.answer(format!(
+            "owed       {who} {contents}, {}: the next sync that finds it here sends it",
+            bytes(size)
+        ));
     }
 }
 

@@ -251,12 +251,12 @@ fn refuse_other(place: &Workplace, url: &RemoteUrl) -> Result<(), CliError> {
 
 /// Which remotes are gone through, and whether one that is gone is made anew.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Wanted<'a> {
+pub(super) struct Selection<'a> {
     only: Option<&'a str>,
     recreates: bool,
 }
 
-impl<'a> From<&'a SyncArgs> for Wanted<'a> {
+impl<'a> From<&'a SyncArgs> for Selection<'a> {
     fn from(options: &'a SyncArgs) -> Self {
         let recreates = options.recreate_remote && !options.dry_run;
         Self { only: options.only.as_deref(), recreates }
@@ -267,10 +267,10 @@ impl<'a> From<&'a SyncArgs> for Wanted<'a> {
 pub(super) async fn ways(
     place: &mut Workplace,
     ui: &Ui,
-    wanted: Wanted<'_>,
+    selection: Selection<'_>,
     traffic: &Traffic,
 ) -> Result<Vec<NamedWay>, CliError> {
-    let Wanted { only, recreates } = wanted;
+    let Selection { only, recreates } = selection;
     let remotes = match only {
         Some(_) => vec![place.config.remote(only)?.clone()],
         None => place.config.remotes.clone(),

@@ -344,8 +344,27 @@ impl Workplace {
         traffic: &Traffic,
     ) -> Result<SharedStorage, CliError> {
         self.speak_of(remote, ui);
-        let ca_file = self.ca_file();
-        secrets::open(&remote.address()?, None, ca_file.as_deref(), ui, traffic).await
+        let (url, ca_file) = (remote.address()?, self.ca_file());
+        // The settings may have been written by hand.
+        self.refuse_inside(&url)?;
+        secrets::open(&url, None, ca_file.as_deref(), ui, traffic).await
+    }
+
+    /// A remote inside the vault would sync itself, and a vault inside the remote litters it.
+    pub(super) fn refuse_inside(&self, url: &RemoteUrl) -> Result<(), CliError> {
+        let RemoteUrl::Folder(folder) = url else { return Ok(()) };
+        let (remote, vault) = (env::real(folder), env::real(&self.root));
+        let (inner, outer) = match () {
+            () if remote == vault => ("the remote", "the vault itself"),
+            () if remote.starts_with(&vault) => ("the remote", "inside the vault"),
+            () if vault.starts_with(&remote) => ("the vault", "inside the remote"),
+            () => return Ok(()),
+        };
+        Err(CliError::Usage(format!(
+            "{inner} would be {outer} (remote {}, vault {}); choose a folder apart from it",
+            folder.display(),
+            self.root.display()
+        )))
     }
 
     /// Says of which remote everything is that is told from now on, if there are several.

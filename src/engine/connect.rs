@@ -158,7 +158,7 @@ impl Engine {
         Ok(Remote::new(storage.clone(), bound.id, mode))
     }
 
-    /// Draws the id of the remote that is made next, for who has to know it before.
+    /// Draws the id of the remote that is made next, unless it is settled, for who has to know it before.
     pub fn draw_remote_id(&mut self) -> Result<RemoteId> {
         let id = match self.drawn_id.take() {
             Some(id) => id,
@@ -288,7 +288,7 @@ impl Engine {
     }
 
     /// Says what a head that is not there means.
-    pub(super) async fn why_missing(&self, remote: &Remote) -> EngineError {
+    pub async fn why_missing(&self, remote: &Remote) -> EngineError {
         match look(&remote.storage).await {
             Ok(Found::Nothing | Found::NoFolder) => {
                 Brake::RemoteEmpty { remote: remote.id.clone() }.into()

@@ -41,8 +41,12 @@ impl Engine {
         let mut removed = Vec::new();
         for intent in &intents {
             let is_written = written.iter().any(|row| row.path == intent.path);
-            // What still lies at a place that its record has left for another.
             let row = self.store.file_at(&intent.path)?;
+            // Of a file that was to be written and is not there its owner has made something: what it
+            // is the scan finds out, by what the row says of it.
+            let is_owners = intent.sha256.is_some()
+                && row.as_ref().is_some_and(|row| row.entity == intent.entity);
+            // What still lies at a place that its record has left for another.
             let left = row.filter(|row| there.contains(&row.entity) && !is_written);
             if let Some(left) = left {
                 match vault.remove(&intent.path, left.known.stat) {
@@ -50,9 +54,6 @@ impl Engine {
                     _ => {}
                 }
             }
-            // Of a file that was to be written and is not there its owner has made something: what it
-            // is the scan finds out, by what the row says of it.
-            let is_owners = intent.sha256.is_some() && self.had_file(intent)?;
             match vault.stat(&intent.path) {
                 Ok(None) if !is_owners => removed.push(intent.path.clone()),
                 Err(error) if !error.is_about_one_file() => return Err(error.into()),

@@ -41,6 +41,7 @@ const FRESH_MS: u64 = 10_000;
 struct Ahead {
     /// Its head, if it was asked for.
     head: Result<Option<HeadState>>,
+    /// When that was, by this device's clock.
     read_ms: i64,
     cost: Cost,
 }
@@ -123,7 +124,10 @@ impl Engine {
         }
         if !report.notes.is_empty() {
             // Under another id each head is read anew.
-            heads.iter_mut().for_each(|ahead| ahead.read_ms = 0);
+            heads
+                .iter_mut()
+                .filter_map(|ahead| ahead.head.as_mut().ok())
+                .for_each(|head| *head = None);
         }
         heads
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Gone;
 use crate::{
     cli::{
-        error::CliError,
+        error::{CliError, option},
         ui::{Ui, count, grouped},
         workplace::Workplace,
     },
@@ -230,7 +230,7 @@ fn named(remote: Option<&str>, note: &Note) -> (String, String) {
     };
     // The engine knows no names.
     let check = "`larder check --read-data";
-    (subject, text.replace(check, &format!("{check} --remote {name}")))
+    (subject, text.replace(check, &format!("{check}{}", option("--remote", remote))))
 }
 
 /// What a person should know. Files that are merely left alone are counted, unless all is asked for.
