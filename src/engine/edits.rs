@@ -10,9 +10,9 @@ use super::{Engine, NoteKind, Report, Result, forms::to_fields, work::Work};
 use crate::{
     merge::{LocalEdit, join, view},
     model::{
-        Blob, Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record, Stamp,
-        VaultPath,
-        entity::{BLOB, BODY, LAYOUT, PATH},
+        Alternative, Blob, Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record,
+        Sibling, Stamp, VaultPath,
+        entity::{BLOB, BODY, LAYOUT, PATH, TYPE},
     },
     store::FileRow,
     vault::{
@@ -326,8 +326,10 @@ impl Clerk<'_> {
         }
         // A file that lies beside its place, because another record keeps that, was not moved by
         // its owner as long as it stays there.
-        let is_beside = record.is_some_and(|record| record.file.as_ref() == Some(path))
-            || self.beside.contains(path);
+        let before_it = record.and_then(|record| record.file.as_ref());
+        let is_beside = before_it == Some(path) || self.beside.contains(path);
+        let is_text = |at: &VaultPath| Format::of_path(at.as_str()) == Format::Text;
+        let was_text = before_it.is_some_and(is_text);
         let mut changes = Changes::new();
         for (field, content) in &now {
             let is_own_place = field == PATH && is_beside;
@@ -335,17 +337,22 @@ impl Clerk<'_> {
             let is_same = old == Some(content)
                 || field == BLOB
                     && old.is_some_and(|old| Blob::is_same(&old.value, &content.value));
-            if !is_same && !is_own_place {
-                changes.insert(field.clone(), Change::set(content.clone()));
+            if is_same || is_own_place {
+                continue;
             }
+            // What a plain text had no place for its owner did not see: it waits beside what they wrote.
+            let is_unseen = seen && was_text && !is_own(field);
+            let others = |shown| values_but(content, shown, field);
+            let unseen = shown.filter(|_| is_unseen).map_or_else(Vec::new, others);
+            changes.insert(field.clone(), Change::Set(content.clone(), unseen));
         }
-        // A file that came about by itself knew of no field, and a plain text has no place for any:
-        // neither now, nor before it was moved to a place where it may have some.
-        let before_it = record.and_then(|record| record.file.as_ref());
-        let mut places = before_it.into_iter().chain([path]);
-        let has_fields = places.all(|at| Format::of_path(at.as_str()) != Format::Text);
-        let removes = |field: &String| seen && (has_fields || is_own(field));
-        for field in before.keys().filter(|field| removes(field) && !now.contains_key(*field)) {
+        // A file that came about by itself knew of no field, and a plain text has no place for any. Of a
+        // file that was made one they stand in the text from then on; but what the record is stays.
+        let removes = |field: &String| {
+            let had_place = is_own(field) || !was_text && !(is_text(path) && field == TYPE);
+            seen && had_place && !now.contains_key(field)
+        };
+        for field in before.keys().filter(|field| removes(field)) {
             changes.insert(field.clone(), Change::Remove);
         }
         changes
@@ -363,6 +370,15 @@ fn bring_back_text(now: &mut BTreeMap<String, Content>, before: &BTreeMap<String
     {
         now.insert(BODY.to_owned(), Content::new(text.value));
     }
+}
+
+/// The values of a field but for this one.
+fn values_but(content: &Content, state: &Entity, field: &str) -> Vec<Alternative> {
+    let values = state.siblings(field).iter().flat_map(|sibling| {
+        let Sibling { dot, at, content, alternatives } = sibling.clone();
+        alternatives.into_iter().chain([Alternative { dot, at, content }])
+    });
+    values.filter(|other| other.content.value != content.value).collect()
 }
 
 /// Whether larder itself makes this field of a file.

@@ -253,6 +253,49 @@ async fn a_field_that_a_text_had_no_place_for_is_not_removed_by_moving_it() {
 }
 
 #[tokio::test]
+async fn a_field_that_was_edited_while_its_note_was_made_a_text_waits_once_it_is_none() {
+    let (mut a, mut b) = pair().await;
+    a.write("note.md", "---\ntitle: one\n---\nHello\n");
+    a.sync().await;
+    b.sync().await;
+    b.write("note.md", "---\ntitle: two\n---\nHello\n");
+    b.sync().await;
+    fs::rename(a.path("note.md"), a.path("note.txt")).unwrap();
+    a.sync().await;
+    b.sync().await;
+    assert_eq!(b.read("note.txt"), "---\ntitle: one\n---\nHello\n");
+    fs::rename(b.path("note.txt"), b.path("note.md")).unwrap();
+    b.sync().await;
+    a.sync().await;
+    for device in [&a, &b] {
+        assert_eq!(device.read("note.md"), "---\ntitle: one\n---\nHello\n");
+        let conflicts = device.engine.store().conflicts(false).unwrap();
+        let [stored] = conflicts.as_slice() else { panic!("{conflicts:?}") };
+        let values = stored.conflict.values.iter().filter_map(|value| value.content.as_ref());
+        assert!(values.into_iter().any(|content| content.value == "two"), "{stored:?}");
+    }
+}
+
+#[tokio::test]
+async fn front_matter_that_is_edited_as_text_is_front_matter_again() {
+    let (mut a, mut b) = pair().await;
+    a.write("note.md", "---\ntitle: one\ntype: task\nold: 1\n---\nHello\n");
+    a.sync().await;
+    fs::rename(a.path("note.md"), a.path("note.txt")).unwrap();
+    a.sync().await;
+    b.sync().await;
+    b.write("note.txt", "---\ntitle: two\ntype: task\n---\nHello\n");
+    b.sync().await;
+    fs::rename(b.path("note.txt"), b.path("note.md")).unwrap();
+    b.sync().await;
+    a.sync().await;
+    for device in [&a, &b] {
+        assert_eq!(device.read("note.md"), "---\ntitle: two\ntype: task\n---\nHello\n");
+        assert_eq!(device.engine.store().conflicts(false).unwrap(), []);
+    }
+}
+
+#[tokio::test]
 async fn a_text_under_a_name_of_json_stays_a_text_when_its_object_is_edited() {
     let (mut a, mut b) = pair().await;
     a.write("c.json", "{\n  \"title\": \"t4\"\n}\n");
