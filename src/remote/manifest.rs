@@ -286,7 +286,8 @@ impl Manifest {
         let in_use: BTreeSet<RemotePath> = self.data().map(|data| data.file.clone()).collect();
         self.retired.extend(other.retired.iter().cloned());
         self.retired.retain(|retired| !in_use.contains(&retired.file));
-        self.retired.sort_by(|a, b| a.file.cmp(&b.file));
+        // The time for slow readers begins when the last lets go of a file.
+        self.retired.sort_by(|a, b| (&a.file, b.since).cmp(&(&b.file, a.since)));
         self.retired.dedup_by(|a, b| a.file == b.file);
     }
 }
