@@ -6,12 +6,15 @@ use super::Result;
 use crate::{
     merge::{PathClaims, VaultForms, Wish, view},
     model::{
-        Content, EntityId, Rules, VaultPath, View,
+        Content, Entity, EntityId, Rules, VaultPath, View,
         entity::{BLOB, BODY, LAYOUT, PATH},
     },
     store::{Store, StoreError},
     vault::document::{self, Document, Format},
 };
+
+/// How many states of a record's past are looked at for what two sides have in common.
+const PAST_MAX: u32 = 64;
 
 /// Answers the plan's questions; a question that the store could not answer is kept for
 /// [`Forms::finish`].
@@ -58,6 +61,14 @@ impl VaultForms for Forms<'_> {
         record.map(|record| record.is_some()).unwrap_or_else(|error| {
             self.failed.borrow_mut().get_or_insert(error);
             true
+        })
+    }
+
+    fn past(&self, id: &EntityId) -> Vec<Entity> {
+        let past = self.store.latest_past(id, PAST_MAX);
+        past.unwrap_or_else(|error| {
+            self.failed.borrow_mut().get_or_insert(error);
+            Vec::new()
         })
     }
 

@@ -266,7 +266,7 @@ impl<'a> Planner<'a> {
         Changes::from([(DELETED.to_owned(), Change::set(Content::new(clock)))])
     }
 
-    fn apply_news(&mut self, sides: &mut Sides, news: Cow<'_, Entity>) {
+    fn apply_news(&mut self, sides: &mut Sides, record: Option<&Record>, news: Cow<'_, Entity>) {
         sides.pulled = true;
         sides.keep_shown();
         let agreed = sides.agreed_state();
@@ -290,7 +290,8 @@ impl<'a> Planner<'a> {
                     state = revived;
                 }
                 outlive(&mut state, &remote, rules, &mut self.pen, now);
-                let joined = self.bring_together(agreed.as_ref(), &state, &remote);
+                let base = self.ancestor(record, agreed.as_ref(), &state, &remote);
+                let joined = self.bring_together(base.as_deref(), &state, &remote);
                 sides.merged = joined.seen() != state.seen() && joined.seen() != remote.seen();
                 joined
             }
@@ -303,6 +304,31 @@ impl<'a> Planner<'a> {
             state
         });
         sides.agreed = Agreed::Earlier(Box::new(remote));
+    }
+
+    /// The latest state known that both sides grew from. What is agreed with this remote may be older
+    /// than that: what came since may have got there by another remote, or by a commit of which no
+    /// answer came back.
+    fn ancestor<'s>(
+        &self,
+        record: Option<&Record>,
+        agreed: Option<&'s Entity>,
+        state: &Entity,
+        remote: &Entity,
+    ) -> Option<Cow<'s, Entity>> {
+        let (ours, theirs) = (state.seen(), remote.seen());
+        let mut latest = agreed.map(Cow::Borrowed);
+        let is_one_sided = ours.includes(&theirs) || theirs.includes(&ours);
+        let Some(record) = record.filter(|_| !is_one_sided) else { return latest };
+        let past = self.snapshot.vault.past(&state.id);
+        for older in past.into_iter().chain([record.state.clone()]) {
+            let seen = older.seen();
+            let is_later = latest.as_ref().is_none_or(|latest| seen.includes(&latest.seen()));
+            if is_later && ours.includes(&seen) && theirs.includes(&seen) {
+                latest = Some(Cow::Owned(older));
+            }
+        }
+        latest
     }
 
     /// Joins two sides and makes the edit that finishes the merge, if one is needed.

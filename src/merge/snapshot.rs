@@ -134,6 +134,9 @@ pub trait VaultForms: PathClaims + std::fmt::Debug {
     /// Whether the replica has a record of this id.
     fn knows(&self, id: &EntityId) -> bool;
 
+    /// States that the record had before on this device, the oldest first.
+    fn past(&self, id: &EntityId) -> Vec<Entity>;
+
     /// The text of the file at `path` that shows these fields. For what was read of a file there
     /// it is that file's text.
     fn spell(&self, path: &VaultPath, view: &View) -> String;

@@ -33,6 +33,21 @@ impl Store {
         Ok(past)
     }
 
+    /// The last states that a record had before, at most `limit`, the oldest first.
+    pub fn latest_past(&self, id: &EntityId, limit: u32) -> Result<Vec<Entity>> {
+        let sql = "SELECT state FROM history WHERE entity = ?1
+                   ORDER BY recorded_ms DESC, version DESC LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![id.as_str(), limit])?;
+        let mut past = Vec::new();
+        while let Some(row) = rows.next()? {
+            let state: Vec<u8> = row.get(0)?;
+            past.push(from_json(&format!("the history of {id}"), &state)?);
+        }
+        past.reverse();
+        Ok(past)
+    }
+
     /// The latest replacements in the whole vault, the latest first, at most `limit`.
     pub fn recent_history(&self, limit: u32) -> Result<Vec<Past>> {
         let sql = "SELECT recorded_ms, state FROM history ORDER BY recorded_ms DESC LIMIT ?1";

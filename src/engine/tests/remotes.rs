@@ -433,3 +433,30 @@ async fn a_merge_that_had_not_seen_a_deletion_counts_as_an_edit() {
         assert!(host.names().is_empty(), "once more, and it stays away");
     }
 }
+
+#[tokio::test]
+async fn a_text_that_was_taken_out_and_put_back_stays_though_a_remote_saw_neither() {
+    let (one, two) = (line(), line());
+    let mut laptop = Host::new("laptop", &[&one, &two]).await;
+    let mut phone = Host::new("phone", &[&one, &two]).await;
+    laptop.put("note.md", b"Hello\nmilk\n");
+    laptop.sync().await;
+    phone.sync().await;
+    two.set_calm(false);
+    laptop.put("note.md", b"Hello\nthere\neggs\nbread\n");
+    laptop.try_sync().await;
+    phone.try_sync().await;
+    two.set_calm(true);
+    one.set_calm(false);
+    laptop.put("note.md", b"Hello\nmilk\n");
+    phone.put("note.md", b"Hello\nthere\neggs and ham\nbread\n");
+    phone.try_sync().await;
+    laptop.try_sync().await;
+    one.set_calm(true);
+    phone.sync().await;
+    laptop.sync().await;
+    for host in [&laptop, &phone] {
+        let text = String::from_utf8(host.bytes("note.md")).unwrap();
+        assert!(text.contains("milk") && text.contains("eggs and ham"), "{text}");
+    }
+}
