@@ -183,7 +183,7 @@ impl<'a> Planner<'a> {
             self.apply_local(&mut sides, edit);
         }
         if let Some(news) = self.news.remove(id) {
-            self.apply_news(&mut sides, news);
+            self.apply_news(&mut sides, record, news);
         }
         self.release_kept(record, &mut sides);
         if sides.as_found {
@@ -211,7 +211,9 @@ impl<'a> Planner<'a> {
             }
             return;
         }
-        let (dot, at) = self.pen.next(self.snapshot.now);
+        let (dot, now) = self.pen.next(self.snapshot.now);
+        // What was found is an edit of when it was made: where the newer wins, it is no newer than that.
+        let at = if let LocalEdit::Found(_, made_at) = edit { now.min(*made_at) } else { now };
         sides.unsettle();
         let Some(state) = sides.state.take() else {
             edited.edit(&dot, at, changes);

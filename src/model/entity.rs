@@ -123,8 +123,10 @@ impl Entity {
                 }
             }
         }
-        let edits = self.clock.get(&dot.device).map_or(0, |last| last.edits);
-        let last = LastEdit { counter: dot.counter, edits: edits + 1, at };
+        let before = self.clock.get(&dot.device);
+        let edits = before.map_or(0, |last| last.edits) + 1;
+        let at = before.map_or(at, |last| last.at.max(at));
+        let last = LastEdit { counter: dot.counter, edits, at };
         self.clock.insert(dot.device.clone(), last);
     }
 
