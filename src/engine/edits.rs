@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Engine, NoteKind, Report, Result, forms::to_fields, work::Work};
 use crate::{
-    merge::{LocalEdit, join, view},
+    merge::{LocalEdit, each_once, join, view},
     model::{
         Alternative, Blob, Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record,
         Sibling, Stamp, VaultPath,
@@ -349,7 +349,7 @@ impl Clerk<'_> {
         // A file that came about by itself knew of no field, and a plain text has no place for any. Of a
         // file that was made one they stand in the text from then on; but what the record is stays.
         let removes = |field: &String| {
-            let had_place = is_own(field) || !was_text && !(is_text(path) && field == TYPE);
+            let had_place = is_own(field) || !(was_text || is_text(path) && field == TYPE);
             seen && had_place && !now.contains_key(field)
         };
         for field in before.keys().filter(|field| removes(field)) {
@@ -378,7 +378,7 @@ fn values_but(content: &Content, state: &Entity, field: &str) -> Vec<Alternative
         let Sibling { dot, at, content, alternatives } = sibling.clone();
         alternatives.into_iter().chain([Alternative { dot, at, content }])
     });
-    values.filter(|other| other.content.value != content.value).collect()
+    each_once(values.filter(|other| other.content.value != content.value))
 }
 
 /// Whether larder itself makes this field of a file.

@@ -2,13 +2,15 @@
 
 use super::{
     join::join,
+    resolve::each_once,
     snapshot::Pen,
     view::{is_deleted, is_marker, view},
 };
 use crate::{
     model::{
-        Alternative, Change, Changes, Content, DeleteRule, Dot, Entity, Rules, Stamp,
-        entity::{DELETED, PATH},
+        Alternative, Change, Changes, Content, DeleteRule, Dot, Entity, Rules, Sibling, Stamp,
+        VersionVector,
+        entity::{DELETED, PATH, TYPE},
     },
     mutant::{self, Mutant},
 };
@@ -26,8 +28,7 @@ pub(super) fn all_anew(state: &Entity, rules: &Rules) -> Changes {
             content: s.content.clone(),
         });
         let waiting = siblings.iter().flat_map(|sibling| sibling.alternatives.iter().cloned());
-        let alternatives = competing.chain(waiting).collect();
-        changes.insert(field, Change::Set(content, alternatives));
+        changes.insert(field, Change::Set(content, each_once(competing.chain(waiting))));
     }
     if shown.is_deleted {
         // Else the new edit would be one that the deletion had not seen.
@@ -68,8 +69,8 @@ pub(super) fn outlive(
     }
 }
 
-/// Sets everything anew that comes back although this device has only the mark of its deletion: what
-/// was set before that is gone here, and would go wherever the mark came to.
+/// Sets everything anew that comes back although this device has let go of what a deletion had seen:
+/// what was set before that is gone here, and would go wherever this state came to.
 pub(super) fn revived(
     state: &Entity,
     news: &Entity,
@@ -77,18 +78,50 @@ pub(super) fn revived(
     pen: &mut Pen,
     now: Stamp,
 ) -> Option<Entity> {
-    if !is_marker(state) || is_marker(news) || state.seen().includes(&news.seen()) {
+    let is_old = is_marker(news) || state.seen().includes(&news.seen());
+    if state.siblings(DELETED).is_empty() || is_old || mutant::is(Mutant::RevivesPartly) {
         return None;
     }
-    if view(news, rules).is_deleted || !may_return(news, state, rules) {
-        return None;
-    }
-    let (dot, at) = pen.next(now);
     // In the joined state, which has what is left here: an edit of the news alone would by its dot
     // claim to have seen this device's own deletion, and take it back.
     let mut joined = join(state, news);
-    set_anew(&mut joined, news, &dot, at, rules);
+    let mut whole = with_what_was_let_go(state, news, &joined);
+    if whole == joined && !is_marker(state) {
+        return None;
+    }
+    if view(news, rules).is_deleted || !may_return(&whole, state, rules) {
+        return None;
+    }
+    whole.fields.remove(DELETED);
+    let (dot, at) = pen.next(now);
+    set_anew(&mut joined, &whole, &dot, at, rules);
     Some(joined)
+}
+
+/// The joined state with those values of the news that this device had, and let go of when it emptied
+/// its trash: of a deletion nothing that it had seen is there any more.
+fn with_what_was_let_go(state: &Entity, news: &Entity, joined: &Entity) -> Entity {
+    let is_content = |field: &str| field != DELETED && field != TYPE;
+    let is_emptied = |seen: &VersionVector| {
+        let fields = state.fields.iter().filter(|(field, _)| is_content(field));
+        !fields.flat_map(|(_, siblings)| siblings).any(|sibling| seen.covers(&sibling.dot))
+    };
+    let emptied: Vec<_> = state.seen_by_each_deletion().filter(is_emptied).collect();
+    let mut whole = joined.clone();
+    for (field, siblings) in news.fields.iter().filter(|(field, _)| is_content(field)) {
+        let there = joined.siblings(field);
+        let was_let_go = |sibling: &&Sibling| {
+            !there.iter().any(|other| other.dot == sibling.dot)
+                && emptied.iter().any(|seen| seen.covers(&sibling.dot))
+        };
+        let gone: Vec<Sibling> = siblings.iter().filter(was_let_go).cloned().collect();
+        if !gone.is_empty() {
+            let now = whole.fields.entry(field.clone()).or_default();
+            now.extend(gone);
+            now.sort_by(|a, b| a.dot.cmp(&b.dot));
+        }
+    }
+    whole
 }
 
 /// Whether a record lives when a whole state of it meets its deletion, or would by another rule for

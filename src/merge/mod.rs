@@ -25,6 +25,7 @@ pub use conflict::conflicts;
 pub use join::join;
 pub use place::{PathClaims, Wish};
 pub use plan::{Counts, FileAction, IncomingBrake, Plan, plan};
+pub(crate) use resolve::each_once;
 pub use resolve::{Beside, Resolved, resolve};
 pub use snapshot::{LocalEdit, News, Pen, Snapshot, VaultForms};
 pub use view::{is_deleted, type_name, view};

@@ -106,7 +106,7 @@ pub(super) fn split_contents(state: Entity, rules: &Rules) -> Resolved {
     let values = siblings.iter().flat_map(|sibling| {
         std::iter::once(keep(sibling)).chain(sibling.alternatives.iter().cloned())
     });
-    let changes = Changes::from([(BLOB.to_owned(), Change::Set(content, waiting(values)))]);
+    let changes = Changes::from([(BLOB.to_owned(), Change::Set(content, each_once(values)))]);
     Resolved { joined: state, changes, beside: beaten }
 }
 
@@ -208,7 +208,7 @@ impl Sides<'_> {
             let own = lost.then(|| keep(sibling));
             own.into_iter().chain(sibling.alternatives.iter().cloned())
         });
-        Some(Change::Set(merged.content, waiting(kept)))
+        Some(Change::Set(merged.content, each_once(kept)))
     }
 
     /// The winner's fields over the joined ones, the loser's kept as alternatives.
@@ -229,7 +229,7 @@ impl Sides<'_> {
                 let own = (!is_same).then(|| keep(sibling));
                 own.into_iter().chain(sibling.alternatives.iter().cloned())
             });
-            let change = Change::Set(content.clone(), waiting(beaten));
+            let change = Change::Set(content.clone(), each_once(beaten));
             changes.insert(field.clone(), change);
         }
         changes
@@ -256,7 +256,7 @@ impl<'a> Side<'a> {
 }
 
 /// Values that are to wait for a person, each once, and not more than a reader takes.
-fn waiting(values: impl Iterator<Item = Alternative>) -> Vec<Alternative> {
+pub(crate) fn each_once(values: impl Iterator<Item = Alternative>) -> Vec<Alternative> {
     let mut waiting: Vec<Alternative> = Vec::new();
     for value in values {
         if !waiting.contains(&value) {

@@ -11,6 +11,7 @@ use crate::model::{
     entity::DELETED,
 };
 
+mod anew;
 mod blob;
 
 const REPLICAS: usize = 3;

@@ -172,11 +172,18 @@ impl Entity {
     /// The edits that its deletions had seen, themselves included.
     pub fn seen_by_deletions(&self) -> VersionVector {
         let mut seen = VersionVector::default();
-        for deletion in self.siblings(DELETED) {
-            seen.raise(&deletion.dot.device, deletion.dot.counter);
-            seen.join(&VersionVector::from_json(&deletion.content.value).unwrap_or_default());
-        }
+        self.seen_by_each_deletion().for_each(|one| seen.join(&one));
         seen
+    }
+
+    /// The edits that each of its deletions had seen, itself included.
+    pub fn seen_by_each_deletion(&self) -> impl Iterator<Item = VersionVector> {
+        self.siblings(DELETED).iter().map(|deletion| {
+            let known = VersionVector::from_json(&deletion.content.value);
+            let mut seen = known.unwrap_or_default();
+            seen.raise(&deletion.dot.device, deletion.dot.counter);
+            seen
+        })
     }
 
     /// How many edits were ever made to this record, as far as known here: it rises with each, and
