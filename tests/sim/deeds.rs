@@ -175,6 +175,7 @@ impl World {
             Err(error) => format!("{error:?}"),
         };
         self.tell(format!("{index} ({device}) syncs: {told}"));
+        self.show_closely(index, &states);
         if result.is_ok() {
             self.log.sent(index);
             self.check_acknowledged(index, nths)?;

@@ -163,6 +163,22 @@ impl World {
     }
 }
 
+impl World {
+    /// Shows what a replica has, in a story that is looked at closely.
+    pub(crate) fn show_closely(&mut self, index: usize, states: &States) {
+        let Ok(wanted) = std::env::var("LARDER_SIM_SHOW") else { return };
+        for (id, state) in states.iter().filter(|(id, _)| wanted == "all" || wanted == id.as_str())
+        {
+            let state = serde_json::to_string(state).unwrap();
+            self.tell(format!("{index} has {id}: {state}"));
+        }
+        if self.shape.vaults {
+            let files = tree(&self.vault(index));
+            self.tell(format!("{index} has {files:?}"));
+        }
+    }
+}
+
 /// The files of a folder and their text.
 fn tree(folder: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();

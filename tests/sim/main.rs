@@ -3,7 +3,8 @@
 //!
 //! Everything follows from one number. `LARDER_SIM_SEED=n` replays one story and prints it,
 //! `LARDER_SIM_SEEDS=n` sets how many are told, `LARDER_SIM_FROM=n` where they start,
-//! `LARDER_SIM_REMOTES=2` leaves out those with one remote.
+//! `LARDER_SIM_REMOTES=2` leaves out those with one remote. `LARDER_SIM_SHOW=e2` shows what each
+//! replica has of that record after each of its turns, `all` shows everything.
 
 #![allow(
     clippy::unwrap_used,

@@ -103,13 +103,18 @@ impl Shape {
             // Who is trusted is believed.
             shape.faults.lying = 0.0;
         }
+        if mode == CommitMode::IfMatch && manners.ignores_conditions {
+            // Mode if-match is taken where conditions are promised or proven. Who breaks that promise, and
+            // tells versions by the second and the length alone, leaves no way to see a lost commit.
+            shape.tags = Tags::Exact;
+        }
         // Drawn last: the stories of the other modes stay what they were.
         if random.u8(0..4) == 0 {
             shape.mode = CommitMode::Devices;
-            // Open: a mark of a deletion that met another deletion of a record which two devices had made
-            // under one id is no mark any more, and what is brought back then differs (seed 6107). It has
-            // nothing to do with heads, and turns up where they are read late.
-            shape.ages &= shape.faults.stale == 0.0;
+            if !manners.untrusted && !shape.fools() {
+                // Who is trusted is believed.
+                shape.faults.lying = 0.0;
+            }
         }
         shape
     }

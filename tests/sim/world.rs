@@ -112,7 +112,8 @@ impl Place {
         let faults = FaultPlan { seed, ..shape.faults.clone() };
         let server = Arc::new(Fault::new(memory.clone(), faults));
         let sealed = shape.sealed.get(number).is_some_and(|is| *is).then_some(number);
-        let (is_cut, watch) = (Arc::default(), Watch::new(sealed));
+        let watch = Watch::new(sealed, shape.faults.stale > 0.0);
+        let is_cut = Arc::default();
         Self { memory, server, is_cut, snapshot: None, watch, sealed }
     }
 
@@ -319,7 +320,8 @@ impl World {
         for nth in nths {
             let place = self.bound[index][*nth];
             if let Some(ground) = self.places[place].look(&self.time)? {
-                self.log.check_sent(index, &ground.states)?;
+                let is_only = self.bound[index].len() == 1;
+                self.log.check_sent(index, &ground.states, is_only)?;
             }
         }
         Ok(())
