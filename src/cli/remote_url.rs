@@ -38,13 +38,13 @@ const MISTYPED: [&str; 4] = ["http//", "https//", "webdav//", "webdavs//"];
 const WAITS_S: [u64; 3] = [2, 4, 8];
 
 impl RemoteUrl {
-    /// Reads an address; a password that stands in it comes back beside it. It is kept as it is shown,
-    /// so one that would not lead to the same place again is refused.
+    /// Reads an address; a password that stands in it comes back beside it. It is the same however it is
+    /// written, as it is kept as it is shown: one that would not lead to the same place again is refused.
     pub(super) fn parse(text: &str) -> Result<(Self, Option<Password>), CliError> {
         let (url, password) = Self::read(text)?;
         let kept = url.to_string();
         match Self::read(&kept) {
-            Ok((again, None)) if again.to_string() == kept => Ok((url, password)),
+            Ok((again, None)) if again.to_string() == kept => Ok((again, password)),
             _ => Err(CliError::Usage(
                 "the remote's address is written in a way that larder cannot keep".to_owned(),
             )),
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(url.account().as_deref(), Some("ada@example.org:8443"));
         assert_eq!(password.unwrap().expose(), "s3cret");
         let (again, none) = RemoteUrl::parse(&url.to_string()).unwrap();
-        assert_eq!(again.to_string(), url.to_string());
+        assert_eq!(again, url);
         assert!(none.is_none());
     }
 
