@@ -14,6 +14,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use anyhow::Context;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer},
@@ -153,7 +154,14 @@ impl Config {
         Ok(())
     }
 
-    pub(super) fn to_text(&self) -> Result<String, toml::ser::Error> {
+    /// The settings as they are written. What could not be read again is no text to be kept.
+    pub(super) fn to_text(&self) -> Result<String, CliError> {
+        let text = self.written().context("the settings")?;
+        Self::parse(&text)?;
+        Ok(text)
+    }
+
+    fn written(&self) -> Result<String, toml::ser::Error> {
         let remotes = self.remotes.as_slice();
         let (default, remote) = match remotes {
             [] => (None, None),
@@ -179,6 +187,22 @@ impl Config {
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             CliError::Usage(format!("this vault has no remote {name}; it has {names}"))
         })
+    }
+
+    /// Makes sure that no remote lies at an address but the one that is to lie there.
+    pub(super) fn check_new_address(
+        &self,
+        url: &RemoteUrl,
+        own: Option<&str>,
+    ) -> Result<(), CliError> {
+        let place = place_of(url);
+        let mut others = self.remotes.iter().filter(|remote| Some(&*remote.name) != own);
+        match others.find(|remote| remote.place() == place) {
+            Some(NamedRemote { name, .. }) => {
+                Err(CliError::Usage(format!("{url} is the address of the remote {name} already")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Makes sure that a remote may be called so.
@@ -250,9 +274,14 @@ impl NamedRemote {
 
     /// What its address leads to, however it is written.
     fn place(&self) -> String {
-        let url = RemoteUrl::parse(&self.url).map(|(url, _)| url.to_string());
-        url.unwrap_or_else(|_| self.url.clone()).trim_end_matches('/').to_owned()
+        let url = RemoteUrl::parse(&self.url);
+        url.map_or_else(|_| self.url.trim_end_matches('/').to_owned(), |(url, _)| place_of(&url))
     }
+}
+
+/// What an address leads to.
+fn place_of(url: &RemoteUrl) -> String {
+    url.to_string().trim_end_matches('/').to_owned()
 }
 
 /// Why settings cannot be read, and where. The line itself is not told, nor what stands in quotes: it
@@ -385,7 +414,7 @@ mod tests {
         }
         let mut twins = vec![named("a", "/a"), named("b", "/b")];
         let config = Config { remotes: twins.clone(), ..Config::default() };
-        let error = Config::parse(&config.to_text().unwrap()).unwrap_err();
+        let error = config.to_text().unwrap_err();
         assert!(error.message().contains("a and b have the same id"), "{}", error.message());
         twins[0].url = url.to_owned();
         assert_eq!(twins[0].shown(), "webdavs://ann@host/x");

@@ -8,7 +8,7 @@ use super::{config::Config, remote_url::RemoteUrl};
 /// In words, settings that are none.
 pub fn settings(text: &str) -> Result<String, String> {
     let config = Config::parse(text).map_err(|error| error.message())?;
-    config.to_text().map_err(|error| error.to_string())
+    config.to_text().map_err(|error| error.message())
 }
 
 /// Reads the address of a remote: as it is kept, and the password that stood in it.

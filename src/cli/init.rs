@@ -93,7 +93,9 @@ async fn try_connect(
 ) -> Result<(Way, Connected), CliError> {
     let (url, given) = take_address(address, ui)?;
     place.refuse_inside(&url)?;
-    let default = place.config.remotes.first().filter(|_| place.has_several());
+    let first = place.config.remotes.first();
+    place.config.check_new_address(&url, name.or(first.map(|first| &*first.name)))?;
+    let default = first.filter(|_| place.has_several());
     ui.set_about(name.or(default.map(|default| &*default.name)));
     let before = traffic.snapshot();
     let ca_file = place.ca_file();

@@ -150,6 +150,7 @@ async fn set(args: &Args, ui: &Ui, address: &str, chosen: Option<&str>) -> Resul
     let (url, given) = init::take_address(address, ui)?;
     place.refuse_inside(&url)?;
     if let Ok(remote) = place.config.remote(chosen) {
+        place.config.check_new_address(&url, Some(&remote.name))?;
         place.speak_of(remote, ui);
     }
     let (ca_file, traffic) = (place.ca_file(), Traffic::new());

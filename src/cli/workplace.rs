@@ -439,7 +439,7 @@ fn read_config(root: &Path) -> Result<Config, CliError> {
 
 fn write_config(root: &Path, config: &Config) -> Result<(), CliError> {
     let control = root.join(CONTROL_DIR);
-    let text = config.to_text().context("the settings")?;
+    let text = config.to_text()?;
     let mut temp = tempfile::NamedTempFile::new_in(&control)?;
     temp.write_all(text.as_bytes())?;
     temp.as_file().sync_all()?;

@@ -225,9 +225,13 @@ fn commands_are_about_the_one_that_is_chosen() {
     assert!(!clear.files().keys().any(|file| file.starts_with("keys/")));
     // The address of the default one is given again: it is that one that is looked at.
     both.run(&["init", "--remote", clear.url()]).exits(0);
-    both.run(&["init", "--remote", sealed.url()]).exits(5);
+    let link = both.home().join("link");
+    std::os::unix::fs::symlink(sealed.url(), &link).unwrap();
+    for (url, code) in [(sealed.url(), 2), (link.to_str().unwrap(), 5)] {
+        both.run(&["init", "--remote", url]).exits(code);
+        both.run(&["remote", "set", "--remote", "backup", url]).exits(code);
+    }
     both.run(&["remote", "set", "--remote", "folder", sealed.url()]).exits(0);
-    both.run(&["remote", "set", "--remote", "backup", sealed.url()]).exits(5);
     // One that was emptied is filled again as what it was.
     sealed.empty();
     let ran = both.run(&["sync"]).exits(5);

@@ -93,7 +93,9 @@ fn names_are_listed_added_removed_and_chosen() {
     ] {
         device.run(wrong).exits(2);
     }
-    let again = device.run(&["remote", "add", "twice", first.url()]).exits(1);
+    let link = device.home().join("link");
+    std::os::unix::fs::symlink(first.url(), &link).unwrap();
+    let again = device.run(&["remote", "add", "twice", link.to_str().unwrap()]).exits(1);
     assert!(again.stderr.contains("connected to that remote already"), "{again}");
     let before = tree(std::path::Path::new(second.url()));
     let told = device.run(&["remote", "remove", "backup"]).exits(0);
@@ -106,6 +108,25 @@ fn names_are_listed_added_removed_and_chosen() {
     device.run(&["sync"]).exits(2);
     device.run(&["sync", "--remote", second.url()]).exits(0);
     assert_eq!(device.read("note.md"), "more\n");
+}
+
+#[test]
+fn the_address_of_another_remote_is_refused_before_anything_is_kept() {
+    let (device, first, second) = two();
+    let before = config(&device);
+    let slash = format!("{}/", second.url());
+    for args in [
+        &["remote", "add", "twice", &slash][..],
+        &["remote", "set", &slash],
+        &["init", "--remote", &slash],
+        &["remote", "set", first.url(), "--remote", "backup"],
+    ] {
+        let ran = device.run(args).exits(2);
+        assert!(ran.stderr.contains(" is the address of the remote "), "{ran}");
+        assert_eq!(config(&device), before);
+    }
+    device.run(&["remote", "set", &slash, "--remote", "backup"]).exits(0);
+    device.sync();
 }
 
 #[test]
