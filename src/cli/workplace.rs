@@ -190,14 +190,7 @@ impl Workplace {
             .map(|remote| self.id_of(remote))
             .collect::<Result<_, _>>()?;
         for (remote, id) in self.config.remotes.iter_mut().zip(ids) {
-            let lost = || {
-                let name = &remote.name;
-                let text = format!(
-                    "what this device knew of the remote {name} is lost; run `larder sync` first"
-                );
-                CliError::Usage(text)
-            };
-            remote.id = Some(id.ok_or_else(lost)?);
+            remote.id = Some(id.ok_or_else(|| unknown(remote))?);
         }
         write_config(&self.root, &self.config)?;
         self.tidy(&[])
@@ -246,6 +239,8 @@ impl Workplace {
             }
         }
         self.config.remotes.retain(|remote| remote.name != name);
+        // What it was may have been unknown as long as it was there.
+        self.tidy(&[])?;
         self.shorten()?;
         write_config(&self.root, &self.config)
     }
@@ -280,13 +275,14 @@ impl Workplace {
         self.config.remote(None)?.address()
     }
 
-    /// Which remote it is that the settings speak of, as far as that is known.
+    /// Which remote it is that the settings speak of, as far as that is known. Of several that were
+    /// written by hand the replica does not know which it is bound to.
     pub(super) fn id_of(&self, remote: &NamedRemote) -> Result<Option<RemoteId>, CliError> {
         if let Some(id) = &remote.id {
             return Ok(Some(id.clone()));
         }
         Ok(match self.engine.store().bindings()?.as_slice() {
-            [bound] => Some(bound.id.clone()),
+            [bound] if !self.has_several() => Some(bound.id.clone()),
             _ => None,
         })
     }
@@ -314,6 +310,7 @@ impl Workplace {
         let raw = self.raw_storage(remote, ui, traffic).await?;
         let id = self.id_of(remote)?;
         let (id, storage) = unlock::open(self, &raw, id.as_ref(), ui).await?;
+        self.note_id(remote, &id)?;
         self.engine.look_at(&id)?;
         Ok(Way { id, storage })
     }
@@ -333,7 +330,29 @@ impl Workplace {
             self.engine.make_next(id);
         }
         let (storage, Connected { id, .. }) = unlock::connect(self, raw, &goal, ui).await?;
+        self.note_id(remote, &id)?;
         Ok(Way { id, storage })
+    }
+
+    /// Keeps which of several remotes one is that was written into the settings without its id, once that
+    /// was found.
+    fn note_id(&mut self, remote: &NamedRemote, id: &RemoteId) -> Result<(), CliError> {
+        if remote.id.is_some() || !self.has_several() {
+            return Ok(());
+        }
+        let name = &remote.name;
+        let mut others = self.config.remotes.iter().filter(|other| other.name != *name);
+        if let Some(other) = others.find(|other| other.id.as_ref() == Some(id)) {
+            return Err(CliError::Usage(format!(
+                "the addresses of the remotes {name} and {} lead to the same remote; remove one of them: `larder \
+                 remote remove {name}`",
+                other.name
+            )));
+        }
+        if let Some(known) = self.config.remotes.iter_mut().find(|known| known.name == *name) {
+            known.id = Some(id.clone());
+        }
+        write_config(&self.root, &self.config)
     }
 
     /// The storage of a remote as others see it: what is encrypted stays so.
@@ -386,6 +405,15 @@ impl Workplace {
     pub(super) fn may_change(&self) -> bool {
         self._lock.is_some()
     }
+}
+
+/// Says that nothing here tells which remote one of the settings is, which the next sync finds out.
+pub(super) fn unknown(remote: &NamedRemote) -> CliError {
+    let name = &remote.name;
+    let text = format!(
+        "this device does not know which remote {name} is, or does no more; run `larder sync` first"
+    );
+    CliError::Usage(text)
 }
 
 /// Whether a folder was made a vault.

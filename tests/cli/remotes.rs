@@ -286,6 +286,70 @@ fn one_that_was_taken_out_of_the_settings_by_hand_is_forgotten() {
     }
 }
 
+/// A device with one remote, and settings that name a second one, both without ids.
+fn written_by_hand(second: &str) -> (Device, Remote) {
+    let first = Remote::folder();
+    let device = Device::joined("laptop", &first);
+    device.write("note.md", "text\n");
+    device.sync();
+    let table = |name: &str, url: &str| format!("[[remote]]\nname = {name:?}\nurl = {url:?}\n");
+    let tables = table("first", first.url()) + &table("second", second);
+    device.write(".larder/config.toml", format!("device = \"laptop\"\n{tables}"));
+    (device, first)
+}
+
+#[test]
+fn one_that_was_added_by_hand_is_not_taken_for_the_first() {
+    let second = Remote::folder();
+    let other = Device::joined("phone", &second);
+    other.write("other.md", "text\n");
+    other.sync();
+    let (device, _first) = written_by_hand(second.url());
+    assert_eq!(device.state(), "pending", "nothing is known of them");
+    let ran = device.run(&["remote", "add", "third", "/elsewhere"]).exits(2);
+    assert!(ran.stderr.contains("run `larder sync` first"), "{ran}");
+    assert_eq!(device.sync().number("pulled"), 1);
+    assert_eq!(config(&device).matches("\nid = ").count(), 2, "{}", config(&device));
+    assert_eq!((device.state().as_str(), device.sync().number("requests")), ("synced", 2));
+    other.sync();
+    assert_eq!(other.files(), device.files());
+    let third = Remote::folder();
+    device.run(&["remote", "add", "third", third.url()]).exits(0);
+    // One that is removed before anything was found out takes nothing from the other.
+    let (device, _first) = written_by_hand(second.url());
+    device.run(&["remote", "remove", "second"]).exits(0);
+    assert_eq!((device.state().as_str(), device.sync().number("requests")), ("synced", 1));
+    // One that is empty is made for itself.
+    let empty = Remote::folder();
+    let (device, first) = written_by_hand(empty.url());
+    device.run(&["sync"]).exits(5);
+    device.run(&["sync", "--recreate-remote", "--only", "second"]).exits(0);
+    device.sync();
+    let id = |remote: &Remote| {
+        let meta: Value = serde_json::from_slice(&remote.files()["meta.json"].0).unwrap();
+        meta["remoteId"].as_str().unwrap().to_owned()
+    };
+    assert_ne!(id(&first), id(&empty));
+    assert!(config(&device).contains(&id(&empty)), "{}", config(&device));
+    let other = Device::joined("phone", &empty);
+    other.sync();
+    assert_eq!(other.files(), device.files());
+}
+
+#[test]
+fn two_addresses_of_one_remote_by_hand_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("link");
+    let (device, first) = written_by_hand(link.to_str().unwrap());
+    std::os::unix::fs::symlink(first.url(), &link).unwrap();
+    let ran = device.run(&["sync"]).exits(2);
+    let words =
+        "error: second: the addresses of the remotes second and first lead to the same remote";
+    assert!(ran.stderr.contains(words), "{ran}");
+    device.run(&["remote", "remove", "second"]).exits(0);
+    assert_eq!((device.state().as_str(), device.sync().number("requests")), ("synced", 1));
+}
+
 #[test]
 fn contents_that_a_remote_has_yet_to_get_are_told() {
     let (device, first, second) = two();
