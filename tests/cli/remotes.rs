@@ -368,7 +368,7 @@ fn contents_that_a_remote_has_yet_to_get_are_told() {
         status["remotes"].as_array().unwrap().iter().map(|one| &one["owedContents"]).collect();
     assert_eq!(owed, [0, 1]);
     let status = device.run(&["status"]).exits(0);
-    let words = "owed       backup lacks 1 content of a file, 100.0 kB: sent once it is here";
+    let words = "owed       backup lacks 1 content of a file, 100.0 kB: the next sync that finds it here sends it";
     assert!(status.stdout.contains(words), "{status}");
     first.insert(blob, &files[blob].0);
     device.sync();
