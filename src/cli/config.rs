@@ -185,6 +185,12 @@ impl Config {
         self.remotes.iter().find(|remote| remote.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.remotes.iter().map(|remote| &*remote.name).collect();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            if check_name(name).is_err() {
+                // It is not told: there may be a password in it.
+                return CliError::Usage(format!(
+                    "a remote is chosen by its name, not by its address; this vault has {names}"
+                ));
+            }
             CliError::Usage(format!("this vault has no remote {name}; it has {names}"))
         })
     }
@@ -223,9 +229,11 @@ fn check_name(name: &str) -> Result<(), CliError> {
     if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine) {
         return Ok(());
     }
+    // An address in its place may hold a password.
+    let is_address = name.contains(['/', ':', '@']);
+    let found = if is_address { "an address".to_owned() } else { format!("{name:?}") };
     Err(CliError::Usage(format!(
-        "a remote's name is 1 to {NAME_BYTES_MAX} letters, digits, - and _, not {:?}",
-        redacted(name)
+        "a remote's name is 1 to {NAME_BYTES_MAX} letters, digits, - and _, not {found}"
     )))
 }
 
@@ -347,6 +355,8 @@ mod tests {
         assert!(config.remote(None).is_err());
         let told = config.remote(Some("home")).unwrap_err().message();
         assert_eq!(told, "this vault has no remote home; it has none");
+        let told = config.remote(Some("webdavs://ann:s3cret@host/x")).unwrap_err().message();
+        assert_eq!(told, "a remote is chosen by its name, not by its address; this vault has none");
         assert!(Config::parse("device = \"laptop\"\nsecret = \"x\"\n").is_err());
     }
 

@@ -178,6 +178,18 @@ fn a_password_in_an_address_is_nowhere_else() {
     run(&["remote", "set"], 2);
     run(&["remote", "set", &url, &url], 2);
     run(&["list", "--type", "x", &url], 2);
+    // Where a name belongs.
+    for args in [
+        &["sync", "--only"][..],
+        &["check", "--remote"],
+        &["devices", "--remote"],
+        &["remote", "remove"],
+        &["remote", "set-default"],
+    ] {
+        run(&[args, &[&url]].concat(), 2);
+        run(&[args, &["--json", &url.replace("//", "/")]].concat(), 2);
+    }
+    run(&["remote", "add", &url, &url], 2);
     run(&["remote", "set", &url.replace("http:", "ftp:")], 2);
     run(&["remote", "set", &url.replace("%2F", "/")], 2);
     run(&["remote", "set", &url.replace("%25", "%")], 0);
