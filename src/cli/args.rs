@@ -47,14 +47,14 @@ pub(super) enum Command {
     List(ListArgs),
     /// Show one record with its fields and versions.
     Show {
-        /// Its id or the path of its file.
+        /// The path of its file, or its id.
         record: String,
     },
     /// Write a record without touching a file by hand.
     Put(PutArgs),
     /// Delete a record and its file.
     Rm {
-        /// Its id or the path of its file.
+        /// The path of its file, or its id.
         record: String,
     },
     /// Bring back a deleted record or an old version, as a new version.
@@ -66,7 +66,7 @@ pub(super) enum Command {
     },
     /// Show the history of the vault or of one record.
     Log {
-        /// Its id or the path of its file.
+        /// The path of its file, or its id.
         record: Option<String>,
     },
     /// Fold what lies on the remote into packs and remove what no longer counts.
@@ -204,7 +204,7 @@ pub(super) struct PutArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreArgs {
-    /// Its id or the path of its file.
+    /// The path of its file, or its id.
     #[arg(required_unless_present = "missing")]
     pub(super) record: Option<String>,
     /// Put every file back that is gone from the vault, unless a sync took it for deleted.

@@ -46,7 +46,7 @@ pub(super) fn put(args: &Args, ui: &Ui, options: &PutArgs) -> Result<Ended, CliE
 /// Runs `larder rm`.
 pub(super) fn remove(args: &Args, ui: &Ui, record: &str) -> Result<Ended, CliError> {
     let mut place = Workplace::find(args, Access::Change)?;
-    let id = place.engine.find(record)?;
+    let id = place.record(record)?;
     place.engine.remove(&id)?;
     if ui.json() {
         show::tell(&place, ui, &id)?;
@@ -73,7 +73,7 @@ pub(super) fn restore(args: &Args, ui: &Ui, options: &RestoreArgs) -> Result<End
     let Some(record) = &options.record else {
         return restore_missing(&mut place, ui);
     };
-    let id = place.engine.find(record)?;
+    let id = place.record(record)?;
     let back = place.engine.restore(&id, at)?;
     if ui.json() {
         show::tell(&place, ui, &id)?;

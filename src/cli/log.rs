@@ -37,7 +37,7 @@ struct Told {
 pub(super) fn run(args: &Args, ui: &Ui, record: Option<&str>) -> Result<Ended, CliError> {
     let place = Workplace::find(args, Access::Look)?;
     let rows = match record {
-        Some(record) => one(&place, &place.engine.find(record)?)?,
+        Some(record) => one(&place, &place.record(record)?)?,
         None => recent(&place)?,
     };
     let name = |row: &Told| row.path.clone().unwrap_or_else(|| row.id.to_string());

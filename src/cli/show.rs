@@ -38,7 +38,7 @@ struct ToldField<'a> {
 /// Runs the command.
 pub(super) fn run(args: &Args, ui: &Ui, record: &str) -> Result<Ended, CliError> {
     let place = Workplace::find(args, Access::Look)?;
-    let id = place.engine.find(record)?;
+    let id = place.record(record)?;
     tell(&place, ui, &id)?;
     Ok(Ended::Done)
 }

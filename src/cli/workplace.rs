@@ -1,7 +1,10 @@
 //! A vault as a command finds it: its folder, its settings, its lock, its engine.
 
+mod lock;
+mod record;
+
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -9,6 +12,8 @@ use std::{
 use anyhow::Context;
 use larder_providers::{SharedStorage, Traffic};
 
+pub(super) use self::lock::is_busy;
+use self::lock::take_lock;
 use super::{
     args::Args,
     config::{Config, NamedRemote, kind_of},
@@ -31,7 +36,6 @@ use crate::{
 
 const CONFIG: &str = "config.toml";
 pub(super) const REPLICA: &str = "replica.db";
-const LOCK: &str = "lock";
 
 /// A vault and everything a command needs to work on it.
 #[derive(Debug)]
@@ -425,28 +429,6 @@ pub(super) fn is_vault(root: &Path) -> bool {
 fn is_remote(root: &Path) -> bool {
     let meta = fs::read_to_string(root.join(META)).unwrap_or_default();
     meta.contains("\"remoteId\"") && meta.contains("\"minReader\"")
-}
-
-/// Whether another larder works on the vault right now.
-pub(super) fn is_busy(root: &Path) -> bool {
-    let lock = File::open(root.join(CONTROL_DIR).join(LOCK));
-    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
-}
-
-fn take_lock(control: &Path, root: &Path) -> Result<File, CliError> {
-    let path = control.join(LOCK);
-    let lock = File::options().create(true).truncate(false).write(true).open(&path);
-    let lock = lock.with_context(|| path.display().to_string())?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(CliError::Locked(format!(
-            "another larder is using {}; if it is the daemon, it syncs by itself",
-            root.display()
-        ))),
-        Err(TryLockError::Error(error)) => {
-            Err(anyhow::Error::from(error).context(path.display().to_string()).into())
-        }
-    }
 }
 
 fn read_config(root: &Path) -> Result<Config, CliError> {

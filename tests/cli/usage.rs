@@ -181,6 +181,46 @@ fn names_that_mean_nothing() {
     device.run(&["daemon", "--interval", "0s"]).exits(2);
 }
 
+#[test]
+fn a_path_is_seen_from_the_current_folder() {
+    let device = Device::joined("laptop", &Remote::folder());
+    for path in ["a.md", "sub/a.md", "only.md", "sub/below/b.md"] {
+        device.write(path, format!("text of {path}\n"));
+    }
+    device.sync();
+    let run = |args: &[&str]| {
+        let mut command = device.command(args);
+        Ran::new(args, command.current_dir(device.root().join("sub")).output().unwrap())
+    };
+    let whole = device.root().join("a.md");
+    for (named, found) in [
+        ("a.md", "sub/a.md"),
+        ("./a.md", "sub/a.md"),
+        ("../a.md", "a.md"),
+        (whole.to_str().unwrap(), "a.md"),
+        ("below/b.md", "sub/below/b.md"),
+        ("sub/a.md", "sub/a.md"),
+        ("only.md", "only.md"),
+    ] {
+        assert_eq!(run(&["show", named, "--json"]).exits(0).json()["path"], found, "{named}");
+        assert_eq!(run(&["log", named, "--json"]).exits(0).json()["path"], found, "{named}");
+    }
+    run(&["rm", "a.md"]).exits(0);
+    assert_eq!(device.names(), ["a.md", "only.md", "sub/below/b.md"]);
+    run(&["rm", "a.md"]);
+    assert_eq!(device.names(), ["a.md", "only.md", "sub/below/b.md"], "not the one above");
+    run(&["restore", "a.md"]).exits(0);
+    assert_eq!(device.read("sub/a.md"), "text of sub/a.md\n");
+    // One that no sync has seen yet is no reason to take another.
+    device.write("sub/only.md", "new\n");
+    let ran = run(&["rm", "only.md"]).exits(1);
+    assert!(ran.stderr.contains("there is no record \"sub/only.md\""), "{ran}");
+    assert_eq!(device.names().len(), 5);
+    // What lies in no vault is as seen from the vault's folder.
+    let mut command = device.command(&["show", "only.md", "--vault", "../vault", "--json"]);
+    assert!(command.current_dir(device.home()).status().unwrap().success());
+}
+
 /// Rules that cannot be read change nothing, and the user is told where they are wrong.
 #[test]
 fn broken_rules() {
