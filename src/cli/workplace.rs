@@ -97,7 +97,10 @@ impl Workplace {
         let control = root.join(CONTROL_DIR);
         let lock = match access {
             Access::Look => None,
-            Access::Change => Some(take_lock(&control, root)?),
+            Access::Change => {
+                refuse_secrets(root)?;
+                Some(take_lock(&control, root)?)
+            }
         };
         let store = match access {
             Access::Look => Store::open(&control.join(REPLICA))?,
@@ -133,6 +136,7 @@ impl Workplace {
                 root.display()
             )));
         }
+        refuse_secrets(root)?;
         let control = root.join(CONTROL_DIR);
         let is_new = !control.exists();
         fs::create_dir_all(&control).with_context(|| control.display().to_string())?;
@@ -418,6 +422,20 @@ pub(super) fn unknown(remote: &NamedRemote) -> CliError {
         "this device does not know which remote {name} is, or does no more; run `larder sync` first"
     );
     CliError::Usage(text)
+}
+
+/// Refuses a vault in which this device's passwords and keys lie: they would be synced.
+fn refuse_secrets(root: &Path) -> Result<(), CliError> {
+    match env::state_dir() {
+        Some(secrets) if env::real(&secrets).starts_with(env::real(root)) => {
+            Err(CliError::Usage(format!(
+                "{} holds larder's own passwords ({}), which would be synced; make a folder with your notes the vault",
+                root.display(),
+                secrets.display()
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a folder was made a vault.

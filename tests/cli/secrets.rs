@@ -98,6 +98,25 @@ fn kept(device: &Device) -> Vec<String> {
 }
 
 #[test]
+fn a_folder_that_holds_the_passwords_is_no_vault() {
+    let (device, remote) = (Device::new("laptop"), Remote::folder());
+    let home = device.home();
+    for args in [&["sync", "../home", "--remote"][..], &["init", "../home", "--remote"]] {
+        let ran = device.run(&[args, &[remote.url()]].concat()).exits(2);
+        assert!(ran.stderr.contains("holds larder's own passwords"), "{ran}");
+    }
+    assert!(!home.join(".larder").exists() && !remote.dir().exists());
+    // Nor one that was a vault before they came to lie there.
+    device.init(&remote);
+    let state = device.root().join("state");
+    let env = [("XDG_STATE_HOME", state.to_str())];
+    let ran = device.run_in(&env, &["sync"]).exits(2);
+    assert!(ran.stderr.contains("holds larder's own passwords"), "{ran}");
+    device.run_in(&env, &["status"]).exits(0);
+    device.sync();
+}
+
+#[test]
 fn who_removes_a_remote_has_forgotten_its_key() {
     let (sealed, other) = (Remote::start(Place::EncryptedFolder).unwrap(), Remote::folder());
     let device = Device::joined("laptop", &sealed);
