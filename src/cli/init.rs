@@ -95,8 +95,10 @@ async fn try_connect(
     place.refuse_inside(&url)?;
     let first = place.config.remotes.first();
     place.config.check_new_address(&url, name.or(first.map(|first| &*first.name)))?;
-    let default = first.filter(|_| place.has_several());
-    ui.set_about(name.or(default.map(|default| &*default.name)));
+    match name.or(first.map(|first| &*first.name)) {
+        Some(name) => place.speak_of(name, Some(&url), ui),
+        None => ui.set_about(None),
+    }
     let before = traffic.snapshot();
     let ca_file = place.ca_file();
     let storage = secrets::open(&url, given, ca_file.as_deref(), ui, traffic).await?;

@@ -151,7 +151,7 @@ async fn set(args: &Args, ui: &Ui, address: &str, chosen: Option<&str>) -> Resul
     place.refuse_inside(&url)?;
     if let Ok(remote) = place.config.remote(chosen) {
         place.config.check_new_address(&url, Some(&remote.name))?;
-        place.speak_of(remote, ui);
+        place.speak_of(&remote.name, Some(&url), ui);
     }
     let (ca_file, traffic) = (place.ca_file(), Traffic::new());
     let storage = secrets::open_anew(&url, given, ca_file.as_deref(), ui, &traffic).await?;

@@ -109,9 +109,13 @@ async fn restore_keys(
 
 /// Of an only way that is gone all is told by its remote's name, if the vault has others.
 fn speak_of_only(place: &Workplace, ways: &[NamedWay], ui: &Ui) {
-    match ways {
-        [(name, _)] if place.has_several() => ui.set_about(Some(name)),
-        _ => ui.set_about(None),
+    let remote = match ways {
+        [(name, _)] => place.config.remote(Some(name)).ok(),
+        _ => None,
+    };
+    match remote {
+        Some(remote) => place.speak_of(&remote.name, remote.address().ok().as_ref(), ui),
+        None => ui.set_about(None),
     }
 }
 
@@ -198,7 +202,7 @@ async fn open(
         let (url, given) = init::take_address(remote, ui)?;
         refuse_other(&place, &url)?;
         refuse_recreating_all(&place, options)?;
-        place.speak_of(place.config.remote(None)?, ui);
+        place.speak_of(&place.config.remote(None)?.name, Some(&url), ui);
         // What it brings along of a password is kept.
         let ca_file = place.ca_file();
         secrets::open(&url, given, ca_file.as_deref(), ui, traffic).await?;

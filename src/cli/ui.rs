@@ -35,6 +35,15 @@ pub(super) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// One of several remotes.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    /// What it is called.
+    pub(super) name: String,
+    /// Whether the password that the environment gives without a name is for it.
+    pub(super) takes_plain: bool,
+}
+
 /// Where to talk and how.
 #[derive(Debug)]
 pub(super) struct Ui {
@@ -47,7 +56,7 @@ pub(super) struct Ui {
     /// Whether kept passwords are still believed in.
     pub(super) doubt: Doubt,
     /// Which of several remotes it is that is spoken of.
-    about: Mutex<Option<String>>,
+    about: Mutex<Option<About>>,
     /// Whether nobody is asked any more.
     asks_nobody: AtomicBool,
 }
@@ -117,12 +126,17 @@ impl Ui {
     }
 
     /// Speaks of this one of several remotes from now on; of an only one there is nothing to be told.
-    pub(super) fn set_about(&self, remote: Option<&str>) {
-        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = remote.map(str::to_owned);
+    pub(super) fn set_about(&self, remote: Option<About>) {
+        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = remote;
+    }
+
+    /// Which of several remotes is spoken of, by its name.
+    pub(super) fn about(&self) -> Option<String> {
+        self.one_of_several().map(|about| about.name)
     }
 
     /// Which of several remotes is spoken of.
-    pub(super) fn about(&self) -> Option<String> {
+    pub(super) fn one_of_several(&self) -> Option<About> {
         self.about.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

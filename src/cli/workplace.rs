@@ -1,5 +1,6 @@
 //! A vault as a command finds it: its folder, its settings, its lock, its engine.
 
+mod about;
 mod lock;
 mod record;
 
@@ -370,7 +371,7 @@ impl Workplace {
         ui: &Ui,
         traffic: &Traffic,
     ) -> Result<SharedStorage, CliError> {
-        self.speak_of(remote, ui);
+        self.speak_of(&remote.name, remote.address().ok().as_ref(), ui);
         let (url, ca_file) = (remote.address()?, self.ca_file());
         // The settings may have been written by hand.
         self.refuse_inside(&url)?;
@@ -392,11 +393,6 @@ impl Workplace {
             folder.display(),
             self.root.display()
         )))
-    }
-
-    /// Says of which remote everything is that is told from now on, if there are several.
-    pub(super) fn speak_of(&self, remote: &NamedRemote, ui: &Ui) {
-        ui.set_about(self.has_several().then_some(remote.name.as_str()));
     }
 
     /// Whether the vault has more than one remote.

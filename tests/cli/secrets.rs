@@ -98,6 +98,43 @@ fn kept(device: &Device) -> Vec<String> {
 }
 
 #[test]
+fn a_password_goes_to_the_default_remote_alone() {
+    let kind = Place::Server(Kind::ApacheBasic);
+    let (Some(first), Some(second)) = (Remote::start(kind), Remote::start(kind)) else { return };
+    let device = Device::joined("laptop", &first);
+    let ran = device.run(&["remote", "add", "back-up", second.url()]).exits(2);
+    assert!(ran.stderr.contains("; set LARDER_PASSWORD_BACK_UP, or run"), "{ran}");
+    let own = [("LARDER_PASSWORD_BACK_UP", Some(PASSWORD))];
+    device.run_in(&own, &["remote", "add", "back-up", second.url()]).exits(0);
+    device.run_in(&own, &["sync"]).exits(0);
+    let ran = device.run(&["sync"]).exits(2);
+    assert!(ran.stderr.contains("back-up: no password is known for ann@"), "{ran}");
+    let others = [("LARDER_PASSWORD", None), ("LARDER_PASSWORD_BACK_UP", Some(PASSWORD))];
+    let ran = device.run_in(&others, &["sync"]).exits(2);
+    assert!(ran.stderr.contains("webdav: no password is known for ann@"), "{ran}");
+    let file = device.home().join("password");
+    fs::write(&file, PASSWORD).unwrap();
+    let env = [("LARDER_PASSWORD_FILE_BACK_UP", file.to_str())];
+    device.run_in(&env, &["sync"]).exits(0);
+    // Another folder of the same account needs no other password.
+    let more = format!("{}/more", first.url().trim_end_matches('/'));
+    device.run(&["remote", "add", "more", &more]).exits(0);
+    assert!(kept(&device).is_empty());
+}
+
+#[test]
+fn each_remote_may_have_a_passphrase_of_its_own() {
+    let sealed = || Remote::start(Place::EncryptedFolder).unwrap();
+    let (first, second) = (sealed(), sealed());
+    let device = Device::joined("laptop", &first);
+    let env = [("LARDER_PASSPHRASE_SAFE", Some("another one altogether"))];
+    device.run_in(&env, &["remote", "add", "safe", second.url(), "--encrypt"]).exits(0);
+    fs::remove_dir_all(device.home().join("state")).unwrap();
+    device.run(&["sync"]).exits(1);
+    device.run_in(&env, &["sync"]).exits(0);
+}
+
+#[test]
 fn a_folder_that_holds_the_passwords_is_no_vault() {
     let (device, remote) = (Device::new("laptop"), Remote::folder());
     let home = device.home();

@@ -7,10 +7,12 @@
 mod file;
 mod keyring;
 mod open;
+mod surroundings;
 
 use larder_providers::Password;
 
 pub(super) use open::{Doubt, open, open_anew};
+pub(super) use surroundings::named;
 
 use self::keyring::Trouble;
 use super::{error::CliError, ui::Ui};

@@ -1,22 +1,17 @@
 //! Opening a storage with the password that goes with it, and asking for that.
 
 use std::{
-    fs,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use anyhow::Context;
 use larder_providers::{ErrorKind, HttpConfig, Password, RemotePath, SharedStorage, Traffic};
 
-use super::{keep, recall};
-use crate::cli::{env, error::CliError, prompt::secret, remote_url::RemoteUrl, ui::Ui};
-
-/// The variable that beats everything else.
-const VARIABLE: &str = "LARDER_PASSWORD";
-
-/// The variable that names a file with the password in its first line.
-const FILE_VARIABLE: &str = "LARDER_PASSWORD_FILE";
+use super::{
+    keep, recall,
+    surroundings::{surrounding, variable},
+};
+use crate::cli::{error::CliError, prompt::secret, remote_url::RemoteUrl, ui::Ui};
 
 /// How often a mistyped password can be typed again.
 const TRIES: usize = 3;
@@ -67,7 +62,7 @@ pub(in crate::cli) async fn open(
         }
         return Ok(storage);
     }
-    if let Some(password) = surrounding()? {
+    if let Some(password) = surrounding(ui)? {
         return door.open(Some(password));
     }
     if let Some(password) = recall(&account)? {
@@ -96,25 +91,10 @@ pub(in crate::cli) async fn open_anew(
     ui: &Ui,
     traffic: &Traffic,
 ) -> Result<SharedStorage, CliError> {
-    let is_given = given.is_some() || surrounding()?.is_some();
+    let is_given = given.is_some() || surrounding(ui)?.is_some();
     match url.account().filter(|_| !is_given && ui.may_ask()) {
         Some(account) => Door::new(url, ca_file, ui, traffic).ask(&account).await,
         None => open(url, given, ca_file, ui, traffic).await,
-    }
-}
-
-/// The password that the environment gives.
-fn surrounding() -> Result<Option<Password>, CliError> {
-    if let Some(password) = env::var(VARIABLE) {
-        return Ok(Some(Password::new(password)));
-    }
-    let Some(file) = env::var(FILE_VARIABLE) else { return Ok(None) };
-    let text = fs::read_to_string(&file).with_context(|| format!("{FILE_VARIABLE}: {file}"))?;
-    match text.lines().next().filter(|line| !line.is_empty()) {
-        Some(line) => Ok(Some(Password::new(line))),
-        None => Err(CliError::Usage(format!(
-            "{FILE_VARIABLE}: {file} has no password in its first line"
-        ))),
     }
 }
 
@@ -147,7 +127,8 @@ impl<'a> Door<'a> {
     async fn ask(&self, account: &str) -> Result<SharedStorage, CliError> {
         if !self.ui.may_ask() {
             return Err(CliError::Usage(format!(
-                "no password is known for {account}; set {VARIABLE}, or run the command in a terminal once"
+                "no password is known for {account}; set {}, or run the command in a terminal once",
+                variable(self.ui)
             )));
         }
         let mut tries = 0;

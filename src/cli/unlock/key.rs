@@ -36,7 +36,7 @@ pub(super) async fn key_of(
         why = format!("the key that is kept for {which} does not open it, and is not used");
         is_refused = true;
     }
-    let typed = env::var(VARIABLE);
+    let typed = surrounding(VARIABLE, ui);
     let is_nobody_there = typed.is_none() && !ui.may_ask();
     if is_refused && !is_nobody_there {
         ui.note(format!("warning: {why}"));
@@ -54,6 +54,13 @@ pub(super) async fn key_of(
     keep(id, &key, ui);
     trust(place, id, &key)?;
     Ok(key)
+}
+
+/// The passphrase that the environment gives: that for the remote that is spoken of, or that for all. It
+/// is sent to no server.
+fn surrounding(variable: &str, ui: &Ui) -> Option<String> {
+    let own = ui.about().and_then(|name| env::var(&secrets::named(variable, &name)));
+    own.or_else(|| env::var(variable))
 }
 
 fn kept(id: &RemoteId) -> Result<Option<DataKey>, CliError> {
@@ -113,7 +120,7 @@ async fn ask(files: &KeyFiles, ui: &Ui) -> Result<DataKey, CliError> {
 
 /// A passphrase that is to be remembered: typed twice, or from the environment.
 pub(super) fn new_passphrase(variable: &str, ui: &Ui) -> Result<Passphrase, CliError> {
-    let passphrase = match env::var(variable) {
+    let passphrase = match surrounding(variable, ui) {
         Some(typed) => Passphrase::new(&typed),
         None if !ui.may_ask() => {
             let of = ui.about().map_or_else(String::new, |name| format!(" for the remote {name}"));
