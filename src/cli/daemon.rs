@@ -40,8 +40,16 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &DaemonArgs) -> Result<En
         duration(millis(interval))
     ));
     let (clock, Opened { ways, names, failed }) = (Clock::system(), opened);
-    let (in_step, shut) = (BTreeSet::new(), Vec::new());
-    let mut host = Host { ui, traffic: &traffic, clock, place, names, shut, in_step };
+    let mut host = Host {
+        ui,
+        traffic: &traffic,
+        clock,
+        place,
+        names,
+        shut: Vec::new(),
+        in_step: BTreeSet::new(),
+        refused: BTreeSet::new(),
+    };
     for (name, error) in failed {
         host.tell_shut(&name, &error, daemon::first_pause(interval));
         host.shut.push(name);
@@ -98,6 +106,8 @@ struct Host<'a> {
     /// With which remotes the last turn went well. The first turn is told even if there was nothing to
     /// do, and so is the end of a trouble.
     in_step: BTreeSet<RemoteId>,
+    /// Those that refused what they were opened with.
+    refused: BTreeSet<RemoteId>,
 }
 
 impl daemon::Host for Host<'_> {
@@ -110,7 +120,13 @@ impl daemon::Host for Host<'_> {
             Event::Turned(way, report) => self.turned(way, report),
             Event::Failed(way, error, pause) => {
                 let name = self.name_of(way).map(str::to_owned);
-                let (message, hint) = (error::message(error), error::hint(error, name.as_deref()));
+                if error::is_refusal(error) {
+                    self.refused.insert(way.id.clone());
+                }
+                let refused = error::is_unauthorized(error);
+                let refused = refused.then(|| self.ui.entries.hint(name.as_deref())).flatten();
+                let hint = refused.or_else(|| error::hint(error, name.as_deref()));
+                let message = error::message(error);
                 let hint = (hint, error.is_temporary());
                 self.failed(name.as_deref(), &message, hint, pause);
                 self.in_step.remove(&way.id);
@@ -120,6 +136,15 @@ impl daemon::Host for Host<'_> {
 
     fn lacks_any(&self) -> bool {
         !self.shut.is_empty()
+    }
+
+    async fn reopen(&mut self, way: &Way) -> Option<Way> {
+        if !self.refused.remove(&way.id) {
+            return None;
+        }
+        let (_, name) = self.names.iter().find(|(id, _)| *id == way.id)?.clone();
+        // Why it cannot be opened its turn says.
+        self.try_open(&name).await.ok()
     }
 
     async fn open(&mut self, pause: Duration) -> Vec<Way> {
@@ -173,7 +198,7 @@ impl Host<'_> {
     /// Tells why a remote could not be opened.
     fn tell_shut(&self, name: &str, error: &CliError, pause: Duration) {
         let is_temporary = error.code() == exit_code::UNREACHABLE;
-        let hint = (error.hint(Some(name)), is_temporary);
+        let hint = (self.ui.hint(error, Some(name)), is_temporary);
         self.failed(Some(name), &error.message(), hint, pause);
     }
 

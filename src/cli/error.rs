@@ -61,9 +61,7 @@ impl CliError {
 
     /// Whether a server refused the account or its password.
     pub(super) fn is_unauthorized(&self) -> bool {
-        let Self::Engine(error) = self else { return false };
-        matches!(error.as_ref(), EngineError::Remote(RemoteError::Storage(error))
-            if error.kind() == ErrorKind::Unauthorized)
+        matches!(self, Self::Engine(error) if is_unauthorized(error))
     }
 
     /// A word for programs to react to.
@@ -113,6 +111,18 @@ impl CliError {
         let Self::Engine(error) = self else { return false };
         matches!(**error, EngineError::Brake(Brake::RemoteLost))
     }
+}
+
+/// Whether a server refused the account or its password.
+pub(super) fn is_unauthorized(error: &EngineError) -> bool {
+    matches!(error, EngineError::Remote(RemoteError::Storage(error))
+        if error.kind() == ErrorKind::Unauthorized)
+}
+
+/// Whether it is what a storage was opened with that it does not take.
+pub(super) fn is_refusal(error: &EngineError) -> bool {
+    matches!(error, EngineError::Remote(RemoteError::Storage(error))
+        if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::LoggedOut))
 }
 
 /// What happened.

@@ -59,7 +59,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &SyncArgs) -> Result<Ende
         several => (sum(several), worst(several)),
     };
     let (waiting, _) = place.engine.store().conflict_counts()?;
-    ui.object(&told(&place, &report, &gone, waiting, options.dry_run)?);
+    ui.object(&told(&place, ui, &report, &gone, waiting, options.dry_run)?);
     if options.dry_run {
         tell_plan(ui, &report, &gone);
     } else {

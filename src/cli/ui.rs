@@ -16,7 +16,12 @@ use tracing_subscriber::{
     layer::SubscriberExt,
 };
 
-use super::{args::Args, env, error::CliError, secrets::Doubt};
+use super::{
+    args::Args,
+    env,
+    error::CliError,
+    secrets::{Doubt, Entries},
+};
 use crate::{
     clock::Clock,
     engine::{Cost, Progress, Stage},
@@ -55,6 +60,8 @@ pub(super) struct Ui {
     is_ca_file_given: bool,
     /// Whether kept passwords are still believed in.
     pub(super) doubt: Doubt,
+    /// With what remotes were opened.
+    pub(super) entries: Entries,
     /// Which of several remotes it is that is spoken of.
     about: Mutex<Option<About>>,
     /// Whether nobody is asked any more.
@@ -100,6 +107,7 @@ impl Ui {
             ca_file,
             is_ca_file_given,
             doubt: Doubt::default(),
+            entries: Entries::default(),
             about: Mutex::default(),
             asks_nobody: AtomicBool::new(false),
         }
@@ -192,7 +200,7 @@ impl Ui {
                 "kind": error.kind(),
                 "code": error.code(),
                 "message": error.message(),
-                "hint": error.hint(about.as_deref()),
+                "hint": self.hint(error, about.as_deref()),
             });
             if let (Some(name), Some(told)) = (&about, told.as_object_mut()) {
                 told.insert("remote".to_owned(), name.as_str().into());
@@ -211,6 +219,12 @@ impl Ui {
         }
     }
 
+    /// What to do about a failure, where there is something to do.
+    pub(super) fn hint(&self, error: &CliError, remote: Option<&str>) -> Option<String> {
+        let refused = error.is_unauthorized().then(|| self.entries.hint(remote)).flatten();
+        refused.or_else(|| error.hint(remote))
+    }
+
     fn complain(&self, remote: Option<&str>, error: &CliError) {
         let word = if std::io::stderr().is_terminal() && self.colour {
             "\x1b[1;31merror:\x1b[0m"
@@ -219,7 +233,7 @@ impl Ui {
         };
         let about = remote.map_or_else(String::new, |name| format!("{name}: "));
         say(&format!("{word} {about}{}", error.message()));
-        if let Some(hint) = error.hint(remote) {
+        if let Some(hint) = self.hint(error, remote) {
             say(&format!("  {hint}"));
         }
     }

@@ -30,6 +30,10 @@ pub trait Host {
     /// Whether there is a remote that could not be opened yet.
     fn lacks_any(&self) -> bool;
 
+    /// Before its turn: another way to a remote, where the last one was refused and there may be another
+    /// password by now.
+    fn reopen(&mut self, way: &Way) -> impl Future<Output = Option<Way>>;
+
     /// Tries once more to open such remotes, and gives the ways to those that could be. What still
     /// cannot be is tried again after `pause`.
     fn open(&mut self, pause: Duration) -> impl Future<Output = Vec<Way>>;
@@ -61,6 +65,12 @@ pub async fn run(
             };
             schedule.add(opened);
             schedule.set_shut(host.lacks_any());
+        }
+        for way in schedule.due() {
+            tokio::select! {
+                opened = host.reopen(&way) => schedule.replace(opened),
+                () = &mut stop => return Ok(()),
+            }
         }
         let ways = schedule.due();
         let (turned, stopped) = {

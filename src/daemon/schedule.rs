@@ -91,6 +91,14 @@ impl Schedule {
         due.map(|remote| remote.way.clone()).collect()
     }
 
+    /// Goes another way to a remote from now on, if there is one.
+    pub(super) fn replace(&mut self, opened: Option<Way>) {
+        let Some(way) = opened else { return };
+        if let Some(remote) = self.remotes.iter_mut().find(|remote| remote.way.id == way.id) {
+            remote.way = way;
+        }
+    }
+
     /// Ends a round through the remotes that were due: their next turn is an interval from now, also that
     /// of those that got none because of what stopped another. What was brought goes on to the rest at
     /// once.

@@ -9,7 +9,7 @@ use std::{
 use larder_providers::testing::Kind;
 use serde_json::Value;
 
-use crate::common::{Device, Place, Remote, pair, settle};
+use crate::common::{Device, PASSWORD, Place, Remote, pair, settle};
 
 /// A daemon that is killed when the test ends, however that ends.
 struct Daemon {
@@ -150,6 +150,35 @@ fn news_from_dropbox_go_on_to_the_other_remotes() {
     }
     c.sync();
     assert_eq!(c.names(), ["0.md", "1.md", "note.md"]);
+    assert_eq!(daemon.stop("-TERM").1, Some(0));
+}
+
+/// A password that is changed at the server and then here needs no other daemon.
+#[test]
+fn a_password_that_is_refused_is_looked_for_anew() {
+    let Some(remote) = Remote::start(Place::Server(Kind::ApacheBasic)) else { return };
+    let device = Device::new("laptop");
+    let command = |args: &[&str]| {
+        let mut command = device.command(args);
+        command.env_remove("LARDER_PASSWORD").stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    };
+    let url = remote.url().replace("ann@", &format!("ann:{PASSWORD}@"));
+    assert!(command(&["init", "--remote", &url]).status().unwrap().success());
+    device.write("note.md", "one\n");
+    let child = command(&["daemon", "--interval", "1s", "--json"]).spawn().unwrap();
+    let mut daemon = Daemon::of(child);
+    daemon.wait_for(|event| event["pushed"] == 1);
+    let conf = remote.dir().ancestors().nth(2).unwrap();
+    std::fs::write(conf.join("basic"), "ann:{SHA}JvZcFcg11qlSHzWVScL2qE4T+tg=\n").unwrap();
+    let failed = daemon.wait_for(|event| event["event"] == "failed");
+    assert!(failed["message"].as_str().unwrap().contains("refused the account"), "{failed}");
+    let file = device.home().join("state/larder/passwords.json");
+    let kept = std::fs::read_to_string(&file).unwrap();
+    let kept = kept.replace(&format!("\"{PASSWORD}\""), "\"pl4nt/p@s%s w:rd\"");
+    std::fs::write(&file, kept).unwrap();
+    device.write("more.md", "two\n");
+    daemon.wait_for(|event| event["pushed"] == 1);
     assert_eq!(daemon.stop("-TERM").1, Some(0));
 }
 

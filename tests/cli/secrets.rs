@@ -135,6 +135,26 @@ fn each_remote_may_have_a_passphrase_of_its_own() {
 }
 
 #[test]
+fn who_is_refused_is_told_what_was() {
+    let Some(remote) = Remote::start(Place::Server(Kind::ApacheBasic)) else { return };
+    let device = Device::new("laptop");
+    let nameless = remote.url().replace("ann@", "");
+    let ran = device.run(&["sync", "--remote", &nameless]).exits(1);
+    let words = format!(
+        "an address without a user, {nameless}, has no password: write {}",
+        remote.url().replace("ann@", "YOU@")
+    );
+    assert!(ran.stderr.contains(&words), "{ran}");
+    let env = [("LARDER_PASSWORD", Some("mistyped"))];
+    let ran = device.run_in(&env, &["sync", "--remote", remote.url(), "--json"]).exits(1).json();
+    let hint = ran["error"]["hint"].as_str().unwrap();
+    assert!(hint.starts_with("what LARDER_PASSWORD gives was refused"), "{ran}");
+    let url = remote.url().replace("ann@", "ann:mistyped@");
+    let ran = device.run_in(&UNKNOWN, &["sync", "--remote", &url]).exits(1);
+    assert!(ran.stderr.contains("and larder asks for it anew"), "{ran}");
+}
+
+#[test]
 fn a_folder_that_holds_the_passwords_is_no_vault() {
     let (device, remote) = (Device::new("laptop"), Remote::folder());
     let home = device.home();

@@ -4,6 +4,7 @@
 //! keyring. What lies in the file stays there and goes before the keyring: a job that runs without
 //! a session of the desktop may count on it.
 
+mod entry;
 mod file;
 mod keyring;
 mod open;
@@ -11,6 +12,7 @@ mod surroundings;
 
 use larder_providers::Password;
 
+pub(super) use entry::{Entries, Entry};
 pub(super) use open::{Doubt, open, open_anew};
 pub(super) use surroundings::named;
 

@@ -8,7 +8,7 @@ use std::{
 use larder_providers::{ErrorKind, HttpConfig, Password, RemotePath, SharedStorage, Traffic};
 
 use super::{
-    keep, recall,
+    Entry, keep, recall,
     surroundings::{surrounding, variable},
 };
 use crate::cli::{error::CliError, prompt::secret, remote_url::RemoteUrl, ui::Ui};
@@ -52,6 +52,7 @@ pub(in crate::cli) async fn open(
     traffic: &Traffic,
 ) -> Result<SharedStorage, CliError> {
     let door = Door::new(url, ca_file, ui, traffic);
+    ui.entries.note(ui, Entry::of(url));
     let Some(account) = url.account() else { return door.open(None) };
     if let Some(given) = given {
         let is_kept = recall(&account)?.is_some_and(|kept| kept.expose() == given.expose());
@@ -62,7 +63,8 @@ pub(in crate::cli) async fn open(
         }
         return Ok(storage);
     }
-    if let Some(password) = surrounding(ui)? {
+    if let Some((password, variable)) = surrounding(ui)? {
+        ui.entries.note(ui, Entry::Variable(variable));
         return door.open(Some(password));
     }
     if let Some(password) = recall(&account)? {

@@ -38,9 +38,9 @@ fn is_of_file(variable: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
 }
 
-/// The password that the environment gives. One that is given without a name goes to no other
-/// server than that of the default remote.
-pub(super) fn surrounding(ui: &Ui) -> Result<Option<Password>, CliError> {
+/// The password that the environment gives, and the variable that gives it. One that is given without a
+/// name goes to no other server than that of the default remote.
+pub(super) fn surrounding(ui: &Ui) -> Result<Option<(Password, String)>, CliError> {
     let about = ui.one_of_several();
     if let Some(About { name, .. }) = &about {
         let password = by(&named(VARIABLE, name), &named(FILE_VARIABLE, name))?;
@@ -54,14 +54,14 @@ pub(super) fn surrounding(ui: &Ui) -> Result<Option<Password>, CliError> {
     }
 }
 
-fn by(variable: &str, file_variable: &str) -> Result<Option<Password>, CliError> {
+fn by(variable: &str, file_variable: &str) -> Result<Option<(Password, String)>, CliError> {
     if let Some(password) = env::var(variable).filter(|_| !is_of_file(variable)) {
-        return Ok(Some(Password::new(password)));
+        return Ok(Some((Password::new(password), variable.to_owned())));
     }
     let Some(file) = env::var(file_variable) else { return Ok(None) };
     let text = fs::read_to_string(&file).with_context(|| format!("{file_variable}: {file}"))?;
     match text.lines().next().filter(|line| !line.is_empty()) {
-        Some(line) => Ok(Some(Password::new(line))),
+        Some(line) => Ok(Some((Password::new(line), file_variable.to_owned()))),
         None => Err(CliError::Usage(format!(
             "{file_variable}: {file} has no password in its first line"
         ))),

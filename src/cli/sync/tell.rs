@@ -71,12 +71,13 @@ struct ToldNote<'a> {
 
 pub(super) fn told<'a>(
     place: &Workplace,
+    ui: &Ui,
     report: &'a Report,
     gone: &'a [Gone],
     conflicts_waiting: u64,
     dry_run: bool,
 ) -> Result<Told<'a>, CliError> {
-    let remotes = gone.iter().map(|gone| told_remote(place, gone));
+    let remotes = gone.iter().map(|gone| told_remote(place, ui, gone));
     Ok(Told {
         remotes: remotes.collect::<Result<_, _>>()?,
         generation: report.generation,
@@ -103,7 +104,7 @@ pub(super) fn told<'a>(
     })
 }
 
-fn told_remote<'a>(place: &Workplace, gone: &'a Gone) -> Result<ToldRemote<'a>, CliError> {
+fn told_remote<'a>(place: &Workplace, ui: &Ui, gone: &'a Gone) -> Result<ToldRemote<'a>, CliError> {
     let Gone { name, id, result } = gone;
     let report = result.as_ref().ok();
     let count = |count: fn(&Report) -> usize| report.map_or(0, count);
@@ -119,7 +120,7 @@ fn told_remote<'a>(place: &Workplace, gone: &'a Gone) -> Result<ToldRemote<'a>, 
             kind: error.kind(),
             code: error.code(),
             message: error.message(),
-            hint: error.hint(Some(name)),
+            hint: ui.hint(error, Some(name)),
         }),
     })
 }
