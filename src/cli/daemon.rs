@@ -1,6 +1,9 @@
 //! `larder daemon`: sync until stopped.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use larder_providers::Traffic;
 
@@ -9,14 +12,14 @@ use super::{
     args::{Args, DaemonArgs},
     error::{self, CliError, exit_code},
     prompt,
-    sync::{Selection, summary, ways as ways_of},
+    sync::{Selection, summary, tell, ways as ways_of},
     ui::{Ui, duration},
     workplace::{Access, Workplace},
 };
 use crate::{
     clock::Clock,
     daemon::{self, Event},
-    engine::{Engine, EngineError, Report, Way},
+    engine::{Engine, EngineError, Note, Report, Way},
     model::RemoteId,
 };
 
@@ -49,6 +52,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &DaemonArgs) -> Result<En
         shut: Vec::new(),
         in_step: BTreeSet::new(),
         refused: BTreeSet::new(),
+        notes: Notes::default(),
     };
     for (name, error) in failed {
         host.tell_shut(&name, &error, daemon::first_pause(interval));
@@ -108,6 +112,27 @@ struct Host<'a> {
     in_step: BTreeSet<RemoteId>,
     /// Those that refused what they were opened with.
     refused: BTreeSet<RemoteId>,
+    notes: Notes,
+}
+
+/// What the last turn with each remote noted.
+#[derive(Default)]
+struct Notes(BTreeMap<RemoteId, Vec<Note>>);
+
+impl Notes {
+    /// What a turn noted that the one before had not. What is of the vault is told once, whichever remote it
+    /// was noticed with.
+    fn news(&mut self, way: &Way, report: &Report) -> Vec<Note> {
+        let is_known = |note: &&Note| {
+            let mut known = self.0.iter();
+            known.any(|(id, notes)| {
+                (*id == way.id || !tell::is_of_remote(note)) && notes.contains(note)
+            })
+        };
+        let news = report.notes.iter().filter(|note| !is_known(note)).cloned().collect();
+        self.0.insert(way.id.clone(), report.notes.clone());
+        news
+    }
 }
 
 impl daemon::Host for Host<'_> {
@@ -127,8 +152,7 @@ impl daemon::Host for Host<'_> {
                 let refused = refused.then(|| self.ui.entries.hint(name.as_deref())).flatten();
                 let hint = refused.or_else(|| error::hint(error, name.as_deref()));
                 let message = error::message(error);
-                let hint = (hint, error.is_temporary());
-                self.failed(name.as_deref(), &message, hint, pause);
+                self.failed(name.as_deref(), (error::code(error), &message, hint), pause);
                 self.in_step.remove(&way.id);
             }
         }
@@ -178,41 +202,52 @@ impl Host<'_> {
     }
 
     fn turned(&mut self, way: &Way, report: &Report) {
-        let (ui, at, name) = (self.ui, self.clock.now(), self.name_of(way));
+        let (ui, at, name) = (self.ui, self.clock.now(), self.name_of(way).map(str::to_owned));
+        let name = name.as_deref();
+        let news = self.notes.news(way, report);
+        let about = |note| (name.filter(|_| tell::is_of_remote(note)), note);
+        let news: Vec<tell::About<'_>> = news.iter().map(about).collect();
+        let counts = self.place.engine.store().conflict_counts().unwrap_or_default();
+        let notes: Vec<_> = news.iter().copied().map(tell::ToldNote::new).collect();
         let mut told = serde_json::json!({
             "event": "turn", "at": at, "generation": report.generation,
             "pulled": report.pulled, "pushed": report.pushed, "merged": report.merged,
-            "conflicts": report.conflicts, "requests": report.cost.requests,
+            "deleted": report.deleted, "renamed": report.renamed,
+            "conflicts": report.conflicts, "conflictsWaiting": counts.0,
+            "requests": report.cost.requests, "notes": notes,
         });
-        let about = name.map_or_else(String::new, |name| format!("{name}: "));
+        let prefix = name.map_or_else(String::new, |name| format!("{name}: "));
         if let (Some(name), Some(told)) = (name, told.as_object_mut()) {
             told.insert("remote".to_owned(), name.into());
         }
         ui.object(&told);
         if self.in_step.insert(way.id.clone()) || report.did_anything() || ui.verbose() {
             let live = self.place.engine.store().live_count().unwrap_or(0);
-            ui.line(format!("{at} {about}{}", summary(ui, report, live)));
+            ui.line(format!("{at} {prefix}{}", summary(ui, report, live)));
+        }
+        tell::tell_notes(ui, &news);
+        if report.conflicts > 0 {
+            tell::tell_conflicts(ui, report, counts);
         }
     }
 
     /// Tells why a remote could not be opened.
     fn tell_shut(&self, name: &str, error: &CliError, pause: Duration) {
-        let is_temporary = error.code() == exit_code::UNREACHABLE;
-        let hint = (self.ui.hint(error, Some(name)), is_temporary);
-        self.failed(Some(name), &error.message(), hint, pause);
+        let hint = self.ui.hint(error, Some(name));
+        self.failed(Some(name), (error.code(), &error.message(), hint), pause);
     }
 
     /// What passes by itself needs no hint but for programs.
     fn failed(
         &self,
         name: Option<&str>,
-        message: &str,
-        (hint, is_temporary): (Option<String>, bool),
+        (code, message, hint): (u8, &str, Option<String>),
         pause: Duration,
     ) {
         let (ui, at, pause) = (self.ui, self.clock.now(), millis(pause));
         let mut told = serde_json::json!({
-            "event": "failed", "at": at, "message": message, "hint": hint, "retryInMs": pause,
+            "event": "failed", "at": at, "kind": error::kind(code), "code": code,
+            "message": message, "hint": hint, "retryInMs": pause,
         });
         let about = name.map_or_else(String::new, |name| format!("{name}: "));
         if let (Some(name), Some(told)) = (name, told.as_object_mut()) {
@@ -220,7 +255,7 @@ impl Host<'_> {
         }
         ui.object(&told);
         ui.note(format!("{at} {about}{message}; next try in {}", duration(pause)));
-        if let Some(hint) = hint.filter(|_| !is_temporary) {
+        if let Some(hint) = hint.filter(|_| code != exit_code::UNREACHABLE) {
             ui.note(format!("  {hint}"));
         }
     }

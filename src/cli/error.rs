@@ -48,14 +48,7 @@ impl CliError {
             Self::Other(_) => exit_code::FAILED,
             Self::Interrupted(signal) => u8::try_from(*signal)
                 .map_or(exit_code::FAILED, |signal| exit_code::BY_SIGNAL | signal),
-            Self::Engine(error) => match error.as_ref() {
-                EngineError::Brake(_) => exit_code::BRAKE,
-                EngineError::Remote(RemoteError::NeedsNewer { .. })
-                | EngineError::Store(StoreError::TooNew { .. }) => exit_code::NEEDS_NEWER,
-                error if error.is_temporary() => exit_code::UNREACHABLE,
-                EngineError::NotConnected => exit_code::USAGE,
-                _ => exit_code::FAILED,
-            },
+            Self::Engine(error) => code(error),
         }
     }
 
@@ -66,15 +59,7 @@ impl CliError {
 
     /// A word for programs to react to.
     pub(super) fn kind(&self) -> &'static str {
-        match self.code() {
-            exit_code::USAGE => "usage",
-            exit_code::UNREACHABLE => "unreachable",
-            exit_code::BRAKE => "brake",
-            exit_code::NEEDS_NEWER => "needsNewer",
-            exit_code::LOCKED => "locked",
-            exit_code::BY_SIGNAL.. => "interrupted",
-            _ => "failed",
-        }
+        kind(self.code())
     }
 
     /// What happened.
@@ -110,6 +95,31 @@ impl CliError {
     pub(super) fn is_of_lost_remote(&self) -> bool {
         let Self::Engine(error) = self else { return false };
         matches!(**error, EngineError::Brake(Brake::RemoteLost))
+    }
+}
+
+/// The code that stands for a failure of the engine.
+pub(super) fn code(error: &EngineError) -> u8 {
+    match error {
+        EngineError::Brake(_) => exit_code::BRAKE,
+        EngineError::Remote(RemoteError::NeedsNewer { .. })
+        | EngineError::Store(StoreError::TooNew { .. }) => exit_code::NEEDS_NEWER,
+        error if error.is_temporary() => exit_code::UNREACHABLE,
+        EngineError::NotConnected => exit_code::USAGE,
+        _ => exit_code::FAILED,
+    }
+}
+
+/// A word for what a code stands for.
+pub(super) fn kind(code: u8) -> &'static str {
+    match code {
+        exit_code::USAGE => "usage",
+        exit_code::UNREACHABLE => "unreachable",
+        exit_code::BRAKE => "brake",
+        exit_code::NEEDS_NEWER => "needsNewer",
+        exit_code::LOCKED => "locked",
+        exit_code::BY_SIGNAL.. => "interrupted",
+        _ => "failed",
     }
 }
 

@@ -1,6 +1,6 @@
 //! `larder sync`: one turn.
 
-mod tell;
+pub(super) mod tell;
 
 use larder_providers::Traffic;
 pub(super) use tell::summary;

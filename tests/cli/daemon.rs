@@ -111,6 +111,45 @@ fn trouble_does_not_end_it() {
     assert_eq!(daemon.stop("-INT").1, Some(0));
 }
 
+#[test]
+fn it_tells_what_a_sync_tells() {
+    let (first, second) = (Remote::folder(), Remote::folder());
+    let (a, b) = pair(&first);
+    a.run(&["remote", "add", "backup", second.url()]).exits(0);
+    a.write("note.md", "one\n");
+    std::os::unix::fs::symlink("/etc/passwd", a.root().join("link.md")).unwrap();
+    a.sync();
+    b.sync();
+    a.edit("note.md", "one", "two");
+    b.edit("note.md", "one", "three");
+    b.sync();
+    let mut daemon = Daemon::start(&a);
+    let turn = daemon.wait_for(|event| event["event"] == "turn");
+    assert_eq!((&turn["conflicts"], &turn["conflictsWaiting"]), (&1.into(), &1.into()), "{turn}");
+    assert_eq!(
+        (&turn["notes"][0]["kind"], &turn["notes"][0]["subject"]),
+        (&"skipped".into(), &"link.md".into())
+    );
+    let turn = daemon.wait_for(|event| event["event"] == "turn");
+    assert_eq!(turn["notes"], serde_json::json!([]), "it is told once");
+    std::os::unix::fs::symlink("/etc/passwd", a.root().join("more.md")).unwrap();
+    let turn = daemon.wait_for(|event| event["notes"] != serde_json::json!([]));
+    assert_eq!(
+        (turn["notes"].as_array().unwrap().len(), &turn["notes"][0]["subject"]),
+        (1, &"more.md".into())
+    );
+    std::fs::rename(first.dir(), first.dir().with_file_name("away")).unwrap();
+    let failed = daemon.wait_for(|event| event["event"] == "failed");
+    assert_eq!((&failed["kind"], &failed["code"]), (&"brake".into(), &5.into()), "{failed}");
+    assert_eq!(daemon.stop("-TERM").1, Some(0));
+    // And to people.
+    let mut child = a.start(&["daemon", "--interval", "1s"]);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let told: Vec<String> = lines.take(3).collect();
+    let _ = child.kill().and_then(|()| child.wait());
+    assert!(told[2].starts_with("2 files are left alone"), "{told:?}");
+}
+
 /// Where the storage tells of changes, nobody waits for the interval.
 #[test]
 fn news_from_dropbox_come_at_once() {

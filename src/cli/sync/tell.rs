@@ -60,7 +60,7 @@ struct ToldError {
 }
 
 #[derive(Serialize)]
-struct ToldNote<'a> {
+pub(in crate::cli) struct ToldNote<'a> {
     /// Of several remotes, that which it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     remote: Option<&'a str>,
@@ -68,6 +68,15 @@ struct ToldNote<'a> {
     subject: &'a str,
     text: &'a str,
 }
+
+impl<'a> ToldNote<'a> {
+    pub(in crate::cli) fn new((remote, note): About<'a>) -> Self {
+        Self { remote, kind: note.kind, subject: &note.subject, text: &note.text }
+    }
+}
+
+/// A note, and the name of the remote that it is about, if it is about one of several.
+pub(in crate::cli) type About<'a> = (Option<&'a str>, &'a Note);
 
 pub(super) fn told<'a>(
     place: &Workplace,
@@ -92,15 +101,7 @@ pub(super) fn told<'a>(
         raced: report.raced,
         conflicts_waiting,
         plan: dry_run.then_some(report.plan.as_slice()),
-        notes: notes(report, gone)
-            .into_iter()
-            .map(|(remote, note)| ToldNote {
-                remote,
-                kind: note.kind,
-                subject: &note.subject,
-                text: &note.text,
-            })
-            .collect(),
+        notes: notes(report, gone).into_iter().map(ToldNote::new).collect(),
     })
 }
 
@@ -142,8 +143,13 @@ pub(super) fn tell(
             ui.line(format!("  {line}"));
         }
     }
-    tell_notes(ui, report, gone);
-    let (waiting, decided) = place.engine.store().conflict_counts()?;
+    tell_notes(ui, &notes(report, gone));
+    tell_conflicts(ui, report, place.engine.store().conflict_counts()?);
+    Ok(())
+}
+
+/// Says of which conflicts a person should know: of those that wait, or else of those that came up.
+pub(in crate::cli) fn tell_conflicts(ui: &Ui, report: &Report, (waiting, decided): (u64, u64)) {
     if waiting > 0 {
         let waits = count(waiting, "conflict waits", "conflicts wait");
         ui.line(ui.warning(&format!("{waits} for you: larder conflicts")));
@@ -151,7 +157,6 @@ pub(super) fn tell(
         let news = count(report.conflicts as u64, "conflict was", "conflicts were");
         ui.line(format!("{news} decided by a rule; nothing is lost: larder conflicts"));
     }
-    Ok(())
 }
 
 /// What a turn did, in one line.
@@ -207,18 +212,20 @@ fn deeds(report: &Report) -> Option<String> {
 
 /// What there is to know, each with the remote that it is about if there are several. What the vault
 /// has is told once, whichever of them it was noticed with.
-fn notes<'a>(report: &'a Report, gone: &'a [Gone]) -> Vec<(Option<&'a str>, &'a Note)> {
-    let is_of_remote = |note: &&Note| {
-        !gone.is_empty()
-            && matches!(note.kind, NoteKind::Damaged | NoteKind::Healed | NoteKind::Waiting)
-    };
-    let mut notes: Vec<(Option<&str>, &Note)> =
+fn notes<'a>(report: &'a Report, gone: &'a [Gone]) -> Vec<About<'a>> {
+    let is_of_remote = |note: &&Note| !gone.is_empty() && is_of_remote(note);
+    let mut notes: Vec<About<'_>> =
         report.notes.iter().filter(|note| !is_of_remote(note)).map(|note| (None, note)).collect();
     for Gone { name, result, .. } in gone {
         let own = result.iter().flat_map(|report| &report.notes).filter(is_of_remote);
         notes.extend(own.map(|note| (Some(name.as_str()), note)));
     }
     notes
+}
+
+/// Whether a note is about a remote, and not about the vault.
+pub(in crate::cli) fn is_of_remote(note: &Note) -> bool {
+    matches!(note.kind, NoteKind::Damaged | NoteKind::Healed | NoteKind::Waiting)
 }
 
 /// Of what a note speaks and what it says, with the name of the remote that it is about.
@@ -235,17 +242,17 @@ fn named(remote: Option<&str>, note: &Note) -> (String, String) {
 }
 
 /// What a person should know. Files that are merely left alone are counted, unless all is asked for.
-fn tell_notes(ui: &Ui, report: &Report, gone: &[Gone]) {
+pub(in crate::cli) fn tell_notes(ui: &Ui, notes: &[About<'_>]) {
     let is_quiet = |kind| matches!(kind, NoteKind::Skipped | NoteKind::Unparsed) && !ui.verbose();
-    for (remote, note) in notes(report, gone) {
+    for (remote, note) in notes {
         if is_quiet(note.kind) {
             continue;
         }
         let left = if note.kind == NoteKind::Skipped { "left alone, " } else { "" };
-        let (subject, text) = named(remote, note);
+        let (subject, text) = named(*remote, note);
         ui.line(ui.warning(&format!("{subject}: {left}{text}")));
     }
-    let of = |kind| report.notes.iter().filter(|note| note.kind == kind).count() as u64;
+    let of = |kind| notes.iter().filter(|(_, note)| note.kind == kind).count() as u64;
     let (skipped, unparsed) = (of(NoteKind::Skipped), of(NoteKind::Unparsed));
     if skipped > 0 && is_quiet(NoteKind::Skipped) {
         let files = count(skipped, "file is", "files are");
@@ -266,7 +273,7 @@ pub(super) fn tell_plan(ui: &Ui, report: &Report, gone: &[Gone]) {
     for line in &report.plan {
         ui.answer(format!("  {line}"));
     }
-    tell_notes(ui, report, gone);
+    tell_notes(ui, &notes(report, gone));
 }
 
 pub(super) fn tell_failures(ui: &Ui, gone: &[Gone]) {
