@@ -85,7 +85,10 @@ async fn open(place: &mut Workplace, ui: &Ui, traffic: &Traffic) -> Result<Opene
                 opened.names.push((way.id.clone(), name));
                 opened.ways.push(way);
             }
-            Err(error) => opened.failed.push((name, error)),
+            Err(error) => {
+                place.note_trouble(&name, &error)?;
+                opened.failed.push((name, error));
+            }
         }
     }
     if !opened.ways.is_empty() {
@@ -180,6 +183,8 @@ impl daemon::Host for Host<'_> {
                     ways.push(way);
                 }
                 Err(error) => {
+                    // What cannot be kept is told all the same.
+                    let _ = self.place.note_trouble(&name, &error);
                     self.tell_shut(&name, &error, pause);
                     self.shut.push(name);
                 }

@@ -76,10 +76,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
     let owed = owed.reduce(|sum, one| (sum.0 + one.0, sum.1 + one.1)).unwrap_or_default();
     let is_new = remotes.is_empty() || remotes.iter().any(|(told, _)| told.generation.is_none());
     let state = match () {
-        () if is_busy(&place.root) => "syncing",
         () if trouble.as_ref().is_some_and(|trouble| !trouble.is_temporary) => "error",
         () if trouble.is_some() => "offline",
         () if waiting > 0 => "conflict",
+        // A daemon is at work all the time, whatever became of its last turn.
+        () if is_busy(&place.root) => "syncing",
         () if pending > 0 || owed.0 > 0 || is_new => "pending",
         () => "synced",
     };

@@ -45,7 +45,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &SyncArgs) -> Result<Ende
     };
     let is_only = ways.len() == 1;
     let progress = ui.progress();
-    let mut gone = go(&mut place, ways, &traffic, turn, &progress).await;
+    let mut gone = go(&mut place, ways, &traffic, turn, &progress).await?;
     drop(progress);
     let is_begun_anew = |error: &CliError| is_damage(error) || ui.doubt.would_arise(error, ui);
     if let Some(at) = gone.iter().position(|gone| gone.result.as_ref().is_err_and(is_begun_anew)) {
@@ -127,7 +127,11 @@ async fn go(
     traffic: &Traffic,
     options: TurnOptions,
     progress: &dyn Progress,
-) -> Vec<Gone> {
+) -> Result<Vec<Gone>, CliError> {
+    if !options.dry_run {
+        let mut shut = named.iter().filter_map(|(name, way)| Some((name, way.as_ref().err()?)));
+        shut.try_for_each(|(name, error)| place.note_trouble(name, error))?;
+    }
     let open: Vec<Way> = named.iter().filter_map(|(_, way)| way.as_ref().ok()).cloned().collect();
     let mut turned = place.engine.turns(&open, traffic, options, progress).await.into_iter();
     let gone = named.into_iter().filter_map(|(name, way)| match way {
@@ -137,7 +141,7 @@ async fn go(
             Some(Gone { name, id: Some(way.id), result: turned.result.map_err(CliError::from) })
         }
     });
-    gone.collect()
+    Ok(gone.collect())
 }
 
 /// What was done with all remotes together; the generation is that of the default one.

@@ -3,6 +3,7 @@
 mod about;
 mod lock;
 mod record;
+mod trouble;
 
 use std::{
     fs::{self, File},

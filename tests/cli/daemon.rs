@@ -141,6 +141,7 @@ fn it_tells_what_a_sync_tells() {
     std::fs::rename(first.dir(), first.dir().with_file_name("away")).unwrap();
     let failed = daemon.wait_for(|event| event["event"] == "failed");
     assert_eq!((&failed["kind"], &failed["code"]), (&"brake".into(), &5.into()), "{failed}");
+    assert_eq!(a.state(), "error", "that it runs hides nothing");
     assert_eq!(daemon.stop("-TERM").1, Some(0));
     // And to people.
     let mut child = a.start(&["daemon", "--interval", "1s"]);

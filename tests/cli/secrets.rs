@@ -155,6 +155,28 @@ fn who_is_refused_is_told_what_was() {
 }
 
 #[test]
+fn a_remote_that_could_not_be_opened_is_not_in_step() {
+    let (sealed, clear) = (Remote::start(Place::EncryptedFolder).unwrap(), Remote::folder());
+    let device = Device::joined("laptop", &sealed);
+    device.run(&["remote", "add", "backup", clear.url()]).exits(0);
+    device.write("note.md", "text\n");
+    device.sync();
+    let state = device.home().join("state");
+    fs::rename(&state, device.home().join("away")).unwrap();
+    let unknown = [("LARDER_PASSPHRASE", None)];
+    device.run_in(&unknown, &["sync", "--dry-run"]).exits(2);
+    assert_eq!(device.state(), "synced");
+    device.run_in(&unknown, &["sync"]).exits(2);
+    let status = device.run(&["status", "--json"]).exits(0).json();
+    assert_eq!(status["state"], "error", "{status}");
+    let reason = status["remotes"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("is encrypted; set LARDER_PASSPHRASE"), "{status}");
+    assert!(status["remotes"][1].get("reason").is_none(), "{status}");
+    device.sync();
+    assert_eq!(device.state(), "synced");
+}
+
+#[test]
 fn a_folder_that_holds_the_passwords_is_no_vault() {
     let (device, remote) = (Device::new("laptop"), Remote::folder());
     let home = device.home();
