@@ -1,6 +1,7 @@
 //! A vault as a command finds it: its folder, its settings, its lock, its engine.
 
 mod about;
+mod fit;
 mod lock;
 mod record;
 mod trouble;
@@ -14,8 +15,11 @@ use std::{
 use anyhow::Context;
 use larder_providers::{SharedStorage, Traffic};
 
-pub(super) use self::lock::is_busy;
-use self::lock::take_lock;
+pub(super) use self::{fit::is_vault, lock::is_busy};
+use self::{
+    fit::{config_of, no_vault, refuse_as_vault, refuse_secrets},
+    lock::take_lock,
+};
 use super::{
     args::Args,
     config::{Config, NamedRemote, kind_of},
@@ -31,12 +35,11 @@ use crate::{
     clock::Clock,
     engine::{Connected, Engine, EngineError, Way},
     model::{RemoteId, path::CONTROL_DIR},
-    remote::layout::META,
     store::Store,
     vault::Vault,
 };
 
-const CONFIG: &str = "config.toml";
+pub(super) const CONFIG: &str = "config.toml";
 pub(super) const REPLICA: &str = "replica.db";
 
 /// A vault and everything a command needs to work on it.
@@ -84,16 +87,8 @@ impl Workplace {
 
     /// Opens the vault at `root`.
     pub(super) fn open(root: &Path, access: Access) -> Result<Self, CliError> {
-        if !is_vault(root) && is_remote(root) {
-            let text = format!("{} holds a remote, not a vault with notes", root.display());
-            return Err(CliError::Usage(text));
-        }
         if !is_vault(root) {
-            return Err(CliError::Usage(format!(
-                "{} is not a vault; make it one with `larder sync {} --remote URL`",
-                root.display(),
-                root.display()
-            )));
+            return Err(no_vault(root));
         }
         let config = read_config(root)?;
         let control = root.join(CONTROL_DIR);
@@ -119,26 +114,7 @@ impl Workplace {
 
     /// Makes `root` a vault, if it is none yet, and opens it.
     pub(super) fn make(root: &Path, device: Option<&str>) -> Result<Self, CliError> {
-        if !root.is_dir() {
-            return Err(CliError::Usage(format!(
-                "{} is not a folder; make it first, or check the spelling",
-                root.display()
-            )));
-        }
-        if let Some(outer) = root.parent().and_then(Vault::discover) {
-            return Err(CliError::Usage(format!(
-                "{} lies inside the vault {}; a vault cannot hold another",
-                root.display(),
-                outer.display()
-            )));
-        }
-        if is_remote(root) {
-            return Err(CliError::Usage(format!(
-                "{} holds a remote; a vault is another folder, with your notes in it",
-                root.display()
-            )));
-        }
-        refuse_secrets(root)?;
+        refuse_as_vault(root)?;
         let control = root.join(CONTROL_DIR);
         let is_new = !control.exists();
         fs::create_dir_all(&control).with_context(|| control.display().to_string())?;
@@ -379,23 +355,6 @@ impl Workplace {
         secrets::open(&url, None, ca_file.as_deref(), ui, traffic).await
     }
 
-    /// A remote inside the vault would sync itself, and a vault inside the remote litters it.
-    pub(super) fn refuse_inside(&self, url: &RemoteUrl) -> Result<(), CliError> {
-        let RemoteUrl::Folder(folder) = url else { return Ok(()) };
-        let (remote, vault) = (env::real(folder), env::real(&self.root));
-        let (inner, outer) = match () {
-            () if remote == vault => ("the remote", "the vault itself"),
-            () if remote.starts_with(&vault) => ("the remote", "inside the vault"),
-            () if vault.starts_with(&remote) => ("the vault", "inside the remote"),
-            () => return Ok(()),
-        };
-        Err(CliError::Usage(format!(
-            "{inner} would be {outer} (remote {}, vault {}); choose a folder apart from it",
-            folder.display(),
-            self.root.display()
-        )))
-    }
-
     /// Whether the vault has more than one remote.
     pub(super) fn has_several(&self) -> bool {
         self.config.remotes.len() > 1
@@ -421,33 +380,8 @@ pub(super) fn unknown(remote: &NamedRemote) -> CliError {
     CliError::Usage(text)
 }
 
-/// Refuses a vault in which this device's passwords and keys lie: they would be synced.
-fn refuse_secrets(root: &Path) -> Result<(), CliError> {
-    match env::state_dir() {
-        Some(secrets) if env::real(&secrets).starts_with(env::real(root)) => {
-            Err(CliError::Usage(format!(
-                "{} holds larder's own passwords ({}), which would be synced; make a folder with your notes the vault",
-                root.display(),
-                secrets.display()
-            )))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether a folder was made a vault.
-pub(super) fn is_vault(root: &Path) -> bool {
-    root.join(CONTROL_DIR).join(CONFIG).is_file()
-}
-
-/// Whether a folder is where a remote lies.
-fn is_remote(root: &Path) -> bool {
-    let meta = fs::read_to_string(root.join(META)).unwrap_or_default();
-    meta.contains("\"remoteId\"") && meta.contains("\"minReader\"")
-}
-
 fn read_config(root: &Path) -> Result<Config, CliError> {
-    let path = root.join(CONTROL_DIR).join(CONFIG);
+    let path = config_of(root);
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let path = path.display();
     let config = Config::parse(&text)
@@ -468,6 +402,6 @@ fn write_config(root: &Path, config: &Config) -> Result<(), CliError> {
     let mut temp = tempfile::NamedTempFile::new_in(&control)?;
     temp.write_all(text.as_bytes())?;
     temp.as_file().sync_all()?;
-    temp.persist(control.join(CONFIG)).map_err(|error| error.error)?;
+    temp.persist(config_of(root)).map_err(|error| error.error)?;
     Ok(())
 }

@@ -26,6 +26,12 @@ fn a_folder_that_is_no_vault() {
     assert_snapshot!(failed(&device, &["sync"], 2), @"error: VAULT lies in no vault; go into one, name it with --vault, or make one with `larder sync DIR --remote URL`");
     assert_snapshot!(failed(&device, &["status", "--vault", "."], 2), @"error: VAULT is not a vault; make it one with `larder sync VAULT --remote URL`");
     assert_snapshot!(failed(&device, &["sync", "nowhere", "--remote", "../r"], 2), @"error: VAULT/nowhere is not a folder; make it first, or check the spelling");
+    assert_snapshot!(failed(&device, &["sync", "nowhere"], 2), @"error: VAULT/nowhere is not there; check the spelling, or is a disk not connected?");
+    assert_snapshot!(failed(&device, &["status", "--vault", "/dev/null"], 2), @"error: /dev/null is a file; a vault is a folder");
+    let link = device.home().join("loop");
+    std::os::unix::fs::symlink(&link, &link).unwrap();
+    let told = failed(&device, &["status", "--vault", link.to_str().unwrap()], 1);
+    assert_snapshot!(told, @"error: ABOVE/home/loop: Too many levels of symbolic links (os error 40)");
     let ran = device.run(&["init"]).exits(2);
     assert!(ran.stderr.contains("--remote <URL>"), "{ran}");
     assert_eq!(device.names(), [""; 0]);
@@ -142,6 +148,7 @@ fn a_vault_in_a_vault_and_a_second_remote() {
     let device = Device::joined("laptop", &remote);
     fs::create_dir(device.root().join("sub")).unwrap();
     assert_snapshot!(failed(&device, &["init", "sub", "--remote", other.url()], 2), @"error: VAULT/sub lies inside the vault VAULT; a vault cannot hold another");
+    assert_snapshot!(failed(&device, &["sync", "sub"], 2), @"error: VAULT/sub is a folder of the vault VAULT; name that one");
     let ran = device.run(&["sync", "--remote", other.url()]).exits(2);
     assert!(ran.stderr.contains("this vault is connected to "), "{ran}");
     assert!(ran.stderr.contains("larder remote set"), "{ran}");
