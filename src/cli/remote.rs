@@ -15,7 +15,6 @@ use super::{
     workplace::{Access, Workplace},
 };
 use crate::{
-    engine::EngineError,
     model::{RemoteId, Stamp},
     remote::{CommitMode, HeadRead, Manifest, Remote, layout::PROBE},
 };
@@ -169,7 +168,7 @@ async fn set(args: &Args, ui: &Ui, address: &str, chosen: Option<&str>) -> Resul
 async fn passphrase(args: &Args, ui: &Ui, chosen: Option<&str>) -> Result<Ended, CliError> {
     let place = Workplace::find(args, Access::Change)?;
     let remote = place.config.remote(chosen)?;
-    let id = place.id_of(remote)?.ok_or(EngineError::NotConnected)?;
+    let id = place.known_id(remote)?;
     if !place.is_encrypted(remote)? {
         let text = format!("the remote {} of this vault is not encrypted", remote.name);
         return Err(CliError::Usage(text));

@@ -173,10 +173,10 @@ impl Workplace {
             .config
             .remotes
             .iter()
-            .map(|remote| self.id_of(remote))
+            .map(|remote| self.known_id(remote))
             .collect::<Result<_, _>>()?;
         for (remote, id) in self.config.remotes.iter_mut().zip(ids) {
-            remote.id = Some(id.ok_or_else(|| unknown(remote))?);
+            remote.id = Some(id);
         }
         write_config(&self.root, &self.config)?;
         self.tidy(&[])
@@ -273,6 +273,22 @@ impl Workplace {
         })
     }
 
+    /// Which remote it is that the settings speak of, for who cannot go on without knowing.
+    pub(super) fn known_id(&self, remote: &NamedRemote) -> Result<RemoteId, CliError> {
+        self.id_of(remote)?.map_or_else(|| Err(self.unknown(remote)?), Ok)
+    }
+
+    /// Says that nothing here tells which remote one of the settings is, which the next sync finds out.
+    fn unknown(&self, remote: &NamedRemote) -> Result<CliError, CliError> {
+        let name = &remote.name;
+        let is_lost = self.engine.store().bindings()?.is_empty();
+        Ok(CliError::Usage(if is_lost {
+            format!("what this device knew of the remote {name} is lost; run `larder sync` first")
+        } else {
+            format!("this device does not know yet which remote {name} is; run `larder sync` first")
+        }))
+    }
+
     /// The storage that the remote of this name lies on, or the default one, and what comes after is
     /// about that remote.
     pub(super) async fn storage(
@@ -295,6 +311,10 @@ impl Workplace {
     ) -> Result<Way, CliError> {
         let raw = self.raw_storage(remote, ui, traffic).await?;
         let id = self.id_of(remote)?;
+        let is_bound = id.as_ref().is_some_and(|id| self.engine.look_at(id).is_ok());
+        if !is_bound && !self.may_change() {
+            return Err(self.unknown(remote)?);
+        }
         let (id, storage) = unlock::open(self, &raw, id.as_ref(), ui).await?;
         self.note_id(remote, &id)?;
         self.engine.look_at(&id)?;
@@ -369,15 +389,6 @@ impl Workplace {
     pub(super) fn may_change(&self) -> bool {
         self._lock.is_some()
     }
-}
-
-/// Says that nothing here tells which remote one of the settings is, which the next sync finds out.
-pub(super) fn unknown(remote: &NamedRemote) -> CliError {
-    let name = &remote.name;
-    let text = format!(
-        "this device does not know which remote {name} is, or does no more; run `larder sync` first"
-    );
-    CliError::Usage(text)
 }
 
 fn read_config(root: &Path) -> Result<Config, CliError> {

@@ -125,6 +125,17 @@ fn a_remote_that_vanished_with_all_that_was_known_of_it() {
         other.sync();
         assert_eq!(other.files(), device.files());
     }
+    // Who only looks is told the same, and what to do.
+    let remote = Remote::folder();
+    let device = Device::joined("laptop", &remote);
+    fs::remove_file(device.root().join(".larder/replica.db")).unwrap();
+    for args in [&["check"][..], &["devices"], &["remote", "show"]] {
+        let ran = device.run(args).exits(2);
+        let words = "what this device knew of the remote folder is lost; run `larder sync` first";
+        assert!(ran.stderr.contains(words), "{ran}");
+    }
+    device.sync();
+    device.run(&["check"]).exits(0);
     // Of several it is made in the place of its name.
     let (first, second) = (Remote::folder(), Remote::folder());
     let device = Device::joined("laptop", &first);

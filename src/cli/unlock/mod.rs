@@ -299,9 +299,6 @@ async fn rejoin(
     id: Option<&RemoteId>,
     ui: &Ui,
 ) -> Result<(RemoteId, SharedStorage), CliError> {
-    if !place.may_change() {
-        return Err(EngineError::NotConnected.into());
-    }
     let mut remembered = remembered(&place.root)?;
     if !is_encrypted(&place.root, id)? {
         match place.engine.rejoin(raw, id).await {
