@@ -6,6 +6,9 @@ use std::{
 };
 
 use larder_providers::Traffic;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{sync::oneshot, time::sleep};
 
 use super::{
     Ended,
@@ -13,7 +16,7 @@ use super::{
     error::{self, CliError, exit_code},
     prompt,
     sync::{Selection, summary, tell, ways as ways_of},
-    ui::{Ui, duration},
+    ui::{Ui, duration, say},
     workplace::{Access, Workplace},
 };
 use crate::{
@@ -23,12 +26,15 @@ use crate::{
     model::RemoteId,
 };
 
+/// What is done within this after the process was asked to stop needs no word about it.
+const SILENT: Duration = Duration::from_millis(200);
+
 /// Runs the command.
 pub(super) async fn run(args: &Args, ui: &Ui, options: &DaemonArgs) -> Result<Ended, CliError> {
     let (traffic, interval) = (Traffic::new(), options.interval);
     let mut place = Workplace::find(args, Access::Change)?;
     let opened = open(&mut place, ui, &traffic).await?;
-    let stop = stop_signal()?;
+    let stop = stop_signal(ui)?;
     prompt::leave_signals();
     // From now on there may be a terminal, and nobody before it.
     ui.stop_asking();
@@ -270,23 +276,61 @@ fn millis(time: std::time::Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Comes when the process is asked to stop.
-#[cfg(unix)]
-fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+/// Comes when the process is asked to stop. Asked once more it does not wait for the turn under way: a
+/// turn may be cut at any place.
+fn stop_signal(ui: &Ui) -> Result<impl Future<Output = ()>, CliError> {
+    let (mut signals, is_quiet) = (Signals::new()?, ui.is_quiet());
+    let (tell, told) = oneshot::channel();
+    // A turn that is busy must not keep it from being heard.
+    tokio::spawn(async move {
+        signals.next().await;
+        let _ = tell.send(());
+        sleep(SILENT).await;
+        if !is_quiet {
+            say("finishing the turn under way; Ctrl-C again stops at once");
         }
+        prompt::end(signals.next().await);
+    });
+    Ok(async {
+        let _ = told.await;
     })
 }
 
+/// The signals that ask a process to stop.
+#[cfg(unix)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+    }
+
+    /// Comes with the number of the next one.
+    async fn next(&mut self) -> i32 {
+        let kind = tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+        };
+        kind.as_raw_value()
+    }
+}
+
 #[cfg(not(unix))]
-fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
-    Ok(async {
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> i32 {
         let _ = tokio::signal::ctrl_c().await;
-    })
+        2
+    }
 }

@@ -6,6 +6,17 @@ pub(super) use unix::{leave_signals, secret};
 #[cfg(not(unix))]
 pub(super) use other::{leave_signals, secret};
 
+use super::error::exit_code::BY_SIGNAL;
+
+/// Ends the process as a signal does that nobody hears.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the signal would have ended the process at any place, had it not been heard"
+)]
+pub(super) fn end(signal: i32) {
+    std::process::exit(i32::from(BY_SIGNAL) + signal);
+}
+
 /// A signal that comes while somebody is asked is heard: the terminal shows again what is typed, and the
 /// command fails and takes back what it had begun. To be heard means that signals do no more by
 /// themselves what they did; so who was asked once is ended by them here from then on.
@@ -29,7 +40,8 @@ mod unix {
     use tokio::signal::unix::{Signal, SignalKind, signal};
     use zeroize::Zeroizing;
 
-    use crate::cli::error::{CliError, exit_code::BY_SIGNAL};
+    use super::end;
+    use crate::cli::error::CliError;
 
     /// The most that a terminal takes for one line.
     const LINE_BYTES_MAX: usize = 4096;
@@ -184,14 +196,6 @@ mod unix {
             Duty::Leave if [SignalKind::interrupt(), SignalKind::terminate()].contains(&kind) => {}
             Duty::End | Duty::Leave => end(signal),
         }
-    }
-
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the signal would have ended the process at any place, had it not been heard"
-    )]
-    fn end(signal: i32) {
-        std::process::exit(i32::from(BY_SIGNAL) + signal);
     }
 }
 

@@ -153,6 +153,11 @@ impl Ui {
         self.about().map_or("the remote".to_owned(), |name| format!("the remote {name}"))
     }
 
+    /// Whether nothing but errors is wanted.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether programs are listening.
     pub(super) fn json(&self) -> bool {
         self.json

@@ -222,6 +222,25 @@ fn a_password_that_is_refused_is_looked_for_anew() {
     assert_eq!(daemon.stop("-TERM").1, Some(0));
 }
 
+/// A server that says nothing keeps a turn busy.
+#[test]
+fn who_is_asked_twice_to_stop_does_not_wait_for_the_turn() {
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let device = Device::joined("laptop", &Remote::folder());
+    let url = format!("webdav://ann@{}/remote", silent.local_addr().unwrap());
+    device.write(".larder/config.toml", format!("device = \"laptop\"\nremote = {url:?}\n"));
+    let mut child = device.start(&["daemon", "--interval", "1s"]);
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let _connection = silent.accept().unwrap();
+    let id = child.id().to_string();
+    let interrupt = || Command::new("kill").args(["-INT", &id]).status().unwrap();
+    interrupt();
+    let line = said.next().unwrap().unwrap();
+    assert_eq!(line, "finishing the turn under way; Ctrl-C again stops at once");
+    interrupt();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
 /// What cannot be opened at its beginning is tried again, and the others do not wait for it.
 #[test]
 fn a_remote_that_cannot_be_opened_yet_is_opened_later() {
