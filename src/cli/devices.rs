@@ -7,7 +7,7 @@ use super::{
     Ended,
     args::{Args, DevicesAction},
     error::CliError,
-    ui::{Ui, count},
+    ui::{Ui, count, one_line},
     workplace::{Access, Workplace},
 };
 use crate::{engine::Device, model::Stamp};
@@ -59,8 +59,7 @@ async fn list(args: &Args, ui: &Ui, remote: Option<&str>) -> Result<Ended, CliEr
 
 fn line(device: &Device, generation: u64) -> String {
     let Device { id, last_seen, .. } = device;
-    // It comes from the remote, and must not steer the terminal.
-    let name: String = device.name.chars().filter(|c| !c.is_control()).collect();
+    let name = one_line(&device.name);
     // Its own last commit is one that it need not read.
     let behind = generation.saturating_sub(device.read_generation.saturating_add(1));
     let reading = match behind {
@@ -116,7 +115,8 @@ async fn forget(
     ui.object(&serde_json::json!({ "id": device.id.as_str(), "name": device.name }));
     ui.line(format!(
         "{} ({}) is off the list. Its edits stay; if it syncs again, it is back.",
-        device.name, device.id
+        one_line(&device.name),
+        device.id
     ));
     Ok(Ended::Done)
 }

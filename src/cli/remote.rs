@@ -10,7 +10,7 @@ use super::{
     args::{Args, RemoteAction},
     error::CliError,
     init, login, secrets,
-    ui::{Ui, bytes, count, grouped},
+    ui::{Ui, bytes, count, grouped, one_line},
     unlock::{self, Goal, Which},
     workplace::{Access, Workplace},
 };
@@ -134,8 +134,8 @@ fn tell(ui: &Ui, url: String, encrypted: bool, remote: &Remote, manifest: &Manif
     let deltas = count(told.deltas as u64, "file of changes", "files of changes");
     ui.answer(format!("holds       {packs}, {deltas}, {}", bytes(told.bytes)));
     for device in &told.devices {
-        let id = device.id;
-        ui.answer(format!("device      {} ({id}), last seen {}", device.name, device.last_seen));
+        let (id, name) = (device.id, one_line(device.name));
+        ui.answer(format!("device      {name} ({id}), last seen {}", device.last_seen));
     }
 }
 

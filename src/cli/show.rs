@@ -10,7 +10,7 @@ use super::{
     args::Args,
     error::CliError,
     list,
-    ui::{Ui, bytes},
+    ui::{Ui, bytes, one_line},
     workplace::{Access, Workplace},
 };
 use crate::{
@@ -83,10 +83,10 @@ pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliE
         };
         let value = value.trim_end();
         if value.contains('\n') {
-            ui.answer(format!("{name}:"));
+            ui.answer(format!("{}:", one_line(name)));
             value.lines().for_each(|line| ui.answer(format!("  {line}")));
         } else {
-            ui.answer(format!("{name}: {value}"));
+            ui.answer(format!("{}: {value}", one_line(name)));
         }
     }
     for conflict in &told.conflicts {
@@ -111,7 +111,7 @@ pub(super) fn path_of(place: &Workplace, id: &EntityId) -> Result<Option<String>
 
 /// What a person is told of a device: its name, and whether it is this one.
 pub(super) fn device_label(place: &Workplace, device: &str) -> String {
-    let name = device_name(place, device);
+    let name = one_line(&device_name(place, device));
     if is_own(place, device) { format!("{name} (this device)") } else { name }
 }
 

@@ -34,10 +34,42 @@ const BAR_AFTER_MS: i64 = 500;
 /// The variable that names certificates to trust, where no option does.
 const CA_FILE: &str = "LARDER_CA_FILE";
 
+/// How something is emphasised, subdued, to be looked at, and failed; and how all that ends.
+const STRONG: &str = "\x1b[1m";
+const DIM: &str = "\x1b[2m";
+const WARNING: &str = "\x1b[33m";
+const FAILURE: &str = "\x1b[1;31m";
+const PLAIN: &str = "\x1b[0m";
+
+fn paint(colour: &str, text: &str) -> String {
+    [colour, text, PLAIN].concat()
+}
+
+/// What a terminal shows without being steered by it: much of what is told comes from a remote.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
+        let (before, after) = rest.split_at(at);
+        shown.push_str(before);
+        let mut own = [STRONG, DIM, WARNING, FAILURE, PLAIN].into_iter();
+        let own = own.find(|own| after.starts_with(own)).unwrap_or_default();
+        shown.push_str(own);
+        let skipped = after.chars().next().map_or(0, char::len_utf8).max(own.len());
+        rest = after.get(skipped..).unwrap_or_default();
+    }
+    shown + rest
+}
+
+/// A name that comes from a remote, in one line.
+pub(super) fn one_line(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).collect()
+}
+
 /// Writes a line for a person, on standard error. That it cannot be written, to a terminal that is gone,
 /// is no reason to end.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", harmless(text));
 }
 
 /// One of several remotes.
@@ -171,22 +203,21 @@ impl Ui {
     /// Prints one JSON object on a line of its own, for programs.
     pub(super) fn object<T: Serialize>(&self, value: &T) {
         if self.json {
-            let text = serde_json::to_string(value).unwrap_or_default();
-            self.print(&text);
+            self.print(&serde_json::to_string(value).unwrap_or_default());
         }
     }
 
     /// Prints a line for people.
     pub(super) fn line(&self, text: impl AsRef<str>) {
         if !self.json && !self.quiet {
-            self.print(text.as_ref());
+            self.print(&harmless(text.as_ref()));
         }
     }
 
     /// Prints a line that a person asked for, even when told to be quiet about the rest.
     pub(super) fn answer(&self, text: impl AsRef<str>) {
         if !self.json {
-            self.print(text.as_ref());
+            self.print(&harmless(text.as_ref()));
         }
     }
 
@@ -232,9 +263,9 @@ impl Ui {
 
     fn complain(&self, remote: Option<&str>, error: &CliError) {
         let word = if std::io::stderr().is_terminal() && self.colour {
-            "\x1b[1;31merror:\x1b[0m"
+            paint(FAILURE, "error:")
         } else {
-            "error:"
+            "error:".to_owned()
         };
         let about = remote.map_or_else(String::new, |name| format!("{name}: "));
         say(&format!("{word} {about}{}", error.message()));
@@ -251,21 +282,21 @@ impl Ui {
 
     /// Emphasised, where colours are shown.
     pub(super) fn strong(&self, text: &str) -> String {
-        self.painted("1", text)
+        self.painted(STRONG, text)
     }
 
     /// Subdued, where colours are shown.
     pub(super) fn dim(&self, text: &str) -> String {
-        self.painted("2", text)
+        self.painted(DIM, text)
     }
 
     /// As something to look at, where colours are shown.
     pub(super) fn warning(&self, text: &str) -> String {
-        self.painted("33", text)
+        self.painted(WARNING, text)
     }
 
     fn painted(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour { paint(code, text) } else { text.to_owned() }
     }
 
     /// A progress bar that comes up if the work takes long and somebody is watching.
@@ -380,5 +411,25 @@ pub(super) fn duration(millis: i64) -> String {
         1_000..60_000 if millis % 1_000 == 0 => format!("{seconds} s"),
         1_000..60_000 => format!("{seconds:.1} s"),
         _ => format!("{} min {} s", millis / 60_000, millis / 1_000 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_does_not_steer_a_terminal() {
+        for (text, shown) in [
+            ("a\tb\n", "a\tb\n"),
+            ("\x1b]0;title\x07x\x1b[2Jy\rz\u{9b}1m\u{7f}", "]0;titlex[2Jyz1m"),
+            ("\x1b[8mhidden\x1b[0m", "[8mhidden\x1b[0m"),
+            ("\x1b", ""),
+            ("ä\x1b[1mb", "ä\x1b[1mb"),
+        ] {
+            assert_eq!(harmless(text), shown, "{text:?}");
+        }
+        assert_eq!(harmless(&paint(FAILURE, "x")), "\x1b[1;31mx\x1b[0m");
+        assert_eq!(one_line("a\nb\x1b[1mc"), "ab[1mc");
     }
 }

@@ -43,3 +43,23 @@ fn a_device_needs_a_name_of_one_line() {
         assert!(refused.stderr.contains("one line of 1 to 200 bytes"), "{}", refused.stderr);
     }
 }
+
+/// Names and texts that come from elsewhere are shown without what steers a terminal.
+#[test]
+fn nothing_that_is_shown_steers_the_terminal() {
+    let remote = Remote::folder();
+    let (a, b) = pair(&remote);
+    let fields = serde_json::json!({"path": "note.md", "x": "\u{1b}[2Jred\u{9b}1m"});
+    a.run(&["put", "--type", "note", &fields.to_string()]).exits(0);
+    a.sync();
+    b.sync();
+    for args in [&["show", "note.md"][..], &["log", "note.md"], &["list"]] {
+        let ran = b.run(args).exits(0);
+        assert!(
+            !ran.said().contains(|c: char| c.is_control() && c != '\n'),
+            "{ran:?}",
+            ran = ran.said()
+        );
+    }
+    assert!(b.run(&["show", "note.md"]).stdout.contains("x: [2Jred1m"));
+}
