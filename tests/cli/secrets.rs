@@ -177,6 +177,17 @@ fn a_remote_that_could_not_be_opened_is_not_in_step() {
 }
 
 #[test]
+fn a_password_that_cannot_be_kept_serves_all_the_same() {
+    let Some(remote) = Remote::start(Place::Server(Kind::ApacheBasic)) else { return };
+    let device = Device::new("laptop");
+    let url = remote.url().replace("ann@", &format!("ann:{PASSWORD}@"));
+    let env = [("LARDER_PASSWORD", None), ("XDG_STATE_HOME", Some("/proc/nowhere"))];
+    let ran = device.run_in(&env, &["sync", "--remote", &url]).exits(0);
+    assert!(ran.stderr.contains(" is not kept, so it is needed each time: "), "{ran}");
+    assert!(!ran.said().contains(PASSWORD), "{ran}");
+}
+
+#[test]
 fn a_folder_that_holds_the_passwords_is_no_vault() {
     let (device, remote) = (Device::new("laptop"), Remote::folder());
     let home = device.home();

@@ -51,6 +51,15 @@ pub(super) fn keep(account: &str, secret: &Password, what: &str, ui: &Ui) -> Res
     Ok(())
 }
 
+/// Keeps the secret of an account if that can be done, and says what is needed each time if it cannot: what
+/// it opens is open.
+pub(super) fn try_keep(account: &str, secret: &Password, (what, needed): (&str, &str), ui: &Ui) {
+    if let Err(error) = keep(account, secret, what, ui) {
+        let why = error.message();
+        ui.note(format!("The {what} is not kept, so {needed} is needed each time: {why}"));
+    }
+}
+
 /// Forgets the secret of an account wherever it is kept; whether there was one.
 pub(super) fn forget(account: &str) -> Result<bool, CliError> {
     let was_in_file = file::forget(account)?;

@@ -8,8 +8,9 @@ use std::{
 use larder_providers::{ErrorKind, HttpConfig, Password, RemotePath, SharedStorage, Traffic};
 
 use super::{
-    Entry, keep, recall,
+    Entry, recall,
     surroundings::{surrounding, variable},
+    try_keep,
 };
 use crate::cli::{error::CliError, prompt::secret, remote_url::RemoteUrl, ui::Ui};
 
@@ -59,7 +60,7 @@ pub(in crate::cli) async fn open(
         let storage = door.open(Some(given.clone()))?;
         if !is_kept {
             try_out(&storage).await?;
-            keep(&account, &given, &format!("password of {account}"), ui)?;
+            keep(&account, &given, ui);
         }
         return Ok(storage);
     }
@@ -98,6 +99,10 @@ pub(in crate::cli) async fn open_anew(
         Some(account) => Door::new(url, ca_file, ui, traffic).ask(&account).await,
         None => open(url, given, ca_file, ui, traffic).await,
     }
+}
+
+fn keep(account: &str, password: &Password, ui: &Ui) {
+    try_keep(account, password, (&format!("password of {account}"), "it"), ui);
 }
 
 /// Finds out whether the server takes the password.
@@ -143,7 +148,7 @@ impl<'a> Door<'a> {
             let storage = self.open(Some(password.clone()))?;
             match try_out(&storage).await {
                 Ok(()) => {
-                    keep(account, &password, &format!("password of {account}"), self.ui)?;
+                    keep(account, &password, self.ui);
                     return Ok(storage);
                 }
                 Err(error) if error.kind() == ErrorKind::Unauthorized && tries < TRIES => {

@@ -195,10 +195,5 @@ fn account(id: &RemoteId) -> String {
 pub(super) fn keep(id: &RemoteId, key: &DataKey, ui: &Ui) {
     let secret = Password::new(key.to_text().to_string());
     let what = format!("key of {}", ui.the_remote());
-    if let Err(error) = secrets::keep(&account(id), &secret, &what, ui) {
-        ui.note(format!(
-            "The {what} is not kept, so the passphrase is needed each time: {}",
-            error.message()
-        ));
-    }
+    secrets::try_keep(&account(id), &secret, (&what, "the passphrase"), ui);
 }
