@@ -141,7 +141,7 @@ pub(super) fn take_address(
     address: &str,
     ui: &Ui,
 ) -> Result<(RemoteUrl, Option<Password>), CliError> {
-    let (url, password) = RemoteUrl::parse(address)?;
+    let (url, password) = RemoteUrl::given(address)?;
     if url.is_exposed() {
         ui.note(format!(
             "warning: {url} is not encrypted on its way; use {} if the server can",

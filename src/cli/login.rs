@@ -78,7 +78,7 @@ pub(super) fn log_out(
 ) -> Result<Ended, CliError> {
     let (url, id) = match address {
         Some(address) => {
-            let url = RemoteUrl::parse(address)?.0;
+            let url = RemoteUrl::given(address)?.0;
             let id = own_id(args, &url);
             (url, id)
         }

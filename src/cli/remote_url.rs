@@ -51,6 +51,18 @@ impl RemoteUrl {
         }
     }
 
+    /// Reads an address that a person gives. What the environment says of where it lies is of it from then
+    /// on: the same address is kept for every later command, whatever surrounds that.
+    pub(super) fn given(text: &str) -> Result<(Self, Option<Password>), CliError> {
+        let (url, password) = Self::parse(text)?;
+        #[cfg(feature = "object-stores")]
+        if let Self::Bucket(bucket) = url {
+            let whole = Self::Bucket(bucket.completed(&env::var)?);
+            return Ok((Self::parse(&whole.to_string())?.0, password));
+        }
+        Ok((url, password))
+    }
+
     /// Whether an address is that of a folder as seen from the current one.
     pub(super) fn is_relative(text: &str) -> bool {
         let path = match text.trim_start().split_once(':') {
@@ -77,7 +89,7 @@ impl RemoteUrl {
             #[cfg(feature = "object-stores")]
             "s3" | "gs" | "az" => {
                 let (bucket, secret) = BucketUrl::parse(&scheme, rest.trim_end())?;
-                Ok((Self::Bucket(bucket.completed(&env::var)?), secret))
+                Ok((Self::Bucket(bucket), secret))
             }
             #[cfg(not(feature = "object-stores"))]
             "s3" | "gs" | "az" => Err(CliError::Usage(format!(

@@ -26,6 +26,19 @@ fn the_secret_of_a_key_in_an_address_is_put_away() {
 }
 
 #[test]
+#[cfg(feature = "object-stores")]
+fn a_bucket_that_is_kept_is_the_same_whatever_surrounds_it() {
+    let device = Device::joined("laptop", &Remote::folder());
+    let text = "device = \"laptop\"\nremote = \"s3://ID@bucket/notes\"\n";
+    device.write(".larder/config.toml", text);
+    let env = [UNKNOWN[0], ("AWS_ENDPOINT_URL", Some("http://127.0.0.1:9"))];
+    let ran = device.run_in(&env, &["sync"]).exits(2);
+    assert!(ran.stderr.contains("no password is known for ID@s3;"), "{ran}");
+    let ran = device.run_in(&env, &["remote", "set", "s3://ID@bucket/notes"]).exits(2);
+    assert!(ran.stderr.contains("no password is known for ID@127.0.0.1:9;"), "{ran}");
+}
+
+#[test]
 fn a_password_in_an_address_is_put_away() {
     let Some(remote) = Remote::start(Place::Server(Kind::ApacheBasic)) else { return };
     let device = Device::new("laptop");
