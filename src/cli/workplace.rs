@@ -8,7 +8,7 @@ mod trouble;
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -116,13 +116,29 @@ impl Workplace {
     pub(super) fn make(root: &Path, device: Option<&str>) -> Result<Self, CliError> {
         refuse_as_vault(root)?;
         let control = root.join(CONTROL_DIR);
-        let is_new = !control.exists();
-        fs::create_dir_all(&control).with_context(|| control.display().to_string())?;
+        let is_new = match fs::create_dir(&control) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+            Err(error) => {
+                return Err(anyhow::Error::from(error)
+                    .context(control.display().to_string())
+                    .into());
+            }
+        };
+        let opened = Self::open_new(root, device);
+        // Who came between and uses it has it. Why it could not be opened says more than why this stays.
+        if is_new && opened.as_ref().is_err_and(|error| !matches!(error, CliError::Locked(_))) {
+            let _ = fs::remove_dir_all(&control);
+        }
+        Ok(Self { is_new, ..opened? })
+    }
+
+    fn open_new(root: &Path, device: Option<&str>) -> Result<Self, CliError> {
         if !is_vault(root) {
             let device = device.map_or_else(env::host_name, str::to_owned);
             write_config(root, &Config { device, ..Config::default() })?;
         }
-        Ok(Self { is_new, ..Self::open(root, Access::Change)? })
+        Self::open(root, Access::Change)
     }
 
     /// Takes back what `make` did, unless the folder was a vault before.

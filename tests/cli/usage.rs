@@ -166,6 +166,17 @@ fn a_vault_in_a_vault_and_a_second_remote() {
     device.run(&["sync", "--remote", remote.url()]).exits(0);
 }
 
+/// The database takes no path of more than 512 bytes.
+#[test]
+fn a_folder_that_cannot_be_a_vault_stays_as_it_was() {
+    let device = Device::new("laptop");
+    let deep = ["x".repeat(200), "x".repeat(200), "x".repeat(200)].join("/");
+    device.write(&format!("{deep}/note.md"), "text\n");
+    let remote = Remote::folder();
+    device.run(&["init", &deep, "--remote", remote.url()]).exits(1);
+    assert!(!device.root().join(deep).join(".larder").exists());
+}
+
 #[test]
 fn one_command_is_all_the_set_up() {
     let (device, remote) = (Device::new("laptop"), Remote::folder());
