@@ -160,6 +160,19 @@ fn a_remote_that_is_gone_keeps_from_no_other() {
 }
 
 #[test]
+fn a_dry_run_that_finds_no_remote_plans_nothing() {
+    let (device, first, second) = two();
+    device.write("note.md", "text\n");
+    device.sync();
+    device.edit("note.md", "text", "more");
+    for remote in [&first, &second] {
+        fs::rename(remote.url(), format!("{} away", remote.url())).unwrap();
+    }
+    let ran = device.run(&["sync", "--dry-run"]).exits(5);
+    assert_eq!(ran.stdout, "Nothing could be planned.\n", "{ran}");
+}
+
+#[test]
 fn one_that_was_not_added_to_the_end_is_added_again() {
     let (device, _first, second) = two();
     device.write("note.md", "text\n");

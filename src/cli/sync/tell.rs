@@ -265,7 +265,10 @@ pub(in crate::cli) fn tell_notes(ui: &Ui, notes: &[About<'_>]) {
 }
 
 pub(super) fn tell_plan(ui: &Ui, report: &Report, gone: &[Gone]) {
-    if report.plan.is_empty() {
+    let is_planned = gone.is_empty() || gone.iter().any(|gone| gone.result.is_ok());
+    if !is_planned {
+        ui.answer("Nothing could be planned.");
+    } else if report.plan.is_empty() {
         ui.answer("Nothing to do.");
     } else {
         ui.answer("A sync would:");
