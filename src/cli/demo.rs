@@ -11,7 +11,7 @@ use larder_providers::{Local, SharedStorage, Traffic};
 
 use super::{
     Ended, args::DemoArgs, error::CliError, show::device_name, ui::Ui, ui::count, ui::grouped,
-    workplace::Workplace,
+    ui::quoted, workplace::Workplace,
 };
 use crate::{
     engine::{Report, Silent, TurnOptions},
@@ -245,7 +245,8 @@ fn tell_end(ui: &Ui, root: &Path, laptop: &Device, phone: &Device) -> Result<(),
         "{} in all. The folders are left for you to look at; edit a note and run",
         count(requests, "request", "requests")
     ));
-    ui.line(format!("  larder sync {}", root.join("laptop").display()));
+    let laptop = root.join("laptop").display().to_string();
+    ui.line(format!("  larder sync {}", quoted(&laptop)));
     ui.object(&serde_json::json!({ "root": root, "requests": requests }));
     Ok(())
 }

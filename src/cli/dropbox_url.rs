@@ -75,8 +75,9 @@ impl DropboxUrl {
             }
             None => kept()?.ok_or_else(|| {
                 CliError::Usage(format!(
-                    "nobody is logged in to Dropbox here: run `larder remote login {self}` once, or set \
-                     {TOKEN} and {APP_KEY}"
+                    "nobody is logged in to Dropbox here: run `larder remote login {}` once, or set \
+                     {TOKEN} and {APP_KEY}",
+                    super::ui::quoted(&self.to_string())
                 ))
             })?,
         };

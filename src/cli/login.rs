@@ -21,7 +21,7 @@ use super::{
     error::CliError,
     remote_url::RemoteUrl,
     secrets,
-    ui::Ui,
+    ui::{Ui, quoted},
     unlock,
     workplace::{Access, Workplace},
 };
@@ -206,7 +206,7 @@ async fn finish(ui: &Ui, url: &DropboxUrl, login: &Login) -> Result<Ended, CliEr
     }
     login.keep(ui)?;
     ui.object(&serde_json::json!({ "remote": url.to_string(), "loggedIn": true }));
-    ui.line(format!("Logged in. Go on with: larder sync --remote {url}"));
+    ui.line(format!("Logged in. Go on with: larder sync --remote {}", quoted(&url.to_string())));
     Ok(Ended::Done)
 }
 

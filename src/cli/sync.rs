@@ -11,11 +11,11 @@ use super::{
     args::{Args, SyncArgs},
     config::NamedRemote,
     env,
-    error::{CliError, exit_code},
+    error::{CliError, exit_code, option},
     init,
     remote_url::RemoteUrl,
     secrets,
-    ui::Ui,
+    ui::{Ui, quoted},
     unlock,
     workplace::{Access, Workplace, is_vault},
 };
@@ -246,14 +246,15 @@ fn refuse_other(place: &Workplace, url: &RemoteUrl) -> Result<(), CliError> {
     let is_it = |remote: &&NamedRemote| remote.address().is_ok_and(|own| own == *url);
     if let Some(NamedRemote { name, .. }) = place.config.remotes.iter().find(is_it) {
         return Err(CliError::Usage(format!(
-            "{url} is the remote {name} of this vault already: `larder sync --only {name}`"
+            "{url} is the remote {name} of this vault already: `larder sync{}`",
+            option("--only", Some(name))
         )));
     }
-    let of =
-        if place.has_several() { format!(" --remote {}", default.name) } else { String::new() };
+    let of = option("--remote", Some(&*default.name).filter(|_| place.has_several()));
     Err(CliError::Usage(format!(
         "this vault is connected to {own} already; to point it at a new address of the same \
-         remote: `larder remote set {url}{of}`"
+         remote: `larder remote set {}{of}`",
+        quoted(&url.to_string())
     )))
 }
 

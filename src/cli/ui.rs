@@ -368,10 +368,10 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 
-/// A name as a shell takes it.
+/// A name, a path or an address as a shell takes it.
 pub(super) fn quoted(name: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "_-./".contains(c);
-    if name.chars().all(is_plain) {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./:@%+,".contains(c);
+    if !name.is_empty() && name.chars().all(is_plain) {
         return name.to_owned();
     }
     format!("'{}'", name.replace('\'', "'\\''"))
@@ -417,6 +417,21 @@ pub(super) fn duration(millis: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_to_be_typed_is_one_word() {
+        for (name, typed) in [
+            ("a.md", "a.md"),
+            ("", "''"),
+            ("my notes", "'my notes'"),
+            ("it's", "'it'\\''s'"),
+            ("webdavs://ada@h:81/a%20b", "webdavs://ada@h:81/a%20b"),
+            ("s3://b?endpoint=http://h&region=x", "'s3://b?endpoint=http://h&region=x'"),
+            ("~/x", "'~/x'"),
+        ] {
+            assert_eq!(quoted(name), typed);
+        }
+    }
 
     #[test]
     fn what_is_told_does_not_steer_a_terminal() {

@@ -11,7 +11,7 @@ use crate::{
         init,
         login::Kept,
         status,
-        ui::Ui,
+        ui::{Ui, quoted},
         unlock,
         workplace::{Access, Workplace},
     },
@@ -123,6 +123,7 @@ pub(super) fn remove(args: &Args, ui: &Ui, name: &str) -> Result<Ended, CliError
         ui.note(format!("warning: {}", error.message()));
     }
     if let Some(secret) = kept.rest() {
+        let url = quoted(&url);
         ui.line(format!("The {secret} stays kept; `larder remote logout {url}` forgets it."));
     }
     if let Some(default) = place.config.remotes.first() {

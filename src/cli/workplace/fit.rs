@@ -7,7 +7,7 @@ use std::{
 
 use super::{CONFIG, Workplace};
 use crate::{
-    cli::{env, error::CliError, remote_url::RemoteUrl},
+    cli::{env, error::CliError, remote_url::RemoteUrl, ui::quoted},
     model::path::CONTROL_DIR,
     remote::layout::META,
     vault::Vault,
@@ -52,7 +52,8 @@ pub(super) fn no_vault(root: &Path) -> CliError {
                 format!("{shown} is a folder of the vault {}; name that one", outer.display())
             }
             None => format!(
-                "{shown} is not a vault; make it one with `larder sync {shown} --remote URL`"
+                "{shown} is not a vault; make it one with `larder sync {} --remote URL`",
+                quoted(&shown.to_string())
             ),
         },
     };
