@@ -404,19 +404,47 @@ pub(super) fn bytes(number: u64) -> String {
 
 /// A length of time as people read it.
 pub(super) fn duration(millis: i64) -> String {
+    let millis = millis.max(0);
     #[allow(clippy::cast_precision_loss, reason = "shown with one decimal")]
     let seconds = millis as f64 / 1e3;
+    let (whole, minutes) = (millis / 1_000, millis / 60_000);
     match millis {
         ..1_000 => format!("{millis} ms"),
-        1_000..60_000 if millis % 1_000 == 0 => format!("{seconds} s"),
+        1_000..60_000 if millis % 1_000 == 0 => format!("{whole} s"),
         1_000..60_000 => format!("{seconds:.1} s"),
-        _ => format!("{} min {} s", millis / 60_000, millis / 1_000 % 60),
+        60_000..3_600_000 => parts((minutes, "min"), (whole % 60, "s")),
+        3_600_000..86_400_000 => parts((minutes / 60, "h"), (minutes % 60, "min")),
+        _ => parts((minutes / 1_440, "d"), (minutes / 60 % 24, "h")),
     }
+}
+
+/// A length of time in two units, the smaller one if there is any of it.
+fn parts((large, unit): (i64, &str), (small, smaller): (i64, &str)) -> String {
+    let rest = if small == 0 { String::new() } else { format!(" {small} {smaller}") };
+    format!("{large} {unit}{rest}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_of_time_is_told_in_two_units_at_most() {
+        for (millis, told) in [
+            (-5, "0 ms"),
+            (999, "999 ms"),
+            (1_500, "1.5 s"),
+            (30_000, "30 s"),
+            (300_000, "5 min"),
+            (301_000, "5 min 1 s"),
+            (3_600_000, "1 h"),
+            (7_500_000, "2 h 5 min"),
+            (86_400_000, "1 d"),
+            (270_000_000, "3 d 3 h"),
+        ] {
+            assert_eq!(duration(millis), told);
+        }
+    }
 
     #[test]
     fn what_is_to_be_typed_is_one_word() {
