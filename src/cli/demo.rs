@@ -247,7 +247,7 @@ fn tell_end(ui: &Ui, root: &Path, laptop: &Device, phone: &Device) -> Result<(),
     ));
     let laptop = root.join("laptop").display().to_string();
     ui.line(format!("  larder sync {}", quoted(&laptop)));
-    ui.object(&serde_json::json!({ "root": root, "requests": requests }));
+    ui.object(&serde_json::json!({ "root": root.display().to_string(), "requests": requests }));
     Ok(())
 }
 

@@ -43,12 +43,15 @@ impl RemoteUrl {
     pub(super) fn parse(text: &str) -> Result<(Self, Option<Password>), CliError> {
         let (url, password) = Self::read(text)?;
         let kept = url.to_string();
-        match Self::read(&kept) {
-            Ok((again, None)) if again.to_string() == kept => Ok((again, password)),
-            _ => Err(CliError::Usage(
-                "the remote's address is written in a way that larder cannot keep".to_owned(),
-            )),
-        }
+        let again = match Self::read(&kept) {
+            Ok((again, None)) if again.to_string() == kept => Some(again),
+            _ => None,
+        };
+        // A folder whose name is no text would become another one.
+        let again = again.filter(|again| *again == url || !matches!(again, Self::Folder(_)));
+        let refused = "the remote's address is written in a way that larder cannot keep";
+        let again = again.ok_or_else(|| CliError::Usage(refused.to_owned()))?;
+        Ok((again, password))
     }
 
     /// Reads an address that a person gives. What the environment says of where it lies is of it from then
@@ -137,7 +140,11 @@ impl RemoteUrl {
         }
         let path = match (text.strip_prefix("~/"), env::home()) {
             (Some(below), Some(home)) => home.join(below),
-            _ => PathBuf::from(text),
+            (Some(_), None) => {
+                let text = "the remote's address begins with ~/, and there is no HOME folder";
+                return Err(CliError::Usage(text.to_owned()));
+            }
+            (None, _) => PathBuf::from(text),
         };
         Ok(Self::Folder(env::absolute(&path)?))
     }

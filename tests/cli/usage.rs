@@ -195,6 +195,24 @@ fn one_command_is_all_the_set_up() {
     assert_eq!(device.sync().number("pulled"), 1);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn folders_whose_names_are_no_text() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let device = Device::new("laptop");
+    let odd = device.home().join(std::ffi::OsStr::from_bytes(b"od\xffd"));
+    fs::create_dir(&odd).unwrap();
+    let vault = device.root().display().to_string();
+    let args = ["init", &vault, "--remote", "remote"];
+    let ran = Ran::new(&args, device.command(&args).current_dir(&odd).output().unwrap()).exits(2);
+    assert!(ran.stderr.contains("written in a way that larder cannot keep"), "{ran}");
+    assert_eq!(fs::read_dir(&odd).unwrap().count(), 0);
+    let mut demo = device.command(&["demo", "--json"]);
+    assert!(demo.arg(&odd).output().unwrap().status.success());
+    let ran = device.run_in(&[("HOME", None)], &["init", "--remote", "~/remote"]).exits(2);
+    assert!(ran.stderr.contains("there is no HOME folder"), "{ran}");
+}
+
 #[test]
 fn names_that_mean_nothing() {
     let device = Device::joined("laptop", &Remote::folder());
