@@ -393,6 +393,9 @@ pub(super) struct DemoArgs {
     pub(super) dir: Option<PathBuf>,
 }
 
+/// What no clock of a process is known to reach.
+const YEAR_S: u64 = 365 * 24 * 3600;
+
 fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -404,7 +407,8 @@ fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
         _ => return Err(format!("{unit:?} is not one of s, m, h")),
     };
     match number.saturating_mul(seconds) {
-        0 => Err("the interval is at least one second".to_owned()),
+        0 => Err("it is at least one second".to_owned()),
+        YEAR_S.. => Err("it is less than a year".to_owned()),
         seconds => Ok(std::time::Duration::from_secs(seconds)),
     }
 }

@@ -225,7 +225,10 @@ fn names_that_mean_nothing() {
     let ran = device.run(&["show", "gone.md", "--json"]).exits(1).json();
     assert_snapshot!(ran, @r#"{"error":{"code":1,"hint":null,"kind":"failed","message":"there is no record \"gone.md\" in this vault"}}"#);
     device.run(&["frobnicate"]).exits(2);
-    device.run(&["daemon", "--interval", "0s"]).exits(2);
+    for time in ["0s", "18446744073709551615", "365000h"] {
+        device.run(&["daemon", "--interval", time]).exits(2);
+        device.run(&["torture", "/tmp/none", "--duration", time]).exits(2);
+    }
 }
 
 #[test]

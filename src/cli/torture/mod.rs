@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use larder_providers::{Password, RemotePath, SharedStorage, Storage, Traffic};
 use serde::Serialize;
 
@@ -68,17 +67,28 @@ pub(super) async fn run(ui: &Ui, options: &TortureArgs) -> Result<Ended, CliErro
     let devices = count(u64::from(options.devices), "device", "devices");
     ui.line(format!("{devices} on {remote}, for {lasts} (seed {seed})"));
     let verdict = tokio::task::block_in_place(|| torture(ui, options, &remote, password, seed));
+    if let Ok(verdict) = &verdict {
+        ui.object(verdict);
+        tell(ui, verdict);
+    }
     if options.keep {
         ui.line(format!("The remote stays where it is: {remote}"));
-    } else if let RemoteUrl::Folder(folder) = &url {
-        std::fs::remove_dir_all(folder.join(&scratch)).context(remote.clone())?;
-    } else {
-        clear(&storage, RemotePath::new(scratch).map_err(anyhow::Error::from)?).await?;
+    } else if let Err(error) = take_away(&url, &storage, &scratch).await {
+        ui.note(format!("{remote} could not be taken away: {}", error.message()));
     }
     let verdict = verdict?;
-    ui.object(&verdict);
-    tell(ui, &verdict);
     Ok(if verdict.is_good() { Ended::Done } else { Ended::Findings })
+}
+
+async fn take_away(
+    url: &RemoteUrl,
+    storage: &SharedStorage,
+    scratch: &str,
+) -> Result<(), CliError> {
+    match url {
+        RemoteUrl::Folder(folder) => Ok(std::fs::remove_dir_all(folder.join(scratch))?),
+        _ => clear(storage, RemotePath::new(scratch).map_err(anyhow::Error::from)?).await,
+    }
 }
 
 fn torture(
