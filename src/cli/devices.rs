@@ -12,6 +12,9 @@ use super::{
 };
 use crate::{engine::Device, model::Stamp};
 
+/// How long the name of a device may be.
+const NAME_BYTES_MAX: usize = 200;
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Told<'a> {
@@ -70,12 +73,18 @@ fn line(device: &Device, generation: u64) -> String {
     format!("{name} ({id}{own}): last seen {last_seen}, {reading}")
 }
 
-async fn rename(args: &Args, ui: &Ui, name: &str, remote: Option<&str>) -> Result<Ended, CliError> {
+/// What a device may be called.
+pub(super) fn checked_name(name: &str) -> Result<&str, CliError> {
     let name = name.trim();
-    if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
-        let text = "a device's name is one line of 1 to 200 bytes".to_owned();
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        let text = format!("a device's name is one line of 1 to {NAME_BYTES_MAX} bytes");
         return Err(CliError::Usage(text));
     }
+    Ok(name)
+}
+
+async fn rename(args: &Args, ui: &Ui, name: &str, remote: Option<&str>) -> Result<Ended, CliError> {
+    let name = checked_name(name)?;
     let mut place = Workplace::find(args, Access::Change)?;
     let storage = place.storage(remote, ui, &Traffic::new()).await?;
     place.engine.rename_device(&storage, name).await?;

@@ -192,6 +192,7 @@ async fn open(
             Some(root) => Workplace::open(&root, Access::Change)?,
             None => Workplace::find(args, Access::Change)?,
         };
+        place.refuse_renaming(options.device.as_deref())?;
         refuse_recreating_all(&place, options)?;
         let ways = ways(&mut place, ui, options.into(), traffic).await?;
         return Ok((place, ways));

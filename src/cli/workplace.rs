@@ -23,12 +23,13 @@ use self::{
 use super::{
     args::Args,
     config::{Config, NamedRemote, kind_of},
+    devices::checked_name,
     env,
     error::CliError,
     rebuild,
     remote_url::RemoteUrl,
     secrets,
-    ui::Ui,
+    ui::{Ui, quoted},
     unlock::{self, Goal, Which},
 };
 use crate::{
@@ -115,6 +116,7 @@ impl Workplace {
     /// Makes `root` a vault, if it is none yet, and opens it.
     pub(super) fn make(root: &Path, device: Option<&str>) -> Result<Self, CliError> {
         refuse_as_vault(root)?;
+        let device = device.map(checked_name).transpose()?;
         let control = root.join(CONTROL_DIR);
         let is_new = match fs::create_dir(&control) {
             Ok(()) => true,
@@ -130,12 +132,28 @@ impl Workplace {
         if is_new && opened.as_ref().is_err_and(|error| !matches!(error, CliError::Locked(_))) {
             let _ = fs::remove_dir_all(&control);
         }
-        Ok(Self { is_new, ..opened? })
+        let place = opened?;
+        place.refuse_renaming(device)?;
+        Ok(Self { is_new, ..place })
+    }
+
+    /// Refuses another name for this device than the one that it has.
+    pub(super) fn refuse_renaming(&self, device: Option<&str>) -> Result<(), CliError> {
+        match device.map(str::trim).filter(|device| *device != self.config.device) {
+            Some(other) => Err(CliError::Usage(format!(
+                "this device is called {}; to call it otherwise: `larder devices rename {}`",
+                self.config.device,
+                quoted(other)
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn open_new(root: &Path, device: Option<&str>) -> Result<Self, CliError> {
         if !is_vault(root) {
-            let device = device.map_or_else(env::host_name, str::to_owned);
+            let host = env::host_name();
+            let device = device.or_else(|| checked_name(&host).ok()).unwrap_or("this device");
+            let device = device.to_owned();
             write_config(root, &Config { device, ..Config::default() })?;
         }
         Self::open(root, Access::Change)

@@ -44,6 +44,27 @@ fn a_device_needs_a_name_of_one_line() {
     }
 }
 
+#[test]
+fn what_a_device_is_called_is_said_once() {
+    let (device, remote) = (Device::new("laptop"), Remote::folder());
+    let long = "x".repeat(201);
+    for name in ["", " ", "a\nb", &long] {
+        let ran = device.run(&["init", "--remote", remote.url(), "--device", name]).exits(2);
+        assert!(ran.stderr.contains("a device's name is one line of 1 to 200 bytes"), "{ran}");
+        assert!(!device.root().join(".larder").exists());
+    }
+    device.run(&["init", "--remote", remote.url(), "--device", " my desk "]).exits(0);
+    for args in [&["sync", "--device"][..], &["sync", "--remote", remote.url(), "--device"]] {
+        let ran = device.run(&[args, &["a phone"]].concat()).exits(2);
+        let words = "this device is called my desk; to call it otherwise: `larder devices rename 'a phone'`";
+        assert!(ran.stderr.contains(words), "{ran}");
+        device.run(&[args, &["my desk"]].concat()).exits(0);
+    }
+    let odd = [("HOSTNAME", Some(long.as_str()))];
+    let other = Device::new("phone");
+    other.run_in(&odd, &["init", "--remote", remote.url()]).exits(0);
+}
+
 /// Names and texts that come from elsewhere are shown without what steers a terminal.
 #[test]
 fn nothing_that_is_shown_steers_the_terminal() {
