@@ -193,15 +193,19 @@ async fn run_probe(
     let storage = match address {
         Some(address) => {
             let (url, given) = init::take_address(address, ui)?;
-            secrets::open(&url, given, None, ui, &traffic).await?
+            let storage = secrets::open(&url, given, None, ui, &traffic).await?;
+            storage.make_folder(&RemotePath::root()).await?;
+            storage
         }
         None => {
             let place = Workplace::find(args, Access::Look)?;
-            place.raw_storage(place.config.remote(chosen)?, ui, &traffic).await?
+            let storage = place.raw_storage(place.config.remote(chosen)?, ui, &traffic).await?;
+            // Where it is gone, as with a disk that is not connected, none is made in its place.
+            storage.list_names(&RemotePath::root()).await?;
+            storage
         }
     };
     let scratch = RemotePath::new(PROBE).map_err(anyhow::Error::from)?;
-    storage.make_folder(&RemotePath::root()).await?;
     let report = probe(&storage, &scratch, Depth::Full).await?;
     let mirrored_by = storage.capabilities().mirrored_by;
     let trusted = storage.capabilities().trusted;

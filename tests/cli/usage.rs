@@ -98,6 +98,8 @@ fn a_remote_that_vanished_is_not_made_again() {
     let ran = device.run(&["sync"]).exits(5);
     assert!(ran.stderr.contains("the remote folder is empty or not there"), "{ran}");
     assert!(ran.stderr.contains("larder sync --recreate-remote"), "{ran}");
+    let ran = device.run(&["remote", "probe"]).exits(1);
+    assert!(ran.stderr.contains(remote.url()), "{ran}");
     assert!(!remote.dir().exists());
     let moved = remote.dir().with_file_name("away");
     device.run(&["remote", "set", moved.to_str().unwrap()]).exits(0);
