@@ -162,6 +162,10 @@ fn a_vault_in_a_vault_and_a_second_remote() {
     fs::create_dir(device.root().join("sub")).unwrap();
     assert_snapshot!(failed(&device, &["init", "sub", "--remote", other.url()], 2), @"error: VAULT/sub lies inside the vault VAULT; a vault cannot hold another");
     assert_snapshot!(failed(&device, &["sync", "sub"], 2), @"error: VAULT/sub is a folder of the vault VAULT; name that one");
+    let link = device.home().join("link");
+    std::os::unix::fs::symlink(device.root().join("sub"), &link).unwrap();
+    let ran = device.run(&["init", link.to_str().unwrap(), "--remote", other.url()]).exits(2);
+    assert!(ran.stderr.contains("lies inside the vault"), "{ran}");
     let ran = device.run(&["sync", "--remote", other.url()]).exits(2);
     assert!(ran.stderr.contains("this vault is connected to "), "{ran}");
     assert!(ran.stderr.contains("larder remote set"), "{ran}");

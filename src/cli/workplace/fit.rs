@@ -81,9 +81,9 @@ pub(super) fn refuse_as_vault(root: &Path) -> Result<(), CliError> {
     refuse_secrets(root)
 }
 
-/// The vault that a folder lies in.
+/// The vault that a folder really lies in.
 fn outer_vault(root: &Path) -> Option<PathBuf> {
-    root.parent().and_then(Vault::discover)
+    env::real(root).parent().and_then(Vault::discover)
 }
 
 /// Refuses a vault in which this device's passwords and keys lie: they would be synced.
