@@ -77,7 +77,7 @@ fn edits_travel_while_it_runs() {
 
     let ran = a.run(&["sync"]).exits(7);
     assert!(ran.stderr.starts_with("error: another larder is using "), "{ran}");
-    assert!(ran.stderr.contains("if it is the daemon, it syncs by itself"), "{ran}");
+    assert!(ran.stderr.contains("it may be the daemon, which syncs by itself"), "{ran}");
     for args in [&["daemon"][..], &["put", "--type", "x", "{}"], &["rm", "note.md"], &["compact"]] {
         a.run(args).exits(7);
     }
