@@ -22,6 +22,8 @@ struct Told<'a> {
     name: &'a str,
     last_seen: Stamp,
     read_generation: u64,
+    /// The generation of the remote.
+    generation: u64,
     is_this: bool,
 }
 
@@ -49,6 +51,7 @@ async fn list(args: &Args, ui: &Ui, remote: Option<&str>) -> Result<Ended, CliEr
             name: &device.name,
             last_seen: device.last_seen,
             read_generation: device.read_generation,
+            generation,
             is_this: device.is_this,
         };
         ui.object(&told);

@@ -24,6 +24,8 @@ struct Told {
     state: &'static str,
     pending_changes: u64,
     conflicts: u64,
+    /// Those of them that wait for a person.
+    conflicts_waiting: u64,
     last_sync_at: Option<Stamp>,
     generation: Option<u64>,
     device: String,
@@ -88,6 +90,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         state,
         pending_changes: pending,
         conflicts: waiting + decided,
+        conflicts_waiting: waiting,
         last_sync_at: default.and_then(|told| told.last_sync_at),
         generation: default.and_then(|told| told.generation),
         device: place.config.device.clone(),
@@ -106,7 +109,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         },
     };
     ui.object(&told);
-    tell(ui, &told, waiting, decided);
+    tell(ui, &told);
     Ok(Ended::Done)
 }
 
@@ -153,7 +156,7 @@ pub(super) fn marked(encrypted: bool) -> &'static str {
     if encrypted { " (encrypted)" } else { "" }
 }
 
-fn tell(ui: &Ui, told: &Told, waiting: u64, decided: u64) {
+fn tell(ui: &Ui, told: &Told) {
     ui.answer(format!("vault      {}", told.vault));
     if told.remotes.is_empty() {
         let encrypted = marked(told.encrypted);
@@ -188,6 +191,8 @@ fn tell(ui: &Ui, told: &Told, waiting: u64, decided: u64) {
         tell_owed(ui, "the remote lacks", told.owed_contents, told.owed_bytes);
     }
     if told.conflicts > 0 {
+        let waiting = told.conflicts_waiting;
+        let decided = told.conflicts - waiting;
         let parts = [(waiting, "waiting for you"), (decided, "decided by a rule")];
         let parts = parts.iter().filter(|(number, _)| *number > 0);
         let parts: Vec<String> = parts.map(|(number, what)| format!("{number} {what}")).collect();

@@ -141,7 +141,11 @@ fn it_tells_what_a_sync_tells() {
     std::fs::rename(first.dir(), first.dir().with_file_name("away")).unwrap();
     let failed = daemon.wait_for(|event| event["event"] == "failed");
     assert_eq!((&failed["kind"], &failed["code"]), (&"brake".into(), &5.into()), "{failed}");
-    assert_eq!(a.state(), "error", "that it runs hides nothing");
+    let status = a.run(&["status", "--json"]).exits(0).json();
+    let told = (&status["state"], &status["conflictsWaiting"]);
+    assert_eq!(told, (&"error".into(), &1.into()), "that it runs hides nothing: {status}");
+    let listed = a.run(&["devices", "--remote", "backup", "--json"]).exits(0).rows();
+    assert!(listed.iter().all(|device| device["generation"].as_u64() > Some(0)), "{listed:?}");
     assert_eq!(daemon.stop("-TERM").1, Some(0));
     // And to people.
     let mut child = a.start(&["daemon", "--interval", "1s"]);

@@ -31,7 +31,7 @@ fn turns() {
     device.write("note.md", "text\n");
     assert_snapshot!(keys(&device.sync().json()), @"bytesDown: number, bytesUp: number, conflicts: number, conflictsWaiting: number, deleted: number, durationMs: number, generation: number, merged: number, notes: list, pulled: number, pushed: number, raced: number, renamed: number, requests: number, skipped: number");
     let status = device.run(&["status", "--json"]).exits(0).json();
-    assert_snapshot!(keys(&status), @"conflicts: number, device: text, deviceId: text, encrypted: bool, generation: number, lastSyncAt: text, owedBytes: number, owedContents: number, pendingChanges: number, remote: text, state: text, vault: text");
+    assert_snapshot!(keys(&status), @"conflicts: number, conflictsWaiting: number, device: text, deviceId: text, encrypted: bool, generation: number, lastSyncAt: text, owedBytes: number, owedContents: number, pendingChanges: number, remote: text, state: text, vault: text");
     assert_eq!((&status["state"], &status["generation"]), (&json!("synced"), &json!(1)));
     device.edit("note.md", "text", "more");
     let status = device.run(&["status", "--json"]).json();
