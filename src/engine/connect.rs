@@ -1,5 +1,7 @@
 //! Connecting a vault to a remote: making it, or joining the one that is there.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use larder_providers::{
     Body, Depth, Move, Put, PutMode, RemotePath, SharedStorage, Storage, StorageExt, Verdict, probe,
@@ -18,6 +20,9 @@ use crate::{
     },
     store::Binding,
 };
+
+/// How long whoever made a remote waits for others who did so in the same moment.
+const MAKERS_APART: Duration = Duration::from_millis(300);
 
 /// What connecting a vault did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,6 +232,10 @@ impl Engine {
             }
         }
         remote.head.found(&first).await?;
+        if mode != CommitMode::IfMatch && !storage.capabilities().trusted {
+            // Some servers replace a file by a rename all the same, where two come in the same moment.
+            tokio::time::sleep(MAKERS_APART).await;
+        }
         // Another device may have made the remote in the same moment: what stands there now counts.
         let meta = read_meta(storage).await?;
         if meta.remote_id != id {
@@ -319,13 +328,10 @@ async fn place_meta(storage: &SharedStorage, meta: &Meta, device: &DeviceId) -> 
     let (target, bytes) = (root_file(META)?, Bytes::from(text));
     let can = storage.capabilities();
     if can.trusted || !can.move_exclusive {
-        return match storage.put(&target, Body::Bytes(bytes), PutMode::Create).await? {
-            Put::Done(_) => Ok(meta.clone()),
-            Put::Lost => read_meta(storage).await,
-        };
+        return create_meta(storage, meta, bytes).await;
     }
     let scratch = root_file(&format!("{META_NEW}{device}.json"))?;
-    storage.write(&scratch, bytes).await?;
+    storage.write(&scratch, bytes.clone()).await?;
     let moved = storage.move_exclusive(&scratch, &target).await;
     if matches!(moved, Ok(Move::Done)) {
         return Ok(meta.clone());
@@ -334,11 +340,25 @@ async fn place_meta(storage: &SharedStorage, meta: &Meta, device: &DeviceId) -> 
     let _ = storage.delete(&scratch).await;
     let stands = read_meta(storage).await;
     match (stands, moved) {
+        // Nothing else of mode devices rests on a rename, and this need not either.
+        (Err(EngineError::Remote(RemoteError::Storage(gone))), Err(_))
+            if gone.is_not_found() && meta.commit_mode == CommitMode::Devices =>
+        {
+            create_meta(storage, meta, bytes).await
+        }
         // The refusal says why there is none.
         (Err(EngineError::Remote(RemoteError::Storage(gone))), Err(why)) if gone.is_not_found() => {
             Err(why.into())
         }
         (stands, _) => stands,
+    }
+}
+
+/// Writes `meta.json` where there is none, and tells which stands there then.
+async fn create_meta(storage: &SharedStorage, meta: &Meta, bytes: Bytes) -> Result<Meta> {
+    match storage.put(&root_file(META)?, Body::Bytes(bytes), PutMode::Create).await? {
+        Put::Done(_) => Ok(meta.clone()),
+        Put::Lost => read_meta(storage).await,
     }
 }
 

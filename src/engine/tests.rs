@@ -9,6 +9,7 @@ mod remotes;
 mod repair;
 mod rules;
 mod runs;
+mod stiff;
 #[cfg(target_os = "linux")]
 mod swapped;
 mod trash;
