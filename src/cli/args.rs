@@ -113,7 +113,8 @@ pub(super) struct InitArgs {
     /// What to call this device; by default its host name.
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
-    /// How commits are made on a new remote; by default what the probe proves.
+    /// How commits are made on a new remote; by default devices in a mirrored folder, rename on
+    /// WebDAV, else if-match.
     #[arg(long, value_name = "MODE")]
     pub(super) commit: Option<CommitArg>,
     /// Encrypt everything on a new remote; refuse one that is not encrypted.
@@ -352,7 +353,8 @@ pub(super) enum RemoteAction {
         name: String,
         /// Where it lies.
         url: String,
-        /// How commits are made if it is new; by default what the probe proves.
+        /// How commits are made if it is new; by default devices in a mirrored folder, rename on
+        /// WebDAV, else if-match.
         #[arg(long, value_name = "MODE")]
         commit: Option<CommitArg>,
         /// Encrypt everything on it if it is new; refuse one that is not encrypted.
