@@ -262,7 +262,7 @@ fn remote_hint(error: &RemoteError, remote: Option<&str>) -> Option<String> {
         }
         RemoteError::NeedsNewer { .. } => "update larder on this device; nothing was changed",
         RemoteError::NoCommit { .. } => {
-            "`larder init --commit devices` has each device keep a file of its own, which any storage carries; \
+            "`--commit devices` (with `larder init` or `larder remote add`) has each device keep a file of its own, which any storage carries; \
              `larder remote probe URL` says what this one can do"
         }
         RemoteError::Storage(error) => return storage_hint(error, &of),

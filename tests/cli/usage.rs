@@ -70,7 +70,7 @@ fn a_bucket_is_not_asked_to_rename() {
     let init = ["init", "--remote", remote.url(), "--commit", "rename"];
     assert_snapshot!(failed(&device, &init, 1), @"
     error: the storage cannot keep one writer from overwriting another: it cannot rename
-      `larder init --commit devices` has each device keep a file of its own, which any storage carries; `larder remote probe URL` says what this one can do
+      `--commit devices` (with `larder init` or `larder remote add`) has each device keep a file of its own, which any storage carries; `larder remote probe URL` says what this one can do
     ");
     assert!(remote.files().is_empty(), "nothing is begun there");
 }

@@ -7,7 +7,10 @@ use std::{
 
 use larder::{
     merge::join,
-    model::Entity,
+    model::{
+        Entity,
+        entity::{DELETED, TYPE},
+    },
     remote::{CommitMode, DataFile, Fetched, Manifest, layout, take_whole},
 };
 use larder_providers::{Memory, RemotePath};
@@ -162,8 +165,12 @@ impl Watch {
             folded.extend(data.up_to.as_ref().map(|up_to| (up_to, states.clone())));
         }
         for (up_to, before) in folded {
+            let is_other = |b: &Entity, state: &Entity| {
+                b != state && !(is_mark(state) && b.clock == state.clock)
+            };
             let is_lacking = |state: &&Entity| {
-                up_to.includes(&state.seen()) && before.get(&state.id).is_none_or(|b| b != *state)
+                let before = before.get(&state.id);
+                up_to.includes(&state.seen()) && before.is_none_or(|b| is_other(b, state))
             };
             if let Some(state) = states.values().find(is_lacking) {
                 return Err(format!("a run claims all up to {up_to:?} and lacks {}", state.id));
@@ -185,6 +192,12 @@ impl Watch {
         self.read.insert(key, entities.clone());
         Ok(entities)
     }
+}
+
+/// Whether of a record only the mark of its deletion is left: some device has emptied its trash.
+fn is_mark(state: &Entity) -> bool {
+    let is_of_mark = |field: &String| field == DELETED || field == TYPE;
+    state.fields.contains_key(DELETED) && state.fields.keys().all(is_of_mark)
 }
 
 /// Whether the same bytes lie there. Most were not even written again.
