@@ -107,6 +107,8 @@ impl Engine {
         let manifest = &head.manifest;
         let mut survey = survey(remote, &head).await?;
         survey.leave_young_orphans(self.pace.orphan_hours);
+        let agreed = self.files_agreed()?;
+        survey.orphans.retain(|orphan| !agreed.contains(&orphan.path));
         if matches!(self.lineage(&head)?, Lineage::WentBack { .. }) && !options.dry_run {
             // It is looked at by a turn first: what is unnamed now may have been named before.
             return Ok(Outcome::Raced);
@@ -152,6 +154,14 @@ impl Engine {
         }
         let old = Old { left: gone.into_iter().chain(named).collect(), unnamed };
         self.commit_compaction(remote, &head, &cargo, old, progress, report).await
+    }
+
+    /// The data files that the head named when this device last agreed with it. One of them that is
+    /// neither named nor retired by now is no orphan: an old state of the head may have been shown.
+    fn files_agreed(&self) -> Result<BTreeSet<RemotePath>> {
+        let Some(mark) = self.store.remote_mark()? else { return Ok(BTreeSet::new()) };
+        let Ok(last) = self.decode_last(&mark.manifest) else { return Ok(BTreeSet::new()) };
+        Ok(last.data().map(|data| data.file.clone()).collect())
     }
 
     /// Contents that nothing names and has not for as long as a history is kept, as far as this device

@@ -329,7 +329,7 @@ impl Clerk<'_> {
         let before_it = record.and_then(|record| record.file.as_ref());
         let is_beside = before_it == Some(path) || self.beside.contains(path);
         let is_text = |at: &VaultPath| Format::of_path(at.as_str()) == Format::Text;
-        let was_text = before_it.is_some_and(is_text);
+        let was_text = is_text(before_it.unwrap_or(path));
         let mut changes = Changes::new();
         for (field, content) in &now {
             let is_own_place = field == PATH && is_beside;
@@ -341,7 +341,7 @@ impl Clerk<'_> {
                 continue;
             }
             // What a plain text had no place for its owner did not see: it waits beside what they wrote.
-            let is_unseen = seen && was_text && !is_own(field);
+            let is_unseen = seen && was_text && !is_own(field) && field != TYPE;
             let others = |shown| values_but(content, shown, field);
             let unseen = shown.filter(|_| is_unseen).map_or_else(Vec::new, others);
             changes.insert(field.clone(), Change::Set(content.clone(), unseen));

@@ -64,11 +64,11 @@ impl VaultForms for Forms<'_> {
         })
     }
 
-    fn past(&self, id: &EntityId) -> Vec<Entity> {
-        let past = self.store.latest_past(id, PAST_MAX);
+    fn latest_past(&self, id: &EntityId, is_meant: &dyn Fn(&Entity) -> bool) -> Option<Entity> {
+        let past = self.store.latest_past(id, PAST_MAX, is_meant);
         past.unwrap_or_else(|error| {
             self.failed.borrow_mut().get_or_insert(error);
-            Vec::new()
+            None
         })
     }
 

@@ -109,6 +109,11 @@ fn with_what_was_let_go(state: &Entity, news: &Entity, joined: &Entity) -> Entit
     let emptied: Vec<_> = state.seen_by_each_deletion().filter(is_emptied).collect();
     let mut whole = joined.clone();
     for (field, siblings) in news.fields.iter().filter(|(field, _)| is_content(field)) {
+        // What the news has not seen of this field may have replaced what it has.
+        let is_seen = |own: &Sibling| siblings.iter().any(|other| other.dot == own.dot);
+        if !state.siblings(field).iter().all(is_seen) {
+            continue;
+        }
         let there = joined.siblings(field);
         let was_let_go = |sibling: &&Sibling| {
             !there.iter().any(|other| other.dot == sibling.dot)

@@ -319,18 +319,19 @@ impl<'a> Planner<'a> {
         remote: &Entity,
     ) -> Option<Cow<'s, Entity>> {
         let (ours, theirs) = (state.seen(), remote.seen());
-        let mut latest = agreed.map(Cow::Borrowed);
+        let agreed = agreed.map(Cow::Borrowed);
         let is_one_sided = ours.includes(&theirs) || theirs.includes(&ours);
-        let Some(record) = record.filter(|_| !is_one_sided) else { return latest };
-        let past = self.snapshot.vault.past(&state.id);
-        for older in past.into_iter().chain([record.state.clone()]) {
+        let Some(record) = record.filter(|_| !is_one_sided) else { return agreed };
+        let before = agreed.as_ref().map(|agreed| agreed.seen()).unwrap_or_default();
+        let is_later_ancestor = |older: &Entity| {
             let seen = older.seen();
-            let is_later = latest.as_ref().is_none_or(|latest| seen.includes(&latest.seen()));
-            if is_later && ours.includes(&seen) && theirs.includes(&seen) {
-                latest = Some(Cow::Owned(older));
-            }
+            let is_later = seen != before && seen.includes(&before);
+            is_later && ours.includes(&seen) && theirs.includes(&seen)
+        };
+        if is_later_ancestor(&record.state) {
+            return Some(Cow::Owned(record.state.clone()));
         }
-        latest
+        self.snapshot.vault.latest_past(&state.id, &is_later_ancestor).map(Cow::Owned).or(agreed)
     }
 
     /// Joins two sides and makes the edit that finishes the merge, if one is needed.

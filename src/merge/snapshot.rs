@@ -134,8 +134,8 @@ pub trait VaultForms: PathClaims + std::fmt::Debug {
     /// Whether the replica has a record of this id.
     fn knows(&self, id: &EntityId) -> bool;
 
-    /// States that the record had before on this device, the oldest first.
-    fn past(&self, id: &EntityId) -> Vec<Entity>;
+    /// The latest state that the record had before on this device, of those that are meant.
+    fn latest_past(&self, id: &EntityId, is_meant: &dyn Fn(&Entity) -> bool) -> Option<Entity>;
 
     /// The text of the file at `path` that shows these fields. For what was read of a file there
     /// it is that file's text.

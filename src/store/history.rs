@@ -2,11 +2,18 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Result, Store, blobs, from_json, signed, to_json};
+use super::{
+    Result, Store, blobs, from_json,
+    replica::{get, set},
+    signed, to_json,
+};
 use crate::{
     model::{Entity, EntityId},
     mutant::{self, Mutant},
 };
+
+/// Under what the last row of former lives is kept.
+const FORMER_LIVES: &str = "former_lives";
 
 /// A state that was replaced.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,19 +40,28 @@ impl Store {
         Ok(past)
     }
 
-    /// The last states that a record had before, at most `limit`, the oldest first.
-    pub fn latest_past(&self, id: &EntityId, limit: u32) -> Result<Vec<Entity>> {
-        let sql = "SELECT state FROM history WHERE entity = ?1
-                   ORDER BY recorded_ms DESC, version DESC LIMIT ?2";
+    /// The latest state that a record had before, of those that are meant. Only the last `limit` are
+    /// looked at, one at a time, and none of a former life of the replica: its edits have other names
+    /// now, and others may have the old ones.
+    pub fn latest_past(
+        &self,
+        id: &EntityId,
+        limit: u32,
+        is_meant: impl Fn(&Entity) -> bool,
+    ) -> Result<Option<Entity>> {
+        let former: i64 = get(&self.connection, FORMER_LIVES)?.unwrap_or(0);
+        let sql = "SELECT state FROM history WHERE entity = ?1 AND rowid > ?2
+                   ORDER BY recorded_ms DESC, version DESC LIMIT ?3";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query(params![id.as_str(), limit])?;
-        let mut past = Vec::new();
+        let mut rows = statement.query(params![id.as_str(), former, limit])?;
         while let Some(row) = rows.next()? {
             let state: Vec<u8> = row.get(0)?;
-            past.push(from_json(&format!("the history of {id}"), &state)?);
+            let state = from_json(&format!("the history of {id}"), &state)?;
+            if is_meant(&state) {
+                return Ok(Some(state));
+            }
         }
-        past.reverse();
-        Ok(past)
+        Ok(None)
     }
 
     /// The latest replacements in the whole vault, the latest first, at most `limit`.
@@ -69,6 +85,13 @@ impl Store {
             Ok(connection.prepare_cached(sql)?.execute([before_ms])?)
         })
     }
+}
+
+/// Keeps that what is in the history so far is of another life of the replica.
+pub(super) fn end_life(connection: &Connection) -> Result<()> {
+    let sql = "SELECT coalesce(max(rowid), 0) FROM history";
+    let last: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    set(connection, FORMER_LIVES, &last)
 }
 
 pub(super) fn keep(connection: &Connection, replaced: &Entity, now_ms: i64) -> Result<()> {

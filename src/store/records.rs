@@ -283,6 +283,7 @@ fn begin_life(connection: &Connection, decided: &Decided<'_>) -> Result<()> {
     for update in decided.updates {
         statement.execute([update.state.id.as_str(), before.device.as_str()])?;
     }
+    history::end_life(connection)?;
     remotes::forget_heads(connection)
 }
 

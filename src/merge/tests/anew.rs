@@ -71,6 +71,27 @@ fn who_let_go_of_nothing_sets_nothing_anew() {
 }
 
 #[test]
+fn what_was_set_anew_here_was_not_let_go_of() {
+    let (whole, _) = mark();
+    // It outlived the deletion: all of it was set anew, and one field is another now.
+    let mut state = whole.clone();
+    state.edit(
+        &dot(1, 1),
+        Stamp::from_millis(20),
+        set([("title", "new"), ("status", "a"), (TYPE, "note")]),
+    );
+    let mut made = empty();
+    made.edit(
+        &dot(0, 1),
+        Stamp::from_millis(1),
+        set([("title", "old"), ("status", "a"), (TYPE, "note")]),
+    );
+    let news = edited(&made, &dot(2, 1), 21, set([("status", "c")]));
+    let mut pen = Pen::new(device(1), 1, Stamp::from_millis(20));
+    assert_eq!(revived(&state, &news, &newest(), &mut pen, Stamp::from_millis(30)), None);
+}
+
+#[test]
 fn what_waits_is_kept_once_however_often_it_is_set_anew() {
     let one = edited(&empty(), &dot(0, 1), 1, set([("title", "one")]));
     let two = edited(&empty(), &dot(1, 1), 2, set([("title", "two")]));
