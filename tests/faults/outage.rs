@@ -65,7 +65,7 @@ fn answers_that_stop_a_turn() {
         ("429 Too Many Requests", 4, "nothing is lost; try again later"),
         ("500 Internal Server Error", 4, "nothing is lost; try again later"),
         ("403 Forbidden", 1, "the account may not do this"),
-        ("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"", 1, "set LARDER_PASSWORD"),
+        ("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"", 1, "what LARDER_PASSWORD gives was refused"),
         ("507 Insufficient Storage", 1, "the storage is full"),
     ];
     let remote = Remote::folder();
@@ -97,7 +97,7 @@ fn a_wrong_password() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         let host = remote.url().split(['@', '/']).nth(3).unwrap();
         assert!(said.contains("ann") && said.contains(host), "{said}");
-        assert!(said.contains("set LARDER_PASSWORD"), "{said}");
+        assert!(said.contains("what LARDER_PASSWORD gives was refused"), "{said}");
         assert!(!said.contains("wr0ngw0rd") && !said.contains(PASSWORD), "{said}");
         b.sync().exits(0);
     }
