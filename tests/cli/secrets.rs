@@ -136,6 +136,18 @@ fn a_password_goes_to_the_default_remote_alone() {
 }
 
 #[test]
+fn a_password_goes_to_the_first_remote_that_has_an_account() {
+    let kind = Place::Server(Kind::ApacheBasic);
+    let (Some(first), Some(second)) = (Remote::start(kind), Remote::start(kind)) else { return };
+    let device = Device::joined("laptop", &Remote::folder());
+    device.run(&["remote", "add", "cloud", first.url()]).exits(0);
+    device.sync();
+    let ran = device.run(&["remote", "add", "other", second.url()]).exits(2);
+    assert!(ran.stderr.contains("; set LARDER_PASSWORD_OTHER, or run"), "{ran}");
+    assert!(kept(&device).is_empty());
+}
+
+#[test]
 fn each_remote_may_have_a_passphrase_of_its_own() {
     let sealed = || Remote::start(Place::EncryptedFolder).unwrap();
     let (first, second) = (sealed(), sealed());

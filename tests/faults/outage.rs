@@ -65,7 +65,11 @@ fn answers_that_stop_a_turn() {
         ("429 Too Many Requests", 4, "nothing is lost; try again later"),
         ("500 Internal Server Error", 4, "nothing is lost; try again later"),
         ("403 Forbidden", 1, "the account may not do this"),
-        ("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"", 1, "what LARDER_PASSWORD gives was refused"),
+        (
+            "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"",
+            1,
+            "what LARDER_PASSWORD gives was refused",
+        ),
         ("507 Insufficient Storage", 1, "the storage is full"),
     ];
     let remote = Remote::folder();

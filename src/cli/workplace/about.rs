@@ -16,11 +16,13 @@ impl Workplace {
     }
 
     /// Whether a password that is given without the name of a remote is for this one: it is for the
-    /// default one, and for others that have its account.
+    /// default one, for the first that has an account, and for others with that account.
     fn takes_plain(&self, name: &str, url: Option<&RemoteUrl>) -> bool {
         let Some(default) = self.config.remotes.first() else { return true };
-        let account = || default.address().ok()?.account();
+        let mut remotes = self.config.remotes.iter();
+        let first = remotes.find_map(|it| Some((&it.name, it.address().ok()?.account()?)));
         let own = url.and_then(RemoteUrl::account);
-        default.name == name || own.is_some_and(|own| Some(own) == account())
+        let is_first = |own| first.is_none_or(|(first, account)| first == name || account == own);
+        default.name == name || own.is_some_and(is_first)
     }
 }
