@@ -274,10 +274,7 @@ fn remote_hint(error: &RemoteError, remote: Option<&str>) -> Option<String> {
 fn storage_hint(error: &StorageError, of: &str) -> Option<String> {
     let hint = match error.kind() {
         ErrorKind::Unauthorized => {
-            return Some(format!(
-                "run the command in a terminal, and larder asks for it anew; or set LARDER_PASSWORD. `larder remote \
-                 logout{of}` forgets the one that is kept"
-            ));
+            "correct what the environment gives to open it with (`larder remote logout ADDRESS` forgets what is kept)"
         }
         ErrorKind::Moved => {
             return Some(format!(

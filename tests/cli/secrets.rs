@@ -169,6 +169,7 @@ fn who_is_refused_is_told_what_was() {
         "an address without a user, {nameless}, has no password: write {}",
         remote.url().replace("ann@", "YOU@")
     );
+    let words = words.replace("http://", "webdav://");
     assert!(ran.stderr.contains(&words), "{ran}");
     let env = [("LARDER_PASSWORD", Some("mistyped"))];
     let ran = device.run_in(&env, &["sync", "--remote", remote.url(), "--json"]).exits(1).json();
@@ -177,6 +178,38 @@ fn who_is_refused_is_told_what_was() {
     let url = remote.url().replace("ann@", "ann:mistyped@");
     let ran = device.run_in(&UNKNOWN, &["sync", "--remote", &url]).exits(1);
     assert!(ran.stderr.contains("and larder asks for it anew"), "{ran}");
+}
+
+#[test]
+fn who_is_refused_at_one_of_several_is_told_of_that_one() {
+    let Some(remote) = Remote::start(Place::Server(Kind::ApacheBasic)) else { return };
+    let device = Device::joined("laptop", &Remote::folder());
+    let mistyped = url_with(&remote, "mistyped");
+    let run = |env: &[(&str, Option<&str>)], args: &[&str]| device.run_in(env, args).exits(1);
+    let words = remote.url().replace("http://", "webdav://");
+    let words = format!("`larder remote logout {words}` forgets");
+    let ran = run(&UNKNOWN, &["remote", "add", "back-up", &mistyped]);
+    assert!(ran.stderr.contains(&words), "{ran}");
+    let env = [("LARDER_PASSWORD_BACK_UP", Some("mistyped"))];
+    let ran = run(&env, &["remote", "add", "back-up", remote.url()]);
+    assert!(ran.stderr.contains("what LARDER_PASSWORD_BACK_UP gives was refused"), "{ran}");
+    let file = device.home().join("state/larder/passwords.json");
+    device.run_in(&UNKNOWN, &["remote", "add", "back-up", &url_with(&remote, PASSWORD)]).exits(0);
+    let text = device.read(".larder/config.toml");
+    let other = "\n[[remote]]\nname = \"other\"\nurl = \"webdavs://ann@127.0.0.1:9/x\"\n";
+    device.write(
+        ".larder/config.toml",
+        text.replacen("\n[[remote]]", &format!("{other}\n[[remote]]"), 1),
+    );
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace(PASSWORD, "mistyped")).unwrap();
+    let ran = run(&UNKNOWN, &["sync", "--only", "back-up"]);
+    assert!(ran.stderr.contains("or set LARDER_PASSWORD_BACK_UP. "), "{ran}");
+    assert!(ran.stderr.contains(&words), "{ran}");
+}
+
+/// The address of a remote with a password in it.
+fn url_with(remote: &Remote, password: &str) -> String {
+    remote.url().replace("ann@", &format!("ann:{password}@"))
 }
 
 #[test]

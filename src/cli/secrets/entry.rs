@@ -5,24 +5,32 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::cli::{remote_url::RemoteUrl, ui::Ui};
+use super::surroundings::variable;
+use crate::cli::{
+    remote_url::RemoteUrl,
+    ui::{Ui, quoted},
+};
 
 /// With what a remote was opened.
 #[derive(Debug, Clone)]
-pub(in crate::cli) enum Entry {
+pub(super) enum Entry {
     /// Without an account, as its address has none.
     Nameless(String),
     /// With what this variable gives.
     Variable(String),
-    /// With what is kept, or was typed.
+    /// With what is kept for its address, or was typed; and the variable that would go before.
+    Kept { address: String, variable: String },
+    /// Without a password of ours.
     Other,
 }
 
 impl Entry {
     /// With what one is opened at an address for which the environment gives nothing.
-    pub(super) fn of(url: &RemoteUrl) -> Self {
+    pub(super) fn of(url: &RemoteUrl, ui: &Ui) -> Self {
+        let address = url.to_string();
         match url {
-            RemoteUrl::WebDav(_) if url.account().is_none() => Self::Nameless(url.to_string()),
+            _ if url.account().is_some() => Self::Kept { address, variable: variable(ui) },
+            RemoteUrl::WebDav(_) => Self::Nameless(address),
             _ => Self::Other,
         }
     }
@@ -38,23 +46,44 @@ impl Entry {
                 "what {name} gives was refused: correct it, or unset it, and larder takes what is kept or asks in a \
                  terminal"
             )),
+            Self::Kept { address, variable } => Some(format!(
+                "run the command in a terminal, and larder asks for it anew; or set {variable}. `larder remote logout \
+                 {}` forgets the one that is kept",
+                quoted(address)
+            )),
             Self::Other => None,
         }
     }
 }
 
-/// With what the remotes were opened, each by its name if there are several.
+/// With what the remotes were opened.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Entries(Mutex<BTreeMap<Option<String>, Entry>>);
+pub(in crate::cli) struct Entries(Mutex<Opened>);
+
+#[derive(Debug, Default)]
+struct Opened {
+    /// Each by its name if there are several.
+    named: BTreeMap<String, Entry>,
+    /// The last one: the only one, or one that was to be added and has no name.
+    last: Option<Entry>,
+}
 
 impl Entries {
     pub(super) fn note(&self, ui: &Ui, entry: Entry) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(ui.about(), entry);
+        let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = ui.about() {
+            opened.named.insert(name, entry.clone());
+        }
+        opened.last = Some(entry);
     }
 
     /// What to do where a remote refused what it was opened with.
     pub(in crate::cli) fn hint(&self, remote: Option<&str>) -> Option<String> {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.get(&remote.map(str::to_owned))?.hint()
+        let opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = match remote {
+            Some(name) => opened.named.get(name),
+            None => opened.last.as_ref(),
+        };
+        entry?.hint()
     }
 }

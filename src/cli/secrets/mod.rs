@@ -12,7 +12,7 @@ mod surroundings;
 
 use larder_providers::Password;
 
-pub(super) use entry::{Entries, Entry};
+pub(super) use entry::Entries;
 pub(super) use open::{Doubt, open, open_anew};
 pub(super) use surroundings::named;
 

@@ -8,7 +8,8 @@ use std::{
 use larder_providers::{ErrorKind, HttpConfig, Password, RemotePath, SharedStorage, Traffic};
 
 use super::{
-    Entry, recall,
+    entry::Entry,
+    recall,
     surroundings::{surrounding, variable},
     try_keep,
 };
@@ -53,7 +54,7 @@ pub(in crate::cli) async fn open(
     traffic: &Traffic,
 ) -> Result<SharedStorage, CliError> {
     let door = Door::new(url, ca_file, ui, traffic);
-    ui.entries.note(ui, Entry::of(url));
+    ui.entries.note(ui, Entry::of(url, ui));
     let Some(account) = url.account() else { return door.open(None) };
     if let Some(given) = given {
         let is_kept = recall(&account)?.is_some_and(|kept| kept.expose() == given.expose());
