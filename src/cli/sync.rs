@@ -208,9 +208,11 @@ async fn open(
         refuse_other(&place, &url)?;
         refuse_recreating_all(&place, options)?;
         place.speak_of(&place.config.remote(None)?.name, Some(&url), ui);
-        // What it brings along of a password is kept.
-        let ca_file = place.ca_file();
-        secrets::open(&url, given, ca_file.as_deref(), ui, traffic).await?;
+        if given.is_some() {
+            // It is kept.
+            let ca_file = place.ca_file();
+            secrets::open(&url, given, ca_file.as_deref(), ui, traffic).await?;
+        }
         let ways = ways(&mut place, ui, options.into(), traffic).await?;
         if options.encrypt && !place.is_encrypted(place.config.remote(None)?)? {
             return Err(unlock::chosen_before());

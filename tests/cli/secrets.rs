@@ -235,6 +235,17 @@ fn a_remote_that_could_not_be_opened_is_not_in_step() {
 }
 
 #[test]
+fn what_keeps_a_sync_with_an_address_from_its_remote_is_noted() {
+    let Some(remote) = Remote::start(Place::Server(Kind::ApacheBasic)) else { return };
+    let device = Device::joined("laptop", &remote);
+    device.sync();
+    device.run_in(&UNKNOWN, &["sync", "--remote", remote.url()]).exits(2);
+    assert_eq!(device.state(), "error");
+    device.run(&["sync", "--remote", remote.url()]).exits(0);
+    assert_eq!(device.state(), "synced");
+}
+
+#[test]
 fn a_password_that_cannot_be_kept_serves_all_the_same() {
     let Some(remote) = Remote::start(Place::Server(Kind::ApacheBasic)) else { return };
     let device = Device::new("laptop");
