@@ -5,6 +5,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use larder_providers::Password;
+
 use super::surroundings::variable;
 use crate::cli::{
     remote_url::RemoteUrl,
@@ -64,6 +66,8 @@ pub(in crate::cli) struct Entries(Mutex<Opened>);
 struct Opened {
     /// Each by its name if there are several.
     named: BTreeMap<String, Entry>,
+    /// What could not be kept, by its account.
+    unkept: BTreeMap<String, Password>,
     /// The last one: the only one, or one that was to be added and has no name.
     last: Option<Entry>,
 }
@@ -75,6 +79,17 @@ impl Entries {
             opened.named.insert(name, entry.clone());
         }
         opened.last = Some(entry);
+    }
+
+    /// Has what could not be kept for an account serve as long as the process runs.
+    pub(super) fn hold(&self, account: &str, secret: &Password) {
+        let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.unkept.insert(account.to_owned(), secret.clone());
+    }
+
+    /// What could not be kept for an account.
+    pub(super) fn held(&self, account: &str) -> Option<Password> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).unkept.get(account).cloned()
     }
 
     /// What to do where a remote refused what it was opened with.

@@ -17,7 +17,10 @@ pub(super) use open::{Doubt, open, open_anew};
 pub(super) use surroundings::named;
 
 use self::keyring::Trouble;
-use super::{error::CliError, ui::Ui};
+use super::{
+    error::CliError,
+    ui::{Ui, say},
+};
 
 /// The secret that is kept for an account.
 pub(super) fn recall(account: &str) -> Result<Option<Password>, CliError> {
@@ -51,12 +54,13 @@ pub(super) fn keep(account: &str, secret: &Password, what: &str, ui: &Ui) -> Res
     Ok(())
 }
 
-/// Keeps the secret of an account if that can be done, and says what is needed each time if it cannot: what
-/// it opens is open.
+/// Keeps the secret of an account if that can be done. If it cannot it serves as long as the process runs, and
+/// what is needed each time is said, also to who wants to hear little.
 pub(super) fn try_keep(account: &str, secret: &Password, (what, needed): (&str, &str), ui: &Ui) {
     if let Err(error) = keep(account, secret, what, ui) {
         let why = error.message();
-        ui.note(format!("The {what} is not kept, so {needed} is needed each time: {why}"));
+        ui.entries.hold(account, secret);
+        say(&format!("The {what} is not kept, so {needed} is needed each time: {why}"));
     }
 }
 

@@ -69,7 +69,7 @@ pub(in crate::cli) async fn open(
         ui.entries.note(ui, Entry::Variable(variable));
         return door.open(Some(password));
     }
-    if let Some(password) = recall(&account)? {
+    if let Some(password) = recall(&account)?.or_else(|| ui.entries.held(&account)) {
         let storage = door.open(Some(password))?;
         ui.doubt.used.store(true, Ordering::Relaxed);
         if !ui.doubt.refused.load(Ordering::Relaxed) {
