@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     time::Duration,
 };
 
@@ -285,7 +286,14 @@ fn stop_signal(ui: &Ui) -> Result<impl Future<Output = ()>, CliError> {
     tokio::spawn(async move {
         signals.next().await;
         let _ = tell.send(());
-        sleep(SILENT).await;
+        // A wrapper may pass on what the terminal has sent already.
+        let mut silent = pin!(sleep(SILENT));
+        loop {
+            tokio::select! {
+                () = &mut silent => break,
+                _ = signals.next() => {}
+            }
+        }
         if !is_quiet {
             say("finishing the turn under way; Ctrl-C again stops at once");
         }
