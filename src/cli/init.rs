@@ -41,6 +41,7 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &InitArgs) -> Result<Ende
     let dir = options.dir.as_ref().or(args.vault.as_ref());
     let root = env::folder(dir.map_or(Path::new(""), PathBuf::as_path))?;
     let mut place = Workplace::make(&root, options.device.as_deref())?;
+    place.warn_of_renaming(options.device.as_deref(), ui)?;
     let traffic = Traffic::new();
     let wanted = Wanted { commit: options.commit, encrypt: options.encrypt };
     let (way, connected) =

@@ -192,7 +192,7 @@ async fn open(
             Some(root) => Workplace::open(&root, Access::Change)?,
             None => Workplace::find(args, Access::Change)?,
         };
-        place.refuse_renaming(options.device.as_deref())?;
+        place.warn_of_renaming(options.device.as_deref(), ui)?;
         refuse_recreating_all(&place, options)?;
         let ways = ways(&mut place, ui, options.into(), traffic).await?;
         return Ok((place, ways));
@@ -203,6 +203,7 @@ async fn open(
         return Err(CliError::Usage(text.to_owned()));
     }
     let mut place = Workplace::make(&root, options.device.as_deref())?;
+    place.warn_of_renaming(options.device.as_deref(), ui)?;
     if !place.config.remotes.is_empty() {
         let (url, given) = init::take_address(remote, ui)?;
         refuse_other(&place, &url)?;

@@ -132,21 +132,20 @@ impl Workplace {
         if is_new && opened.as_ref().is_err_and(|error| !matches!(error, CliError::Locked(_))) {
             let _ = fs::remove_dir_all(&control);
         }
-        let place = opened?;
-        place.refuse_renaming(device)?;
-        Ok(Self { is_new, ..place })
+        Ok(Self { is_new, ..opened? })
     }
 
-    /// Refuses another name for this device than the one that it has.
-    pub(super) fn refuse_renaming(&self, device: Option<&str>) -> Result<(), CliError> {
-        match device.map(str::trim).filter(|device| *device != self.config.device) {
-            Some(other) => Err(CliError::Usage(format!(
-                "this device is called {}; to call it otherwise: `larder devices rename {}`",
+    /// Warns of another name for this device than the one that it has, which it keeps.
+    pub(super) fn warn_of_renaming(&self, device: Option<&str>, ui: &Ui) -> Result<(), CliError> {
+        let device = device.map(checked_name).transpose()?;
+        if let Some(other) = device.filter(|device| *device != self.config.device) {
+            ui.note(format!(
+                "warning: this device is called {} and stays so; to call it otherwise: `larder devices rename {}`",
                 self.config.device,
                 quoted(other)
-            ))),
-            None => Ok(()),
+            ));
         }
+        Ok(())
     }
 
     fn open_new(root: &Path, device: Option<&str>) -> Result<Self, CliError> {

@@ -55,10 +55,12 @@ fn what_a_device_is_called_is_said_once() {
     }
     device.run(&["init", "--remote", remote.url(), "--device", " my desk "]).exits(0);
     for args in [&["sync", "--device"][..], &["sync", "--remote", remote.url(), "--device"]] {
-        let ran = device.run(&[args, &["a phone"]].concat()).exits(2);
-        let words = "this device is called my desk; to call it otherwise: `larder devices rename 'a phone'`";
+        let ran = device.run(&[args, &["a phone"]].concat()).exits(0);
+        let words = "warning: this device is called my desk and stays so; to call it otherwise: `larder devices rename 'a phone'`";
         assert!(ran.stderr.contains(words), "{ran}");
-        device.run(&[args, &["my desk"]].concat()).exits(0);
+        let ran = device.run(&[args, &["my desk"]].concat()).exits(0);
+        assert!(!ran.stderr.contains("warning"), "{ran}");
+        device.run(&[args, &["a\nb"]].concat()).exits(2);
     }
     let odd = [("HOSTNAME", Some(long.as_str()))];
     let other = Device::new("phone");
