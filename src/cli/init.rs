@@ -111,7 +111,7 @@ async fn try_connect(
     let which = match (name, place.config.remotes.first()) {
         (Some(_), _) => Which::More,
         (None, None) => Which::First,
-        (None, Some(default)) => Which::Own(place.id_of(default)?),
+        (None, Some(default)) => Which::Own(place.expected_id(default)?),
     };
     let goal = Goal { which, mode, encrypt: wanted.encrypt };
     let (storage, connected) = unlock::connect(place, storage, &goal, ui).await?;

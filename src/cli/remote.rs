@@ -144,7 +144,7 @@ async fn set(args: &Args, ui: &Ui, address: &str, chosen: Option<&str>) -> Resul
     let mut place = Workplace::find(args, Access::Change)?;
     let which = match (chosen, place.config.remotes.is_empty()) {
         (None, true) => Which::First,
-        _ => Which::Own(place.id_of(place.config.remote(chosen)?)?),
+        _ => Which::Own(place.expected_id(place.config.remote(chosen)?)?),
     };
     let (url, given) = init::take_address(address, ui)?;
     place.refuse_inside(&url)?;

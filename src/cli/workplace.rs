@@ -311,6 +311,11 @@ impl Workplace {
         self.id_of(remote)?.map_or_else(|| Err(self.unknown(remote)?), Ok)
     }
 
+    /// Which remote a new address of one has to lead to. Of several none may be taken for another.
+    pub(super) fn expected_id(&self, remote: &NamedRemote) -> Result<Option<RemoteId>, CliError> {
+        if self.has_several() { self.known_id(remote).map(Some) } else { self.id_of(remote) }
+    }
+
     /// Says that nothing here tells which remote one of the settings is, which the next sync finds out.
     fn unknown(&self, remote: &NamedRemote) -> Result<CliError, CliError> {
         let name = &remote.name;

@@ -321,6 +321,12 @@ fn one_that_was_added_by_hand_is_not_taken_for_the_first() {
     assert_eq!(device.state(), "pending", "nothing is known of them");
     let ran = device.run(&["remote", "add", "third", "/elsewhere"]).exits(2);
     assert!(ran.stderr.contains("run `larder sync` first"), "{ran}");
+    let foreign = Remote::folder();
+    Device::joined("desk", &foreign);
+    for args in [&["remote", "set"][..], &["init", "--remote"]] {
+        let ran = device.run(&[args, &[foreign.url()]].concat()).exits(2);
+        assert!(ran.stderr.contains("run `larder sync` first"), "{ran}");
+    }
     assert_eq!(device.sync().number("pulled"), 1);
     assert_eq!(config(&device).matches("\nid = ").count(), 2, "{}", config(&device));
     assert_eq!((device.state().as_str(), device.sync().number("requests")), ("synced", 2));
