@@ -15,6 +15,7 @@
 use std::{fmt, path::PathBuf};
 
 use anyhow::Context;
+use larder_providers::Password;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer},
@@ -193,6 +194,16 @@ impl Config {
             }
             CliError::Usage(format!("this vault has no remote {name}; it has {names}"))
         })
+    }
+
+    /// Reads an address that a person gives: that of one of the remotes as it is kept, or another.
+    pub(super) fn given(&self, text: &str) -> Result<(RemoteUrl, Option<Password>), CliError> {
+        let (url, password) = RemoteUrl::parse(text)?;
+        let mut known = self.remotes.iter();
+        if known.any(|remote| remote.address().is_ok_and(|address| address == url)) {
+            return Ok((url, password));
+        }
+        RemoteUrl::given(text)
     }
 
     /// Makes sure that no remote lies at an address but the one that is to lie there.

@@ -143,11 +143,16 @@ pub(super) fn take_address(
     ui: &Ui,
 ) -> Result<(RemoteUrl, Option<Password>), CliError> {
     let (url, password) = RemoteUrl::given(address)?;
+    warn_of_exposed(&url, ui);
+    Ok((url, password))
+}
+
+/// Warns of an address to which everything travels in the open.
+pub(super) fn warn_of_exposed(url: &RemoteUrl, ui: &Ui) {
     if url.is_exposed() {
         ui.note(format!(
             "warning: {url} is not encrypted on its way; use {} if the server can",
             url.encrypted()
         ));
     }
-    Ok((url, password))
 }

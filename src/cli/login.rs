@@ -78,8 +78,10 @@ pub(super) fn log_out(
 ) -> Result<Ended, CliError> {
     let (url, id) = match address {
         Some(address) => {
-            let url = RemoteUrl::given(address)?.0;
-            let id = own_id(args, &url);
+            let place = Workplace::find(args, Access::Look).ok();
+            let kept = place.as_ref().map(|place| place.config.given(address));
+            let (url, _) = kept.unwrap_or_else(|| RemoteUrl::given(address))?;
+            let id = place.and_then(|place| own_id(&place, &url));
             (url, id)
         }
         None => {
@@ -189,12 +191,11 @@ fn encrypted_id(place: &Workplace, remote: &NamedRemote) -> Result<Option<Remote
     Ok(if place.is_encrypted(remote)? { place.id_of(remote)? } else { None })
 }
 
-/// The id of the encrypted remote at an address, if the vault that we are in has it.
-fn own_id(args: &Args, url: &RemoteUrl) -> Option<RemoteId> {
-    let place = Workplace::find(args, Access::Look).ok()?;
+/// The id of the encrypted remote at an address, if the vault has it.
+fn own_id(place: &Workplace, url: &RemoteUrl) -> Option<RemoteId> {
     let mut remotes = place.config.remotes.iter();
     let remote = remotes.find(|remote| remote.address().is_ok_and(|address| address == *url))?;
-    encrypted_id(&place, remote).ok().flatten()
+    encrypted_id(place, remote).ok().flatten()
 }
 
 /// Sees whether the login works, and keeps it.

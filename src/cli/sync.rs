@@ -205,7 +205,8 @@ async fn open(
     let mut place = Workplace::make(&root, options.device.as_deref())?;
     place.warn_of_renaming(options.device.as_deref(), ui)?;
     if !place.config.remotes.is_empty() {
-        let (url, given) = init::take_address(remote, ui)?;
+        let (url, given) = place.config.given(remote)?;
+        init::warn_of_exposed(&url, ui);
         refuse_other(&place, &url)?;
         refuse_recreating_all(&place, options)?;
         place.speak_of(&place.config.remote(None)?.name, Some(&url), ui);

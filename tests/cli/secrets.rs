@@ -32,8 +32,12 @@ fn a_bucket_that_is_kept_is_the_same_whatever_surrounds_it() {
     let text = "device = \"laptop\"\nremote = \"s3://ID@bucket/notes\"\n";
     device.write(".larder/config.toml", text);
     let env = [UNKNOWN[0], ("AWS_ENDPOINT_URL", Some("http://127.0.0.1:9"))];
-    let ran = device.run_in(&env, &["sync"]).exits(2);
-    assert!(ran.stderr.contains("no password is known for ID@s3;"), "{ran}");
+    for args in [&["sync"][..], &["sync", "--remote", "s3://ID@bucket/notes"]] {
+        let ran = device.run_in(&env, args).exits(2);
+        assert!(ran.stderr.contains("no password is known for ID@s3;"), "{ran}");
+    }
+    let ran = device.run_in(&env, &["remote", "logout", "s3://ID@bucket/notes"]).exits(0);
+    assert!(ran.stdout.contains("No password of ID@s3 is kept."), "{ran}");
     let ran = device.run_in(&env, &["remote", "set", "s3://ID@bucket/notes"]).exits(2);
     assert!(ran.stderr.contains("no password is known for ID@127.0.0.1:9;"), "{ran}");
 }
