@@ -21,7 +21,7 @@ use serde::{
     de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer},
 };
 
-use super::{error::CliError, redact::redacted, remote_url::RemoteUrl};
+use super::{error::CliError, redact::redacted, remote_url::RemoteUrl, secrets::named};
 use crate::model::RemoteId;
 
 /// How long the name of a remote may be.
@@ -230,8 +230,21 @@ impl Config {
                 "this vault has a remote {name} already: {}",
                 remote.shown()
             ))),
-            None => Ok(()),
+            None => match self.sharing_variables(name) {
+                Some(other) => Err(CliError::Usage(format!(
+                    "a remote {name} would share its variables, such as {}, with the remote {}; call it otherwise",
+                    named("LARDER_PASSWORD", name),
+                    other.name
+                ))),
+                None => Ok(()),
+            },
         }
+    }
+
+    /// Another remote whose variables are those of this name too.
+    pub(super) fn sharing_variables(&self, name: &str) -> Option<&NamedRemote> {
+        let mut others = self.remotes.iter().filter(|remote| remote.name != name);
+        others.find(|other| named("", &other.name) == named("", name))
     }
 }
 
@@ -332,7 +345,7 @@ fn without_texts(told: &str) -> String {
 mod tests {
     use super::*;
 
-    fn named(name: &str, url: &str) -> NamedRemote {
+    fn remote(name: &str, url: &str) -> NamedRemote {
         let id = RemoteId::new("0190f6a1-7c00-7000-8000-000000000001").unwrap();
         NamedRemote { name: name.to_owned(), url: url.to_owned(), id: Some(id) }
     }
@@ -343,7 +356,7 @@ mod tests {
         let mut config = Config::parse(old).unwrap();
         assert_eq!(config.remotes[0].name, "webdav");
         assert_eq!(config.to_text().unwrap(), old);
-        config.remotes.insert(0, named("home", "/srv/notes"));
+        config.remotes.insert(0, remote("home", "/srv/notes"));
         let text = config.to_text().unwrap();
         assert!(
             text.starts_with("device = \"laptop\"\ndefault = \"home\"\n\n[[remote]]\n"),
@@ -373,8 +386,8 @@ mod tests {
 
     #[test]
     fn names_are_short_and_used_once() {
-        let config = Config { remotes: vec![named("home", "/a")], ..Config::default() };
-        for wrong in ["", "home", "my home", "ä", "../x", &"x".repeat(33)] {
+        let config = Config { remotes: vec![remote("home", "/a")], ..Config::default() };
+        for wrong in ["", "home", "Home", "my home", "ä", "../x", &"x".repeat(33)] {
             assert!(config.check_new_name(wrong).is_err(), "{wrong:?}");
         }
         assert!(config.check_new_name("Back-up_2").is_ok());
@@ -433,7 +446,7 @@ mod tests {
             assert!(message.contains(told) && !message.contains("s3cret"), "{text}: {message}");
             assert_eq!(error.code(), 2);
         }
-        let mut twins = vec![named("a", "/a"), named("b", "/b")];
+        let mut twins = vec![remote("a", "/a"), remote("b", "/b")];
         let config = Config { remotes: twins.clone(), ..Config::default() };
         let error = config.to_text().unwrap_err();
         assert!(error.message().contains("a and b have the same id"), "{}", error.message());

@@ -79,6 +79,8 @@ pub(super) struct About {
     pub(super) name: String,
     /// Whether the password that the environment gives without a name is for it.
     pub(super) takes_plain: bool,
+    /// Whether the variables of its name are those of another one too, as names were written by hand.
+    pub(super) shares_variables: bool,
 }
 
 /// Where to talk and how.

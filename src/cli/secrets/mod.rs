@@ -14,7 +14,7 @@ use larder_providers::Password;
 
 pub(super) use entry::Entries;
 pub(super) use open::{Doubt, open, open_anew};
-pub(super) use surroundings::named;
+pub(super) use surroundings::{named, own_variable};
 
 use self::keyring::Trouble;
 use super::{

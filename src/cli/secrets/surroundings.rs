@@ -22,10 +22,22 @@ pub(in crate::cli) fn named(variable: &str, remote: &str) -> String {
     format!("{variable}_{}", remote.to_ascii_uppercase().replace('-', "_"))
 }
 
+/// A variable for what is spoken of, if that is one of several remotes and has it for itself.
+pub(in crate::cli) fn own_variable(variable: &str, ui: &Ui) -> Option<String> {
+    let about = ui.one_of_several().filter(|about| !about.shares_variables)?;
+    Some(named(variable, &about.name))
+}
+
 /// The variable that gives the password of what is spoken of.
 pub(super) fn variable(ui: &Ui) -> String {
     match ui.one_of_several() {
-        Some(About { name, takes_plain: false }) => Some(named(VARIABLE, &name))
+        Some(About { name, takes_plain: false, shares_variables: true }) => {
+            format!(
+                "{} (once no other remote shares it: call one otherwise)",
+                named(VARIABLE, &name)
+            )
+        }
+        Some(About { name, takes_plain: false, .. }) => Some(named(VARIABLE, &name))
             .filter(|own| !is_of_file(own))
             .unwrap_or_else(|| named(FILE_VARIABLE, &name)),
         _ => VARIABLE.to_owned(),
@@ -41,14 +53,13 @@ fn is_of_file(variable: &str) -> bool {
 /// The password that the environment gives, and the variable that gives it. One that is given without a
 /// name goes to no other server than that of the default remote.
 pub(super) fn surrounding(ui: &Ui) -> Result<Option<(Password, String)>, CliError> {
-    let about = ui.one_of_several();
-    if let Some(About { name, .. }) = &about {
-        let password = by(&named(VARIABLE, name), &named(FILE_VARIABLE, name))?;
+    if let Some((own, file)) = own_variable(VARIABLE, ui).zip(own_variable(FILE_VARIABLE, ui)) {
+        let password = by(&own, &file)?;
         if password.is_some() {
             return Ok(password);
         }
     }
-    match about {
+    match ui.one_of_several() {
         Some(About { takes_plain: false, .. }) => Ok(None),
         _ => by(VARIABLE, FILE_VARIABLE),
     }

@@ -59,7 +59,7 @@ pub(super) async fn key_of(
 /// The passphrase that the environment gives: that for the remote that is spoken of, or that for all. It
 /// is sent to no server.
 fn surrounding(variable: &str, ui: &Ui) -> Option<String> {
-    let own = ui.about().and_then(|name| env::var(&secrets::named(variable, &name)));
+    let own = secrets::own_variable(variable, ui).and_then(|own| env::var(&own));
     own.or_else(|| env::var(variable))
 }
 

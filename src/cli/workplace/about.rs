@@ -11,7 +11,11 @@ impl Workplace {
     /// password it is that is looked for: that of the remote of this name at this address, if it has one.
     pub(in crate::cli) fn speak_of(&self, name: &str, url: Option<&RemoteUrl>, ui: &Ui) {
         let is_only = self.config.remotes.iter().all(|remote| remote.name == name);
-        let about = || About { name: name.to_owned(), takes_plain: self.takes_plain(name, url) };
+        let about = || About {
+            name: name.to_owned(),
+            takes_plain: self.takes_plain(name, url),
+            shares_variables: self.config.sharing_variables(name).is_some(),
+        };
         ui.set_about((!is_only).then(about));
     }
 
