@@ -2,13 +2,14 @@
 
 use super::{config::Config, remote_url::RemoteUrl};
 
-/// Reads the settings of a vault and writes them again.
+/// Reads the settings of a vault and writes them again; or why those cannot be written so that they are
+/// read again.
 ///
 /// # Errors
 /// In words, settings that are none.
-pub fn settings(text: &str) -> Result<String, String> {
+pub fn settings(text: &str) -> Result<Result<String, String>, String> {
     let config = Config::parse(text).map_err(|error| error.message())?;
-    config.to_text().map_err(|error| error.message())
+    Ok(config.to_text().map_err(|error| error.message()))
 }
 
 /// Reads the address of a remote: as it is kept, and the password that stood in it.
