@@ -127,7 +127,7 @@ struct Host<'a> {
 
 /// What the last turn with each remote noted.
 #[derive(Default)]
-struct Notes(BTreeMap<RemoteId, Vec<Note>>);
+struct Notes(BTreeMap<RemoteId, BTreeSet<Note>>);
 
 impl Notes {
     /// What a turn noted that the one before had not. What is of the vault is told once, whichever remote it
@@ -140,7 +140,7 @@ impl Notes {
             })
         };
         let news = report.notes.iter().filter(|note| !is_known(note)).cloned().collect();
-        self.0.insert(way.id.clone(), report.notes.clone());
+        self.0.insert(way.id.clone(), report.notes.iter().cloned().collect());
         news
     }
 }
