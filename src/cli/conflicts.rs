@@ -8,7 +8,7 @@ use super::{
     args::{Args, ConflictsAction, KeepArg},
     error::CliError,
     show::{device_label, device_name, path_of},
-    ui::Ui,
+    ui::{Ui, one_line},
     workplace::{Access, Workplace},
 };
 use crate::{
@@ -95,7 +95,7 @@ fn list(args: &Args, ui: &Ui, all: bool) -> Result<Ended, CliError> {
             ConflictState::Decided => format!("decided by rule {}", told.rule),
             ConflictState::Resolved => "resolved".to_owned(),
         };
-        let name = told.path.as_deref().unwrap_or(told.entity_id.as_str());
+        let name = one_line(told.path.as_deref().unwrap_or(told.entity_id.as_str()));
         ui.answer(format!("{}  {name}: {}  {state}", told.id, field_name(told.field)));
     }
     if found.is_empty() {
@@ -106,12 +106,12 @@ fn list(args: &Args, ui: &Ui, all: bool) -> Result<Ended, CliError> {
     Ok(Ended::Done)
 }
 
-fn field_name(field: &str) -> &str {
-    if field == DELETED { "deletion" } else { field }
+fn field_name(field: &str) -> String {
+    if field == DELETED { "deletion".to_owned() } else { one_line(field) }
 }
 
 fn explain(ui: &Ui, place: &Workplace, told: &Told<'_>) {
-    let name = told.path.as_deref().unwrap_or(told.entity_id.as_str());
+    let name = one_line(told.path.as_deref().unwrap_or(told.entity_id.as_str()));
     ui.answer(ui.strong(&format!("{name}: {}", field_name(told.field))));
     ui.answer(match told.kind {
         ConflictKind::Values => {

@@ -6,7 +6,7 @@ use super::{
     Ended,
     args::{Args, ListArgs},
     error::CliError,
-    ui::Ui,
+    ui::{Ui, one_line},
     workplace::{Access, Workplace},
 };
 use crate::{
@@ -61,9 +61,10 @@ pub(super) fn run(args: &Args, ui: &Ui, options: &ListArgs) -> Result<Ended, Cli
     rows.sort_by(|a, b| (&a.path, &a.id).cmp(&(&b.path, &b.id)));
     for row in &rows {
         ui.object(row);
-        let name = row.path.as_deref().unwrap_or(row.id.as_str());
+        let name = one_line(row.path.as_deref().unwrap_or(row.id.as_str()));
+        let type_name = one_line(&row.type_name);
         let mark = if row.is_deleted { "  deleted" } else { "" };
-        ui.answer(format!("{:10} v{:<4} {name}{mark}", row.type_name, row.version));
+        ui.answer(format!("{type_name:10} v{:<4} {name}{mark}", row.version));
     }
     if rows.is_empty() {
         ui.line("No records.");

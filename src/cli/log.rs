@@ -7,7 +7,7 @@ use super::{
     args::Args,
     error::CliError,
     show::device_label,
-    ui::Ui,
+    ui::{Ui, one_line},
     workplace::{Access, Workplace},
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args, ui: &Ui, record: Option<&str>) -> Result<Ended, C
         Some(record) => one(&place, &place.record(record)?)?,
         None => recent(&place)?,
     };
-    let name = |row: &Told| row.path.clone().unwrap_or_else(|| row.id.to_string());
+    let name = |row: &Told| one_line(row.path.as_deref().unwrap_or(row.id.as_str()));
     let width = rows.iter().map(|row| name(row).chars().count()).max().unwrap_or(0).min(40);
     for row in &rows {
         ui.object(row);
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, ui: &Ui, record: Option<&str>) -> Result<Ended, C
             (false, _) if row.was_deleted => "restored".to_owned(),
             (false, true) if row.version == 1 => "created".to_owned(),
             (false, true) => String::new(),
-            (false, false) => row.fields.join(", "),
+            (false, false) => one_line(&row.fields.join(", ")),
         };
         let (version, name) = (row.version, name(row));
         let mark = if row.is_current { "now" } else { "" };

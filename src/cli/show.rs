@@ -60,9 +60,9 @@ pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliE
         conflicts: conflicts(&record.state, rules),
     };
     ui.object(&told);
-    ui.answer(ui.strong(told.row.path.as_deref().unwrap_or(id.as_str())));
+    ui.answer(ui.strong(&one_line(told.row.path.as_deref().unwrap_or(id.as_str()))));
     ui.answer(format!("id        {id}"));
-    ui.answer(format!("type      {}", told.row.type_name));
+    ui.answer(format!("type      {}", one_line(&told.row.type_name)));
     let deleted = if told.row.is_deleted { ", deleted" } else { "" };
     ui.answer(format!("version   {}{deleted}", told.row.version));
     if let (Some(at), Some(by)) = (&told.row.last_modified_at, &told.row.last_modified_by) {
@@ -90,8 +90,8 @@ pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliE
         }
     }
     for conflict in &told.conflicts {
-        let text =
-            format!("conflict {} in {}: larder conflicts show {0}", conflict.id, conflict.field);
+        let (id, field) = (&conflict.id, one_line(&conflict.field));
+        let text = format!("conflict {id} in {field}: larder conflicts show {id}");
         ui.answer(ui.warning(&text));
     }
     Ok(())
