@@ -188,9 +188,12 @@ impl Config {
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             if check_name(name).is_err() {
                 // It is not told: there may be a password in it.
-                return CliError::Usage(format!(
-                    "a remote is chosen by its name, not by its address; this vault has {names}"
-                ));
+                let why = if is_address(name) {
+                    "a remote is chosen by its name, not by its address"
+                } else {
+                    "no remote is called so"
+                };
+                return CliError::Usage(format!("{why}; this vault has {names}"));
             }
             CliError::Usage(format!("this vault has no remote {name}; it has {names}"))
         })
@@ -254,11 +257,14 @@ fn check_name(name: &str) -> Result<(), CliError> {
         return Ok(());
     }
     // An address in its place may hold a password.
-    let is_address = name.contains(['/', ':', '@']);
-    let found = if is_address { "an address".to_owned() } else { format!("{name:?}") };
+    let found = if is_address(name) { "an address".to_owned() } else { format!("{name:?}") };
     Err(CliError::Usage(format!(
         "a remote's name is 1 to {NAME_BYTES_MAX} letters, digits, - and _, not {found}"
     )))
+}
+
+fn is_address(name: &str) -> bool {
+    name.contains(['/', ':', '@'])
 }
 
 /// What an only remote is called: by the kind of storage that it lies on.
@@ -381,6 +387,8 @@ mod tests {
         assert_eq!(told, "this vault has no remote home; it has none");
         let told = config.remote(Some("webdavs://ann:s3cret@host/x")).unwrap_err().message();
         assert_eq!(told, "a remote is chosen by its name, not by its address; this vault has none");
+        let told = config.remote(Some("my home")).unwrap_err().message();
+        assert_eq!(told, "no remote is called so; this vault has none");
         assert!(Config::parse("device = \"laptop\"\nsecret = \"x\"\n").is_err());
     }
 

@@ -62,6 +62,10 @@ pub(super) async fn run(ui: &Ui, options: &DemoArgs) -> Result<Ended, CliError> 
         Some(dir) => super::env::folder(dir)?,
         None => tempfile::Builder::new().prefix("larder-demo-").tempdir()?.keep(),
     };
+    if root.to_str().is_none() {
+        let text = format!("the name of {} is no text; choose another folder", root.display());
+        return Err(CliError::Usage(text));
+    }
     let remote = root.join("remote");
     fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
     let mut laptop = Device::set_up(&root, "laptop", &remote).await?;

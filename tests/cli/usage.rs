@@ -214,7 +214,16 @@ fn folders_whose_names_are_no_text() {
     assert!(ran.stderr.contains("written in a way that larder cannot keep"), "{ran}");
     assert_eq!(fs::read_dir(&odd).unwrap().count(), 0);
     let mut demo = device.command(&["demo", "--json"]);
-    assert!(demo.arg(&odd).output().unwrap().status.success());
+    assert_eq!(demo.arg(&odd).output().unwrap().status.code(), Some(2));
+    assert_eq!(fs::read_dir(&odd).unwrap().count(), 0);
+    let file = device.home().join("file");
+    fs::create_dir(&file).unwrap();
+    fs::write(file.join(".larder"), "").unwrap();
+    let ran = device.run(&["--vault", file.to_str().unwrap(), "status"]).exits(2);
+    assert!(
+        ran.stderr.contains("/.larder is a file, and a vault has a folder of that name"),
+        "{ran}"
+    );
     let ran = device.run_in(&[("HOME", None)], &["init", "--remote", "~/remote"]).exits(2);
     assert!(ran.stderr.contains("there is no HOME folder"), "{ran}");
 }

@@ -36,10 +36,15 @@ pub(super) fn no_vault(root: &Path) -> CliError {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     });
+    let control = root.join(CONTROL_DIR);
     let text = match read.map_err(|error| (error.kind(), error)) {
         Err((io::ErrorKind::NotFound, _)) => {
             format!("{shown} is not there; check the spelling, or is a disk not connected?")
         }
+        Err((io::ErrorKind::NotADirectory, _)) if control.is_file() => format!(
+            "{} is a file, and a vault has a folder of that name; move it away first",
+            control.display()
+        ),
         Err((io::ErrorKind::NotADirectory, _)) => {
             format!("{shown} is a file; a vault is a folder")
         }
@@ -91,7 +96,8 @@ pub(super) fn refuse_secrets(root: &Path) -> Result<(), CliError> {
     match env::state_dir() {
         Some(secrets) if env::real(&secrets).starts_with(env::real(root)) => {
             Err(CliError::Usage(format!(
-                "{} holds larder's own passwords ({}), which would be synced; make a folder with your notes the vault",
+                "{} holds larder's own passwords ({}), which would be synced; make a folder with your notes the vault, \
+                 or set XDG_STATE_HOME to a folder elsewhere",
                 root.display(),
                 secrets.display()
             )))
