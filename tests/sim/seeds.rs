@@ -24,6 +24,18 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (20_553, "the text of a record under a name of JSON was hidden by an edit of its object"),
     (23_201, "the same"),
     (24_140, "the same"),
+    (6107, "of a record that two had made and deleted one device lacked a value once it was back"),
+    (41_437, "the same, of a mark that had met an older edit"),
+    (13_647, "a field edited elsewhere was replaced unseen when a text became Markdown again"),
+    (508_531, "the same"),
+    (38_095, "a text taken out and put back was dropped: another remote knew a later ancestor"),
+    (49_997, "the same"),
+    (
+        528_482,
+        "what waited for a person doubled with each return of a record, until it was not sent",
+    ),
+    (531_295, "what a compaction found in an orphan was newer than the deletion made since"),
+    (63_140, "an old state of its own head had a device remove what that named as an orphan"),
     (
         50_246,
         "what a device with a slow clock put into its history was old once the clock was right",
