@@ -182,3 +182,13 @@ fn told<'a>(place: &Workplace, stored: &'a StoredConflict) -> Result<Told<'a>, C
         state: conflict.state,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_makes_no_line_of_its_own() {
+        assert_eq!((field_name("a\nb"), field_name(DELETED)), ("ab".into(), "deletion".into()));
+    }
+}

@@ -85,17 +85,4 @@ fn nothing_that_is_shown_steers_the_terminal() {
         );
     }
     assert!(b.run(&["show", "note.md"]).stdout.contains("x: [2Jred1m"));
-    // Nor does a name make a line of its own.
-    let fields = serde_json::json!({"path": "two\nforged", "a\nforged": "1"});
-    a.run(&["put", "--type", "note", "--id", "odd", &fields.to_string()]).exits(0);
-    a.run(&["put", "--type", "note", "--id", "odd", "{\"a\\nforged\": \"2\"}"]).exits(0);
-    a.run(&["sync"]);
-    b.run(&["sync"]);
-    for (device, args) in
-        [(&b, &["show", "odd"][..]), (&b, &["list"]), (&a, &["log", "odd"]), (&a, &["log"])]
-    {
-        let ran = device.run(args).exits(0);
-        assert!(ran.stdout.contains("twoforged"), "{ran}");
-        assert!(!ran.stdout.lines().any(|line| line.starts_with("forged")), "{ran}");
-    }
 }
