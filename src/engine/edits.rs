@@ -11,7 +11,7 @@ use crate::{
     merge::{LocalEdit, each_once, join, view},
     model::{
         Alternative, Blob, Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record,
-        Sibling, Stamp, VaultPath,
+        Stamp, VaultPath,
         entity::{BLOB, BODY, LAYOUT, PATH, TYPE},
     },
     store::FileRow,
@@ -375,8 +375,7 @@ fn bring_back_text(now: &mut BTreeMap<String, Content>, before: &BTreeMap<String
 /// The values of a field but for this one.
 fn values_but(content: &Content, state: &Entity, field: &str) -> Vec<Alternative> {
     let values = state.siblings(field).iter().flat_map(|sibling| {
-        let Sibling { dot, at, content, alternatives } = sibling.clone();
-        alternatives.into_iter().chain([Alternative { dot, at, content }])
+        sibling.alternatives.iter().cloned().chain([Alternative::from(sibling)])
     });
     each_once(values.filter(|other| other.content.value != content.value))
 }

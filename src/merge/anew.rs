@@ -22,11 +22,7 @@ pub(super) fn all_anew(state: &Entity, rules: &Rules) -> Changes {
     let mut changes = Changes::new();
     for (field, content) in shown.fields {
         let siblings = state.siblings(&field);
-        let competing = siblings.iter().filter(|_| siblings.len() > 1).map(|s| Alternative {
-            dot: s.dot.clone(),
-            at: s.at,
-            content: s.content.clone(),
-        });
+        let competing = siblings.iter().filter(|_| siblings.len() > 1).map(Alternative::from);
         let waiting = siblings.iter().flat_map(|sibling| sibling.alternatives.iter().cloned());
         changes.insert(field, Change::Set(content, each_once(competing.chain(waiting))));
     }
@@ -78,8 +74,10 @@ pub(super) fn revived(
     pen: &mut Pen,
     now: Stamp,
 ) -> Option<Entity> {
-    let is_old = is_marker(news) || state.seen().includes(&news.seen());
-    if state.siblings(DELETED).is_empty() || is_old || mutant::is(Mutant::RevivesPartly) {
+    if state.siblings(DELETED).is_empty() || mutant::is(Mutant::RevivesPartly) {
+        return None;
+    }
+    if is_marker(news) || state.seen().includes(&news.seen()) {
         return None;
     }
     // In the joined state, which has what is left here: an edit of the news alone would by its dot

@@ -104,7 +104,7 @@ pub(super) fn split_contents(state: Entity, rules: &Rules) -> Resolved {
         return Resolved::joined(state);
     };
     let values = siblings.iter().flat_map(|sibling| {
-        std::iter::once(keep(sibling)).chain(sibling.alternatives.iter().cloned())
+        std::iter::once(Alternative::from(sibling)).chain(sibling.alternatives.iter().cloned())
     });
     let changes = Changes::from([(BLOB.to_owned(), Change::Set(content, each_once(values)))]);
     Resolved { joined: state, changes, beside: beaten }
@@ -205,7 +205,7 @@ impl Sides<'_> {
         let lost = merged.lost || first.is_contested(rule) || second.is_contested(rule);
         let sides = first.siblings.iter().chain(second.siblings);
         let kept = sides.flat_map(|sibling| {
-            let own = lost.then(|| keep(sibling));
+            let own = lost.then(|| Alternative::from(sibling));
             own.into_iter().chain(sibling.alternatives.iter().cloned())
         });
         Some(Change::Set(merged.content, each_once(kept)))
@@ -226,7 +226,7 @@ impl Sides<'_> {
             let sides = winner.siblings(field).iter().chain(loser.siblings(field));
             let beaten = sides.flat_map(|sibling| {
                 let is_same = is_same(field, &sibling.content.value, &content.value);
-                let own = (!is_same).then(|| keep(sibling));
+                let own = (!is_same).then(|| Alternative::from(sibling));
                 own.into_iter().chain(sibling.alternatives.iter().cloned())
             });
             let change = Change::Set(content.clone(), each_once(beaten));
@@ -266,10 +266,6 @@ pub(crate) fn each_once(values: impl Iterator<Item = Alternative>) -> Vec<Altern
     waiting.sort_by(|a, b| age_order((a.at, &a.dot), (b.at, &b.dot)));
     waiting.drain(..waiting.len().saturating_sub(SIBLINGS_MAX));
     waiting
-}
-
-fn keep(sibling: &Sibling) -> Alternative {
-    Alternative { dot: sibling.dot.clone(), at: sibling.at, content: sibling.content.clone() }
 }
 
 struct MergedValue {

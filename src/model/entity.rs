@@ -84,6 +84,12 @@ pub struct Alternative {
     pub content: Content,
 }
 
+impl From<&Sibling> for Alternative {
+    fn from(sibling: &Sibling) -> Self {
+        Self { dot: sibling.dot.clone(), at: sibling.at, content: sibling.content.clone() }
+    }
+}
+
 /// What an edit does to one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {

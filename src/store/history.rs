@@ -111,3 +111,28 @@ pub(super) fn keep(connection: &Connection, replaced: &Entity, now_ms: i64) -> R
         ])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Changes, DeviceId, Dot, Stamp};
+
+    #[test]
+    fn what_a_former_life_kept_is_no_past_of_this_one() {
+        let store = Store::in_memory().unwrap();
+        let mut state = Entity::new(EntityId::new("e").unwrap());
+        let mut keep_next = |counter| {
+            let dot = Dot::new(DeviceId::new("dev0").unwrap(), counter);
+            state.edit(&dot, Stamp::from_millis(1), Changes::new());
+            keep(&store.connection, &state, 1).unwrap();
+            state.clone()
+        };
+        let latest = || store.latest_past(&EntityId::new("e").unwrap(), 64, |_| true).unwrap();
+        let former = keep_next(1);
+        assert_eq!(latest(), Some(former));
+        end_life(&store.connection).unwrap();
+        assert_eq!(latest(), None);
+        let own = keep_next(2);
+        assert_eq!(latest(), Some(own));
+    }
+}

@@ -7,16 +7,13 @@ use std::{
 
 use larder::{
     merge::join,
-    model::{
-        Entity,
-        entity::{DELETED, TYPE},
-    },
+    model::{Entity, entity::DELETED},
     remote::{CommitMode, DataFile, Fetched, Manifest, layout, take_whole},
 };
 use larder_providers::{Memory, RemotePath};
 
 use super::{
-    oracle::States,
+    oracle::{States, is_bare},
     promise::{Promise, Verdict},
     replica::sealer,
 };
@@ -196,8 +193,7 @@ impl Watch {
 
 /// Whether of a record only the mark of its deletion is left: some device has emptied its trash.
 fn is_mark(state: &Entity) -> bool {
-    let is_of_mark = |field: &String| field == DELETED || field == TYPE;
-    state.fields.contains_key(DELETED) && state.fields.keys().all(is_of_mark)
+    state.fields.contains_key(DELETED) && is_bare(state)
 }
 
 /// Whether the same bytes lie there. Most were not even written again.

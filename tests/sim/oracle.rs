@@ -347,7 +347,7 @@ fn expect_deleted(standing: &[&Edit], own: &[&Edit], rule: DeleteRule) -> bool {
 }
 
 /// Whether a record says nothing but what it is.
-fn is_bare(state: &Entity) -> bool {
+pub(crate) fn is_bare(state: &Entity) -> bool {
     state.fields.keys().all(|field| field == DELETED || field == TYPE)
 }
 

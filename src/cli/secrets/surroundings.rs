@@ -51,7 +51,7 @@ fn is_of_file(variable: &str) -> bool {
 }
 
 /// The password that the environment gives, and the variable that gives it. One that is given without a
-/// name goes to no other server than that of the default remote.
+/// name goes only to the remotes that take a plain one ([`About`]).
 pub(super) fn surrounding(ui: &Ui) -> Result<Option<(Password, String)>, CliError> {
     if let Some((own, file)) = own_variable(VARIABLE, ui).zip(own_variable(FILE_VARIABLE, ui)) {
         let password = by(&own, &file)?;
