@@ -248,11 +248,12 @@ impl Engine {
 
     /// The edits in a state that this replica has neither seen nor holds.
     fn unknown_edits(&self, found: &Entity) -> Result<Vec<LocalEdit>> {
+        let record = self.store.record(&found.id)?;
+        let is_deleted = view(found, &self.rules).is_deleted;
         // Whoever deleted it had seen what it was; a copy that lies about brings it not back.
-        if view(found, &self.rules).is_deleted {
+        if is_deleted && record.is_some() {
             return Ok(Vec::new());
         }
-        let record = self.store.record(&found.id)?;
         let own = record.map_or_else(|| Entity::new(found.id.clone()), |record| record.state);
         let knows = self.replica()?.knows;
         let mut edits: BTreeMap<&Dot, (Changes, Stamp)> = BTreeMap::new();
@@ -267,7 +268,9 @@ impl Engine {
                 }
             }
         }
-        Ok(edits.into_values().map(|(changes, at)| LocalEdit::Found(changes, at)).collect())
+        let found = edits.into_values().map(|(changes, at)| LocalEdit::Found(changes, at));
+        // One that nobody here knew goes to the trash.
+        Ok(found.chain(is_deleted.then_some(LocalEdit::Deleted)).collect())
     }
 }
 

@@ -140,10 +140,11 @@ fn may_return(whole: &Entity, deleted: &Entity, rules: &Rules) -> bool {
     rule == DeleteRule::DeleteWins || !is_deleted(&joined, rules, &type_name)
 }
 
-/// Sets all fields that are in `whole` by one edit. Each keeps the time at which it was set: nothing
-/// was said by it that is newer than that.
+/// Sets all fields that are in `whole` by one edit. Each keeps the time at which it was set, and the
+/// edit is as old as the last of them: nothing was said by it that is newer than that.
 pub fn set_anew(state: &mut Entity, whole: &Entity, dot: &Dot, at: Stamp, rules: &Rules) {
-    state.edit(dot, at, all_anew(whole, rules));
+    let last = whole.fields.values().flatten().map(|sibling| sibling.at).max();
+    state.edit(dot, last.unwrap_or(at), all_anew(whole, rules));
     for (field, siblings) in &mut state.fields {
         let set_at = whole.siblings(field).iter().map(|sibling| sibling.at).max();
         for sibling in siblings.iter_mut().filter(|sibling| sibling.dot == *dot) {

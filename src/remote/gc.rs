@@ -39,6 +39,8 @@ pub struct Survey {
     pub orphans: Vec<Entry>,
     /// Data files that no manifest names yet, and that the next floor would fence.
     pub loose: Vec<Entry>,
+    /// Data files that no manifest names, unless it be a head that cannot be read.
+    pub doubtful: Vec<Entry>,
     /// Data files that the manifest names, as they lie there.
     pub present: Vec<Entry>,
     /// Contents of files, those that are retired left out.
@@ -84,6 +86,8 @@ pub async fn survey(remote: &Remote, head: &HeadState) -> Result<Survey> {
                     Some(_) => survey.loose.push(entry),
                     None => survey.foreign.push(entry.path.to_string()),
                 }
+            } else if !retired.contains(&entry.path) && head.is_doubtful(&entry.path) {
+                survey.doubtful.push(entry);
             }
         }
     }

@@ -164,7 +164,9 @@ impl World {
         match (self.random.u8(0..3), of_mine) {
             (0, Some(nth)) => {
                 let (_, since, copy) = self.backups.remove(nth);
-                let in_place = self.random.bool();
+                // Where one of several remotes may be missed, names may be used again that it knows.
+                let is_sure = self.bound[index].len() == 1 || self.shape.is_reachable();
+                let in_place = self.random.bool() && is_sure;
                 self.replicas[index].with_closed(|file| {
                     if !in_place {
                         // Kept open, so that the new file cannot get the number of the old.

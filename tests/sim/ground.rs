@@ -98,6 +98,13 @@ impl Watch {
         Ok(self.ground.as_ref())
     }
 
+    /// Whether the head of some device is half written.
+    pub(crate) fn has_torn_head(&self) -> bool {
+        let plain = revealed(&self.files, self.sealed);
+        let heads = plain.iter().filter(|(path, _)| is_head(path));
+        heads.into_iter().any(|(path, bytes)| Manifest::decode(path.as_str(), bytes).is_err())
+    }
+
     /// Nobody deletes a file that a head named until a moment ago, or that may be named yet.
     fn note_deletions(&mut self, files: &Files, now_ms: i64) -> Verdict {
         // Also before there is a head: a first commit may take years.
@@ -247,7 +254,6 @@ fn manifest(files: &Files) -> Result<Option<Manifest>, String> {
 
 /// What the heads of all devices say together; one that is half written says nothing.
 fn joined_heads(files: &Files) -> Option<Manifest> {
-    let is_head = |path: &RemotePath| path.parent().is_some_and(|up| up.as_str() == layout::HEADS);
     let heads = files.iter().filter(|(path, _)| is_head(path));
     let heads = heads.filter_map(|(path, bytes)| Manifest::decode(path.as_str(), bytes).ok());
     let mut heads: Vec<Manifest> = heads.collect();
@@ -256,6 +262,10 @@ fn joined_heads(files: &Files) -> Option<Manifest> {
         joined.join(&head);
         joined
     })
+}
+
+fn is_head(path: &RemotePath) -> bool {
+    path.parent().is_some_and(|folder| folder.as_str() == layout::HEADS)
 }
 
 fn generation(token: &str) -> u64 {

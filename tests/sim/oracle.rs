@@ -5,7 +5,10 @@
 //! word may leave a field only by an edit that took it out: whatever merges, races and crashes do,
 //! each word must otherwise still stand there, in sight or among the values that wait.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use larder::{
     merge::{conflicts, is_deleted, view},
@@ -199,9 +202,11 @@ impl Log {
                     other.entity == edit.entity
                         && other.field == edit.field
                         && other.drops.contains(word)
+                        && !saw(edit, other)
                         && is_standing(other, states)
                 };
                 let is_trash = self.trash_is_emptied && self.was_let_go(edit, states, rules);
+                let is_trash = is_trash || self.went_with_its_deletion(edit);
                 if !is_trash && !self.edits.iter().any(|other| is_taken(&other)) {
                     lost.push(format!("{word} is lost, typed in {}", told(edit)));
                 }
@@ -210,11 +215,22 @@ impl Log {
         lost
     }
 
+    /// Whether somebody deleted the record who had seen this edit, and then lost their disk: what the
+    /// remote has of both, if no head names it any more, brings nothing back.
+    fn went_with_its_deletion(&self, edit: &Edit) -> bool {
+        self.edits.iter().any(|other| {
+            other.entity == edit.entity
+                && other.field == DELETED
+                && other.sets
+                && other.excused
+                && saw(other, edit)
+        })
+    }
+
     /// Whether somebody deleted the record who had seen this edit, and nobody brought it back but
     /// people who may have had the mark of the deletion only.
     fn was_let_go(&self, edit: &Edit, states: &States, rules: &Rules) -> bool {
         let own = || self.edits.iter().filter(|other| other.entity == edit.entity);
-        let saw = |other: &Edit, edit: &Edit| edit.dots.iter().any(|dot| other.seen.covers(dot));
         let mut deletions =
             own().filter(|other| other.field == DELETED && other.sets && saw(other, edit));
         let is_gone = states
@@ -224,18 +240,29 @@ impl Log {
         let outlives = |deletion: &Edit| {
             own()
                 .filter(|o| !o.is_merge && o.field != DELETED)
+                // Not what a command set anew that then deleted it.
+                .filter(|o| o.dots != deletion.dots)
                 .any(|o| saw(o, edit) && !saw(o, deletion) && !saw(deletion, o))
         };
         let knows = |deletion: &Edit| own().any(|o| !o.is_merge && saw(o, deletion));
         deletions.any(|deletion| is_gone || knows(deletion) || !outlives(deletion))
     }
 
-    /// Whether the remote has every edit of a replica whose turn was acknowledged. Of several remotes
-    /// one may have been gone to before the last merges.
-    pub(crate) fn check_sent(&self, replica: usize, states: &States, is_only: bool) -> Verdict {
+    /// Whether these remotes have every edit of a replica whose turn through them was acknowledged. Of
+    /// several remotes one may have been gone to before the last merges; if they are all, some one has
+    /// them.
+    pub(crate) fn check_sent(
+        &self,
+        replica: usize,
+        remotes: &[Rc<States>],
+        are_all: bool,
+    ) -> Verdict {
         let own = self.edits.iter().filter(|edit| edit.replica == replica && edit.sent);
-        let own = own.filter(|edit| is_only || !edit.is_merge);
-        let missing = own.filter(|edit| !edit.excused && !is_standing(edit, states));
+        let is_there = |edit: &Edit| {
+            let mut standing = remotes.iter().map(|states| is_standing(edit, states));
+            if edit.is_merge { !are_all || standing.any(|is| is) } else { standing.all(|is| is) }
+        };
+        let missing = own.filter(|edit| !edit.excused && !is_there(edit));
         let told = missing.map(|edit| format!("acknowledged and not there: {}", told(edit)));
         Promise::EditsStay.holds_unless(told.take(3).collect())
     }
@@ -355,6 +382,11 @@ pub(crate) fn is_bare(state: &Entity) -> bool {
 fn is_standing(edit: &Edit, states: &States) -> bool {
     let state = states.get(&edit.entity);
     state.is_some_and(|state| edit.dots.iter().any(|dot| state.covers(dot)))
+}
+
+/// Whether the author of an edit had seen another.
+fn saw(edit: &Edit, other: &Edit) -> bool {
+    other.dots.iter().any(|dot| edit.seen.covers(dot))
 }
 
 fn told(edit: &Edit) -> String {

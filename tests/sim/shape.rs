@@ -148,6 +148,15 @@ impl Shape {
         self.rollbacks && self.faults.stale > 0.0 && is_blind
     }
 
+    /// Whether every turn reaches all remotes.
+    pub(crate) fn is_reachable(&self) -> bool {
+        let FaultPlan { fail_before, fail_after, torn, refused, busy, throttled, full, .. } =
+            self.faults;
+        let rates = [fail_before, fail_after, torn, refused, busy, throttled, full];
+        let denies = self.faults.denied_after > 0.0 || self.faults.stale > 0.0;
+        self.outage.is_none() && !self.crashes && !denies && rates.iter().all(|rate| *rate == 0.0)
+    }
+
     /// Whether the server never loses a commit that it took.
     pub(crate) fn keeps_commits(&self) -> bool {
         let is_blind = self.mode == CommitMode::IfMatch && self.tags == Tags::Seconds;

@@ -224,6 +224,7 @@ impl World {
         self.cut_off(usize::MAX);
         self.mend().await?;
         self.come_to_rest().await?;
+        self.take_up_torn().await?;
         self.check_end()?;
         if self.shape.compacts {
             for _ in 0..2 {
@@ -317,14 +318,14 @@ impl World {
         if !self.shape.keeps_commits() || is_fooled || self.log.dots_are_doubtful {
             return Ok(());
         }
+        let mut remotes = Vec::new();
         for nth in nths {
             let place = self.bound[index][*nth];
-            if let Some(ground) = self.places[place].look(&self.time)? {
-                let is_only = self.bound[index].len() == 1;
-                self.log.check_sent(index, &ground.states, is_only)?;
-            }
+            remotes
+                .extend(self.places[place].look(&self.time)?.map(|ground| ground.states.clone()));
         }
-        Ok(())
+        let are_all = remotes.len() == self.bound[index].len();
+        self.log.check_sent(index, &remotes, are_all)
     }
 
     /// What is done where a head may name what is gone: where each device has one of its own, each
@@ -347,6 +348,22 @@ impl World {
         }
         self.is_fooled = false;
         Ok(())
+    }
+
+    /// What is done where the head of a device that is gone was cut off: somebody has what it sent
+    /// taken up.
+    async fn take_up_torn(&mut self) -> Verdict {
+        let torn: Vec<usize> =
+            (0..self.places.len()).filter(|nth| self.places[*nth].watch.has_torn_head()).collect();
+        for place in &torn {
+            for index in 0..self.replicas.len() {
+                if let Some(nth) = self.bound[index].iter().position(|bound| bound == place) {
+                    self.repair(index, nth).await?;
+                    break;
+                }
+            }
+        }
+        if torn.is_empty() { Ok(()) } else { self.come_to_rest().await }
     }
 
     async fn come_to_rest(&mut self) -> Verdict {
@@ -413,6 +430,7 @@ impl World {
         let rules = rules();
         if self.shape.ages && self.shape.compacts {
             self.empty_other_trash().await?;
+            self.come_to_rest().await?;
         }
         self.step += 1;
         let states = self.replicas[0].states();

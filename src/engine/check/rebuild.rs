@@ -8,7 +8,9 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use larder_providers::{Body, ErrorKind, PutMode, RemotePath, Storage as _, StorageExt as _};
+use larder_providers::{
+    Body, Entry, ErrorKind, PutMode, RemotePath, Storage as _, StorageExt as _,
+};
 
 use crate::{
     engine::{Engine, EngineError, RACES_MAX, Result, connect::has_data, feed::is_about_one_file},
@@ -157,15 +159,35 @@ impl Engine {
         Ok(next)
     }
 
-    /// Takes up what others sent and the new head does not name: their own next sync may never come.
+    /// Takes up what others sent and no head names: their own next sync may never come.
     async fn take_up_loose(&mut self, remote: &Remote, repaired: &mut Vec<String>) -> Result<()> {
-        let head = match self.look_at_head(remote, true).await? {
-            HeadRead::Current(head) => head,
-            HeadRead::Unchanged | HeadRead::Missing => return Ok(()),
-        };
+        let HeadRead::Current(head) = self.look_at_head(remote, true).await? else { return Ok(()) };
         let survey = survey(remote, &head).await?;
-        let loose = [survey.loose, survey.orphans].concat();
-        if self.adopt(remote, &loose, &mut BTreeSet::new(), true).await? {
+        let loose = [survey.loose, survey.orphans, survey.doubtful].concat();
+        self.take_up(remote, &loose, repaired).await
+    }
+
+    /// Takes up what only a head may have named that was cut off, if there is such a head.
+    pub(super) async fn take_up_doubtful(
+        &mut self,
+        remote: &Remote,
+        repaired: &mut Vec<String>,
+    ) -> Result<()> {
+        let HeadRead::Current(head) = self.look_at_head(remote, true).await? else { return Ok(()) };
+        if head.others.may_name_all {
+            let doubtful = survey(remote, &head).await?.doubtful;
+            self.take_up(remote, &doubtful, repaired).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_up(
+        &mut self,
+        remote: &Remote,
+        files: &[Entry],
+        repaired: &mut Vec<String>,
+    ) -> Result<()> {
+        if self.adopt(remote, files, &mut BTreeSet::new(), true).await? {
             repaired.push("edits of others in files that no head names: taken up".to_owned());
         }
         Ok(())

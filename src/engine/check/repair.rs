@@ -47,6 +47,7 @@ impl Engine {
         let (mut repaired, mut advice) = (Vec::new(), Vec::new());
         self.repair_meta(&remote, &mut repaired).await?;
         self.repair_head(&remote, &mut repaired).await?;
+        self.take_up_doubtful(&remote, &mut repaired).await?;
         self.store.set_looked_ms(None)?;
         let turn = self.turn(storage, traffic, TurnOptions::default(), progress).await?;
         let healed = turn.notes.iter().filter(|note| note.kind == NoteKind::Healed);

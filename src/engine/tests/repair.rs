@@ -291,3 +291,34 @@ async fn a_check_tells_edits_from_damage() {
     assert_eq!(report.findings.len(), 3);
     assert!(report.is_ok());
 }
+
+#[tokio::test]
+async fn what_only_the_torn_head_of_a_lost_device_named_is_taken_up() {
+    let mut pair = Pair::new(CommitMode::Devices).await;
+    pair.a.write("four.md", "four.md\n");
+    pair.a.write("gone.md", "gone.md\n");
+    pair.a.sync().await;
+    fs::remove_file(pair.a.path("gone.md")).unwrap();
+    pair.a.sync().await;
+    let head = format!("heads/{}.json", pair.a.engine.replica().unwrap().device);
+    let head = RemotePath::new(head).unwrap();
+    let whole = pair.memory.files()[&head].clone();
+    pair.memory.write(&head, whole.slice(..whole.len() / 2)).await.unwrap();
+    let report = pair.b.sync().await;
+    let waits = |note: &crate::engine::Note| note.text.contains("check --repair");
+    assert!(report.notes.iter().any(waits), "{report:?}");
+    assert_eq!(pair.b.names(), ["b.md", "one.md", "three.md", "two.md"]);
+    let report = repair(&mut pair.b).await;
+    assert!(report.repaired.iter().any(|text| text.contains("taken up")), "{report:?}");
+    assert_eq!(pair.b.names(), ["b.md", "four.md", "one.md", "three.md", "two.md"]);
+    let mut newcomer = Device::new("newcomer", &pair.b.storage);
+    newcomer.connect().await;
+    newcomer.sync().await;
+    assert_eq!(newcomer.names(), pair.b.names());
+    assert_eq!(newcomer.read("four.md"), "four.md\n");
+    // Taken up once: the next repair has nothing to do.
+    assert_eq!(repair(&mut pair.b).await.repaired, [""; 0]);
+    // And should the device come back after all, it has nothing twice.
+    pair.a.sync().await;
+    pair.is_whole(&["b.md", "four.md", "one.md", "three.md", "two.md"]).await;
+}

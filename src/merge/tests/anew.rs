@@ -105,3 +105,15 @@ fn what_waits_is_kept_once_however_often_it_is_set_anew() {
     let waiting = state.siblings("title").iter().map(|sibling| sibling.alternatives.len());
     assert_eq!(waiting.collect::<Vec<_>>(), [2]);
 }
+
+#[test]
+fn an_edit_that_sets_everything_anew_is_no_newer_than_what_it_sets() {
+    let whole = edited(&empty(), &dot(0, 1), 7, set([("title", "one")]));
+    let whole = edited(&whole, &dot(1, 1), 9, set([("status", "a")]));
+    let mut state = whole.clone();
+    set_anew(&mut state, &whole, &dot(2, 1), Stamp::from_millis(50), &newest());
+    let times: Vec<Stamp> = state.clock.values().map(|last| last.at).collect();
+    assert_eq!(times, [7, 9, 9].map(Stamp::from_millis));
+    let set_at = |field: &str| state.siblings(field)[0].at.millis();
+    assert_eq!((set_at("title"), set_at("status")), (7, 9));
+}

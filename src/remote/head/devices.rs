@@ -441,7 +441,8 @@ impl Sorted {
             (found.file.clone(), text)
         });
         let unreadable = self.unreadable.iter().map(|file| {
-            let text = "cannot be read; its device writes it anew with its next sync";
+            let text = "cannot be read; its device writes it anew with its next sync (if that never \
+                        comes, `larder check --repair` takes up what it sent)";
             (file.clone(), text.to_owned())
         });
         waiting.chain(unreadable).collect()

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use larder_providers::{RemotePath, SharedStorage, StorageExt};
 
-use super::{CommitMode, Manifest, Result};
+use super::{CommitMode, Manifest, Result, layout};
 use crate::model::{DeviceId, limits::MANIFEST_BYTES_MAX};
 
 pub use devices::Devices;
@@ -130,6 +130,13 @@ impl HeadState {
     /// Whether a file that the manifest does not name may be removed.
     pub fn may_remove(&self, file: &RemotePath) -> bool {
         !self.others.may_name_all && !self.others.named.contains(file)
+    }
+
+    /// Whether a file that the manifest does not name may be named by a head that cannot be read, and
+    /// by no other.
+    pub fn is_doubtful(&self, file: &RemotePath) -> bool {
+        let is_data = layout::data_generation(file.as_str()).is_some();
+        self.others.may_name_all && is_data && !self.others.named.contains(file)
     }
 }
 
