@@ -25,10 +25,10 @@ pub struct Past {
 }
 
 impl Store {
-    /// The states that a record had before, the latest first.
+    /// The states that a record had before, the latest first: by the order in which they were put away,
+    /// for their times are those of clocks that may have been wrong.
     pub fn history(&self, id: &EntityId) -> Result<Vec<Past>> {
-        let sql = "SELECT recorded_ms, state FROM history WHERE entity = ?1
-                   ORDER BY recorded_ms DESC, version DESC";
+        let sql = "SELECT recorded_ms, state FROM history WHERE entity = ?1 ORDER BY rowid DESC";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([id.as_str()])?;
         let mut past = Vec::new();
@@ -50,8 +50,11 @@ impl Store {
         is_meant: impl Fn(&Entity) -> bool,
     ) -> Result<Option<Entity>> {
         let former: i64 = get(&self.connection, FORMER_LIVES)?.unwrap_or(0);
-        let sql = "SELECT state FROM history WHERE entity = ?1 AND rowid > ?2
-                   ORDER BY recorded_ms DESC, version DESC LIMIT ?3";
+        // Chosen by the index alone: states may be large.
+        let sql = "SELECT state FROM history WHERE rowid IN (
+                       SELECT rowid FROM history WHERE entity = ?1 AND rowid > ?2
+                       ORDER BY rowid DESC LIMIT ?3)
+                   ORDER BY rowid DESC";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(params![id.as_str(), former, limit])?;
         while let Some(row) = rows.next()? {
@@ -66,7 +69,7 @@ impl Store {
 
     /// The latest replacements in the whole vault, the latest first, at most `limit`.
     pub fn recent_history(&self, limit: u32) -> Result<Vec<Past>> {
-        let sql = "SELECT recorded_ms, state FROM history ORDER BY recorded_ms DESC LIMIT ?1";
+        let sql = "SELECT recorded_ms, state FROM history ORDER BY rowid DESC LIMIT ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([limit])?;
         let mut past = Vec::new();
@@ -116,6 +119,23 @@ pub(super) fn keep(connection: &Connection, replaced: &Entity, now_ms: i64) -> R
 mod tests {
     use super::*;
     use crate::model::{Changes, DeviceId, Dot, Stamp};
+
+    #[test]
+    fn the_latest_is_what_was_put_away_last_whatever_the_clock_said() {
+        let store = Store::in_memory().unwrap();
+        let id = EntityId::new("e").unwrap();
+        let mut state = Entity::new(id.clone());
+        for (counter, recorded_ms) in [(1, 500), (2, 100), (3, 300)] {
+            let dot = Dot::new(DeviceId::new("dev0").unwrap(), counter);
+            state.edit(&dot, Stamp::from_millis(1), Changes::new());
+            keep(&store.connection, &state, recorded_ms).unwrap();
+        }
+        let times = |past: Vec<Past>| past.into_iter().map(|p| p.recorded_ms).collect::<Vec<_>>();
+        assert_eq!(times(store.history(&id).unwrap()), [300, 100, 500]);
+        assert_eq!(times(store.recent_history(2).unwrap()), [300, 100]);
+        assert_eq!(store.latest_past(&id, 64, |_| true).unwrap(), Some(state));
+        assert_eq!(store.latest_past(&id, 2, |past| past.version() == 1).unwrap(), None);
+    }
 
     #[test]
     fn what_a_former_life_kept_is_no_past_of_this_one() {

@@ -236,13 +236,17 @@ impl Log {
         let is_gone = states
             .get(&edit.entity)
             .is_none_or(|state| is_deleted(state, rules, &view(state, rules).type_name));
-        // Who had this edit and made another without knowing of the deletion brings it along.
+        // Whoever edits the record without knowing of the deletion brings back what they have of it;
+        // not what a command set anew that then deleted it.
+        let revivers = |deletion: &Edit| {
+            let is_unaware = |o: &&Edit| !saw(o, deletion) && !saw(deletion, o);
+            let others = own().filter(|o| !o.is_merge && o.field != DELETED);
+            others.filter(|o| o.dots != deletion.dots).filter(is_unaware).collect::<Vec<_>>()
+        };
+        // Once it is back by one who had not this edit, others bring along only what they changed.
         let outlives = |deletion: &Edit| {
-            own()
-                .filter(|o| !o.is_merge && o.field != DELETED)
-                // Not what a command set anew that then deleted it.
-                .filter(|o| o.dots != deletion.dots)
-                .any(|o| saw(o, edit) && !saw(o, deletion) && !saw(deletion, o))
+            let revivers = revivers(deletion);
+            !revivers.is_empty() && revivers.iter().all(|o| saw(o, edit))
         };
         let knows = |deletion: &Edit| own().any(|o| !o.is_merge && saw(o, deletion));
         deletions.any(|deletion| is_gone || knows(deletion) || !outlives(deletion))
