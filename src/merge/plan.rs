@@ -15,7 +15,7 @@ use super::{
     conflict::conflicts,
     join::join,
     place::{Wish, place},
-    resolve::{Beside, Resolved, resolve, resolve_joined, split_contents},
+    resolve::{Ancestor, Beside, Resolved, resolve, resolve_joined, split_contents},
     sides::{Flags, Sides},
     snapshot::{LocalEdit, Pen, Snapshot},
     view::view,
@@ -232,7 +232,8 @@ impl<'a> Planner<'a> {
         joined.edit_seeing(seen.as_ref(), &dot, at, changes);
         joined.date(&dot, edit.set_at());
         let rules = self.snapshot.rules;
-        let resolved = resolve_joined(seen.as_ref(), &edited, &state, joined, rules);
+        let base = Ancestor { state: seen.as_ref(), is_latest: true };
+        let resolved = resolve_joined(base, &edited, &state, joined, rules);
         sides.state = Some(self.finish_merge(&edited, resolved));
         if is_file {
             sides.shown = Some(edited);

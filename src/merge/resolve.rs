@@ -1,6 +1,6 @@
 //! Bringing two sides of one record together with the help of their common ancestor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -47,18 +47,29 @@ impl Resolved {
     }
 }
 
+/// The state that both sides grew from, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ancestor<'a> {
+    pub(super) state: Option<&'a Entity>,
+    /// Whether both sides share nothing beyond it. Of an older one nobody can tell whether a value in
+    /// which it agrees with one side was left alone there, or taken out and brought back.
+    pub(super) is_latest: bool,
+}
+
 /// Joins `local` and `remote` and merges what needs `base`, the state both sides grew from.
 ///
 /// Only fields that both sides changed are touched; the rules that merely choose leave the choice
 /// to the view. Without a base the merges fall back to their symmetric two-way form.
 #[must_use]
 pub fn resolve(base: Option<&Entity>, local: &Entity, remote: &Entity, rules: &Rules) -> Resolved {
-    resolve_joined(base, local, remote, join(local, remote), rules)
+    let common = local.seen().meet(&remote.seen());
+    let is_latest = base.is_none_or(|base| base.seen() == common);
+    resolve_joined(Ancestor { state: base, is_latest }, local, remote, join(local, remote), rules)
 }
 
 /// [`resolve`] where both sides are joined already.
 pub(super) fn resolve_joined(
-    base: Option<&Entity>,
+    base: Ancestor<'_>,
     local: &Entity,
     remote: &Entity,
     joined: Entity,
@@ -129,7 +140,7 @@ fn beaten_contents(siblings: &[Sibling]) -> Vec<Beside> {
 }
 
 struct Sides<'a> {
-    base: Option<&'a Entity>,
+    base: Ancestor<'a>,
     local: &'a Entity,
     remote: &'a Entity,
     joined: &'a Entity,
@@ -200,9 +211,12 @@ impl Sides<'_> {
             age_order((local.newest.at, &local.newest.dot), (remote.newest.at, &remote.newest.dot))
                 .is_lt();
         let (first, second) = if local_first { (local, remote) } else { (remote, local) };
-        let base = self.base.and_then(|base| shown(rule, base.siblings(field)));
+        let base = self.base.state.and_then(|base| shown(rule, base.siblings(field)));
         let merged = merge_values(rule, base.as_ref(), &first.content, &second.content)?;
-        let lost = merged.lost || first.is_contested(rule) || second.is_contested(rule);
+        let is_doubtful = !self.base.is_latest
+            && [&first, &second].iter().any(|side| drops(rule, &merged.content, &side.content));
+        let lost =
+            merged.lost || is_doubtful || first.is_contested(rule) || second.is_contested(rule);
         let sides = first.siblings.iter().chain(second.siblings);
         let kept = sides.flat_map(|sibling| {
             let own = lost.then(|| Alternative::from(sibling));
@@ -266,6 +280,26 @@ pub(crate) fn each_once(values: impl Iterator<Item = Alternative>) -> Vec<Altern
     waiting.sort_by(|a, b| age_order((a.at, &a.dot), (b.at, &b.dot)));
     waiting.drain(..waiting.len().saturating_sub(SIBLINGS_MAX));
     waiting
+}
+
+/// Whether a merge left out something that a side has.
+fn drops(rule: Rule, merged: &Content, side: &Content) -> bool {
+    matches!(rule, Rule::Text | Rule::Union | Rule::Nested) && !holds(&merged.value, &side.value)
+}
+
+/// Whether all words, items and fields of `part` are in `whole`.
+fn holds(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::String(whole), Value::String(part)) => {
+            let words: BTreeSet<&str> = whole.split_whitespace().collect();
+            part.split_whitespace().all(|word| words.contains(word))
+        }
+        (Value::Array(whole), Value::Array(part)) => part.iter().all(|item| whole.contains(item)),
+        (Value::Object(whole), Value::Object(part)) => {
+            part.iter().all(|(field, value)| whole.get(field).is_some_and(|own| holds(own, value)))
+        }
+        _ => whole == part,
+    }
 }
 
 struct MergedValue {

@@ -92,6 +92,14 @@ impl VersionVector {
         }
     }
 
+    /// The edits that both know.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        let both =
+            self.iter().map(|(device, count)| (device.clone(), count.min(other.get(device))));
+        both.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// Adds every edit of `other`.
     pub fn join(&mut self, other: &Self) {
         for (device, counter) in other.iter() {

@@ -202,7 +202,8 @@ impl Log {
                     other.entity == edit.entity
                         && other.field == edit.field
                         && other.drops.contains(word)
-                        && !saw(edit, other)
+                        // A copy made the edit, too, which nobody has seen there.
+                        && (self.dots_are_doubtful || !saw(edit, other))
                         && is_standing(other, states)
                 };
                 let is_trash = self.trash_is_emptied && self.was_let_go(edit, states, rules);

@@ -1,0 +1,73 @@
+//! Merges from a common state that is older than the latest: what was brought back since looks as if
+//! it had been left alone.
+
+use serde_json::{Value, json};
+
+use super::{device, rules, words_of};
+use crate::{
+    merge::{join, resolve},
+    model::{Change, Changes, Content, Dot, Entity, EntityId, Rules, Stamp},
+};
+
+fn note() -> Rules {
+    rules("edit_wins", "merge", "newest")
+}
+
+fn edited(state: &Entity, number: usize, counter: u64, value: &Value) -> Entity {
+    let mut state = state.clone();
+    let field = match value {
+        Value::String(_) => "body",
+        Value::Array(_) => "tags",
+        _ => "geo",
+    };
+    let changes = Changes::from([(field.to_owned(), Change::set(Content::new(value.clone())))]);
+    state.edit(&Dot::new(device(number), counter), Stamp::from_millis(1), changes);
+    state
+}
+
+/// Both sides after `base`, `common` and what each made of that, merged from `base`.
+fn merged(base: &Entity, [common, ours, theirs]: [Value; 3], from_common: bool) -> Entity {
+    let common = edited(base, 0, 2, &common);
+    let (ours, theirs) = (edited(&common, 0, 3, &ours), edited(&common, 1, 1, &theirs));
+    let base = if from_common { &common } else { base };
+    let resolved = resolve(Some(base), &ours, &theirs, &note());
+    let mut joined = resolved.joined;
+    joined.edit(&Dot::new(device(0), 4), Stamp::from_millis(2), resolved.changes);
+    joined
+}
+
+#[test]
+fn what_was_brought_back_is_not_lost_to_an_older_ancestor() {
+    let cases = [
+        (json!("t1 a\n"), [json!("a\n"), json!("t1 a\n"), json!("a\nt2\n")]),
+        (json!(["t1"]), [json!(["t3"]), json!(["t1"]), json!(["t3", "t2"])]),
+        (
+            json!({"x": "t1"}),
+            [json!({"x": "t3"}), json!({"x": "t1"}), json!({"x": "t3", "y": "t2"})],
+        ),
+    ];
+    for (start, steps) in cases {
+        let field = ["body", "tags", "geo"][[Value::is_string, Value::is_array, Value::is_object]
+            .iter()
+            .position(|is| is(&start))
+            .unwrap()];
+        let base = edited(&Entity::new(EntityId::new("e").unwrap()), 0, 1, &start);
+        for from_common in [true, false] {
+            let merged = merged(&base, steps.clone(), from_common);
+            let words = words_of(&merged, field);
+            assert!(["t1", "t2"].iter().all(|word| words.contains(*word)), "{merged:?}");
+            let waits = merged.siblings(field).iter().any(|value| !value.alternatives.is_empty());
+            assert_eq!(waits, !from_common, "{merged:?}");
+        }
+    }
+}
+
+#[test]
+fn an_older_ancestor_is_good_enough_where_nothing_goes() {
+    let base = edited(&Entity::new(EntityId::new("e").unwrap()), 0, 1, &json!("a\n"));
+    let steps = [json!("t3\na\n"), json!("t3\nt1\na\n"), json!("t3\na\nt2\n")];
+    let merged = merged(&base, steps, false);
+    assert_eq!(merged.siblings("body")[0].content.value, json!("t3\nt1\na\nt2\n"));
+    assert_eq!(merged.siblings("body")[0].alternatives, []);
+    assert_eq!(join(&merged, &base), merged);
+}
