@@ -238,10 +238,10 @@ impl Engine {
                 found.map(|past| view_of(&past.state))
             }
             At::Time(time) => {
-                let states = std::iter::once(now).chain(past.iter().map(|past| &past.state));
+                let mut states = std::iter::once(now).chain(past.iter().map(|past| &past.state));
                 let made =
                     |state: &&Entity| state.last_modified().is_some_and(|(at, _)| at <= time);
-                states.filter(made).max_by_key(|state| state.last_modified()).map(view_of)
+                states.find(made).map(view_of)
             }
         }
     }

@@ -136,7 +136,7 @@ impl Engine {
                 survey.expired.len() + survey.old_manifests.len() + survey.orphans.len();
             return Ok(Outcome::Done);
         }
-        if self.adopt(remote, &survey.orphans, adopted, false).await? {
+        if self.adopt(remote, &survey.orphans, adopted, false).await?.has_values {
             return Ok(Outcome::Raced);
         }
         let unnamed = self.long_unnamed(&survey, &named)?;
@@ -220,30 +220,34 @@ impl Engine {
 
     /// Takes values out of files that a cut turn left behind and whose maker may never come back,
     /// as edits of this device that compete with what is there: their own dots may be missing
-    /// earlier ones. Says whether there were any; they have to be sent before the files may go. Who
-    /// is strict passes over files that are not what their name says.
+    /// earlier ones. What there was has to be sent before the files may go. Who is strict passes over files
+    /// that are not what their name says.
     pub(super) async fn adopt(
         &mut self,
         remote: &Remote,
         orphans: &[Entry],
-        adopted: &mut BTreeSet<RemotePath>,
+        looked_at: &mut BTreeSet<RemotePath>,
         is_strict: bool,
-    ) -> Result<bool> {
-        let (mut found, knows) = (Vec::new(), self.replica()?.knows);
+    ) -> Result<Adopted> {
+        let (mut found, mut adopted) = (Vec::new(), Adopted::default());
+        let knows = self.replica()?.knows;
         for orphan in orphans {
-            if adopted.insert(orphan.path.clone()) {
-                let entities = read_orphan(remote, orphan, is_strict).await?.into_iter();
-                found.extend(entities.filter(|entity| !knows.includes(&entity.seen())));
+            if looked_at.insert(orphan.path.clone()) {
+                let mut entities = read_orphan(remote, orphan, is_strict).await?;
+                entities.retain(|entity| !knows.includes(&entity.seen()));
+                if !entities.is_empty() {
+                    adopted.files.insert(orphan.path.clone());
+                }
+                found.extend(entities);
             }
         }
-        let mut has_values = false;
         for state in join_news(found).into_values() {
             for edit in self.unknown_edits(&state)? {
                 self.edit(&state.id, edit)?;
-                has_values = true;
+                adopted.has_values = true;
             }
         }
-        Ok(has_values)
+        Ok(adopted)
     }
 
     /// The edits in a state that this replica has neither seen nor holds.
@@ -272,6 +276,15 @@ impl Engine {
         // One that nobody here knew goes to the trash.
         Ok(found.chain(is_deleted.then_some(LocalEdit::Deleted)).collect())
     }
+}
+
+/// What was found in files that nothing names.
+#[derive(Default)]
+pub(super) struct Adopted {
+    /// Those with edits that this replica had not seen.
+    pub(super) files: BTreeSet<RemotePath>,
+    /// Whether they had values that were not here.
+    pub(super) has_values: bool,
 }
 
 /// Files that a compaction lets go of.

@@ -1,11 +1,13 @@
 //! Who takes part in a remote.
 
-use larder_providers::SharedStorage;
+use std::collections::BTreeSet;
+
+use larder_providers::{RemotePath, SharedStorage};
 
 use super::{Engine, EngineError, RACES_MAX, Result, TurnOptions};
 use crate::{
     model::{DeviceId, Stamp},
-    remote::{Advance, Manifest},
+    remote::{Advance, Manifest, Retired},
 };
 
 /// A device that takes part.
@@ -52,6 +54,25 @@ impl Engine {
     pub async fn forget_device(&mut self, storage: &SharedStorage, id: &DeviceId) -> Result<()> {
         let now = self.amend(storage, |next| drop(next.devices.remove(id))).await?;
         Ok(self.bound_remote(storage)?.head.forget(id, &now).await?)
+    }
+
+    /// Has the head say that these files are not needed any more, unless it names them.
+    pub(super) async fn retire(
+        &mut self,
+        storage: &SharedStorage,
+        files: &BTreeSet<RemotePath>,
+        since: Stamp,
+    ) -> Result<()> {
+        let retire = |next: &mut Manifest| {
+            let known = next.data().map(|data| &data.file);
+            let known = known.chain(next.retired.iter().map(|old| &old.file));
+            let known: BTreeSet<RemotePath> = known.cloned().collect();
+            let new = files.difference(&known).cloned();
+            next.retired.extend(new.map(|file| Retired { file, since }));
+            // A commit that was about to name one of them has to send what it holds anew.
+            next.floor = next.floor.max(next.generation);
+        };
+        self.amend(storage, retire).await.map(drop)
     }
 
     /// Makes a commit that sends nothing and changes what the manifest says.

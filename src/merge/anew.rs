@@ -61,6 +61,7 @@ pub(super) fn outlive(
     if is_gone && !remote.seen().includes(&state.seen()) && may_return(state, remote, rules) {
         let (dot, at) = pen.next(now);
         let before = state.clone();
+        let at = latest_beside(&before, &remote.seen_by_deletions()).unwrap_or(at);
         set_anew(state, &before, &dot, at, rules);
     }
 }
@@ -92,6 +93,7 @@ pub(super) fn revived(
     }
     whole.fields.remove(DELETED);
     let (dot, at) = pen.next(now);
+    let at = latest_beside(&joined, &VersionVector::default()).unwrap_or(at);
     set_anew(&mut joined, &whole, &dot, at, rules);
     Some(joined)
 }
@@ -129,7 +131,7 @@ fn with_what_was_let_go(state: &Entity, news: &Entity, joined: &Entity) -> Entit
 
 /// Whether a record lives when a whole state of it meets its deletion, or would by another rule for
 /// deletions: then it is whole in the trash. What it is counts, which the mark of a deletion does not
-/// say. Where the newer wins nothing is set anew unless it lives, for that would make it the newer.
+/// say.
 fn may_return(whole: &Entity, deleted: &Entity, rules: &Rules) -> bool {
     let mut joined = join(whole, deleted);
     for (field, siblings) in &whole.fields {
@@ -140,11 +142,20 @@ fn may_return(whole: &Entity, deleted: &Entity, rules: &Rules) -> bool {
     rule == DeleteRule::DeleteWins || !is_deleted(&joined, rules, &type_name)
 }
 
-/// Sets all fields that are in `whole` by one edit. Each keeps the time at which it was set, and the
-/// edit is as old as the last of them: nothing was said by it that is newer than that.
+/// When the latest edit was made that no deletion had seen, neither one of the state nor one that had
+/// seen these: what is set anew because of it is as old as that, and newer than no deletion that it was
+/// older than.
+fn latest_beside(state: &Entity, seen: &VersionVector) -> Option<Stamp> {
+    let mut covered = state.seen_by_deletions();
+    covered.join(seen);
+    let unseen = state.clock.iter().filter(|(device, last)| covered.get(device) < last.counter);
+    unseen.map(|(_, last)| last.at).max()
+}
+
+/// Sets all fields that are in `whole` by one edit of this age. Each keeps the time at which it was set:
+/// nothing was said by it that is newer than that.
 pub fn set_anew(state: &mut Entity, whole: &Entity, dot: &Dot, at: Stamp, rules: &Rules) {
-    let last = whole.fields.values().flatten().map(|sibling| sibling.at).max();
-    state.edit(dot, last.unwrap_or(at), all_anew(whole, rules));
+    state.edit(dot, at, all_anew(whole, rules));
     for (field, siblings) in &mut state.fields {
         let set_at = whole.siblings(field).iter().map(|sibling| sibling.at).max();
         for sibling in siblings.iter_mut().filter(|sibling| sibling.dot == *dot) {

@@ -1,6 +1,6 @@
 //! Bringing two sides of one record together with the help of their common ancestor.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -51,8 +51,9 @@ impl Resolved {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ancestor<'a> {
     pub(super) state: Option<&'a Entity>,
-    /// Whether both sides share nothing beyond it. Of an older one nobody can tell whether a value in
-    /// which it agrees with one side was left alone there, or taken out and brought back.
+    /// Whether both sides share nothing beyond it, or there is none. Of an older one nobody can tell
+    /// whether a value in which it agrees with one side was left alone there, or taken out and brought
+    /// back.
     pub(super) is_latest: bool,
 }
 
@@ -214,7 +215,7 @@ impl Sides<'_> {
         let base = self.base.state.and_then(|base| shown(rule, base.siblings(field)));
         let merged = merge_values(rule, base.as_ref(), &first.content, &second.content)?;
         let is_doubtful = !self.base.is_latest
-            && [&first, &second].iter().any(|side| drops(rule, &merged.content, &side.content));
+            && [&first, &second].iter().any(|side| is_unsure(rule, &merged.content, &side.content));
         let lost =
             merged.lost || is_doubtful || first.is_contested(rule) || second.is_contested(rule);
         let sides = first.siblings.iter().chain(second.siblings);
@@ -282,24 +283,45 @@ pub(crate) fn each_once(values: impl Iterator<Item = Alternative>) -> Vec<Altern
     waiting
 }
 
-/// Whether a merge left out something that a side has.
-fn drops(rule: Rule, merged: &Content, side: &Content) -> bool {
-    matches!(rule, Rule::Text | Rule::Union | Rule::Nested) && !holds(&merged.value, &side.value)
+/// Whether a merge may have left out something that a side has, or counted it twice.
+fn is_unsure(rule: Rule, merged: &Content, side: &Content) -> bool {
+    match rule {
+        Rule::Text => !has_words(&merged.value, &side.value),
+        Rule::Union | Rule::Nested => !holds(&merged.value, &side.value),
+        Rule::Counter => true,
+        _ => false,
+    }
 }
 
-/// Whether all words, items and fields of `part` are in `whole`.
+/// Whether all words of a text are in another, as often.
+fn has_words(whole: &Value, part: &Value) -> bool {
+    let (Some(whole), Some(part)) = (whole.as_str(), part.as_str()) else { return false };
+    has_all(whole.split_whitespace(), part.split_whitespace())
+}
+
+/// Whether all items and fields of `part` are in `whole`, as often.
 fn holds(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
-        (Value::String(whole), Value::String(part)) => {
-            let words: BTreeSet<&str> = whole.split_whitespace().collect();
-            part.split_whitespace().all(|word| words.contains(word))
+        (Value::Array(whole), Value::Array(part)) => {
+            has_all(whole.iter().map(Value::to_string), part.iter().map(Value::to_string))
         }
-        (Value::Array(whole), Value::Array(part)) => part.iter().all(|item| whole.contains(item)),
         (Value::Object(whole), Value::Object(part)) => {
             part.iter().all(|(field, value)| whole.get(field).is_some_and(|own| holds(own, value)))
         }
         _ => whole == part,
     }
+}
+
+fn has_all<T: Ord>(whole: impl Iterator<Item = T>, mut part: impl Iterator<Item = T>) -> bool {
+    let mut left: BTreeMap<T, usize> = BTreeMap::new();
+    whole.for_each(|item| *left.entry(item).or_default() += 1);
+    part.all(|item| match left.get_mut(&item) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    })
 }
 
 struct MergedValue {

@@ -85,16 +85,25 @@ impl Store {
         self.transact(|connection| {
             blobs::prune(connection, before_ms)?;
             let sql = "DELETE FROM history WHERE recorded_ms < ?1";
-            Ok(connection.prepare_cached(sql)?.execute([before_ms])?)
+            let pruned = connection.prepare_cached(sql)?.execute([before_ms])?;
+            // The numbers of rows that are gone from the end are given again.
+            let (former, last) = (get::<i64>(connection, FORMER_LIVES)?, last_row(connection)?);
+            if former.is_some_and(|former| former > last) {
+                set(connection, FORMER_LIVES, &last)?;
+            }
+            Ok(pruned)
         })
     }
 }
 
 /// Keeps that what is in the history so far is of another life of the replica.
 pub(super) fn end_life(connection: &Connection) -> Result<()> {
+    set(connection, FORMER_LIVES, &last_row(connection)?)
+}
+
+fn last_row(connection: &Connection) -> Result<i64> {
     let sql = "SELECT coalesce(max(rowid), 0) FROM history";
-    let last: i64 = connection.query_row(sql, [], |row| row.get(0))?;
-    set(connection, FORMER_LIVES, &last)
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
 pub(super) fn keep(connection: &Connection, replaced: &Entity, now_ms: i64) -> Result<()> {

@@ -267,12 +267,16 @@ fn copy_from(
     direction: &str,
     is_good: &impl Fn(&[Value]) -> bool,
 ) -> Result<bool> {
-    let select = format!("SELECT * FROM {name} ORDER BY {order} {direction}");
+    // The rows keep their numbers, which say what of a history came after what.
+    let number = if *order == "rowid" { "rowid, " } else { "" };
+    let select = format!("SELECT {number}* FROM {name} ORDER BY {order} {direction}");
     let Ok(mut statement) = old.prepare(&select) else { return Ok(false) };
+    let columns = statement.column_names().collect::<Vec<_>>().join(", ");
     let width = statement.column_count();
     let marks = vec!["?"; width].join(", ");
-    let insert = new.prepare(&format!("INSERT OR IGNORE INTO {name} VALUES ({marks})"));
+    let insert = new.prepare(&format!("INSERT OR IGNORE INTO {name} ({columns}) VALUES ({marks})"));
     let Ok(mut insert) = insert else { return Ok(false) };
+    let before = usize::from(!number.is_empty());
     let Ok(mut rows) = statement.query([]) else { return Ok(false) };
     let mut is_through = true;
     loop {
@@ -284,7 +288,9 @@ fn copy_from(
         let values: rusqlite::Result<Vec<Value>> = (0..width).map(|at| row.get(at)).collect();
         match values {
             // What a table refuses is no row that was written to one like it.
-            Ok(values) if is_good(&values) => drop(insert.execute(params_from_iter(values))),
+            Ok(values) if is_good(values.get(before..).unwrap_or_default()) => {
+                drop(insert.execute(params_from_iter(values)));
+            }
             Ok(_) => is_through &= *name == KEYS.name,
             Err(_) => is_through = false,
         }

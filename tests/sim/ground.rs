@@ -98,11 +98,14 @@ impl Watch {
         Ok(self.ground.as_ref())
     }
 
-    /// Whether the head of some device is half written.
-    pub(crate) fn has_torn_head(&self) -> bool {
+    /// The devices whose heads are half written.
+    pub(crate) fn torn_heads(&self) -> Vec<String> {
         let plain = revealed(&self.files, self.sealed);
-        let heads = plain.iter().filter(|(path, _)| is_head(path));
-        heads.into_iter().any(|(path, bytes)| Manifest::decode(path.as_str(), bytes).is_err())
+        let is_torn = |path: &RemotePath, bytes: &bytes::Bytes| {
+            is_head(path) && Manifest::decode(path.as_str(), bytes).is_err()
+        };
+        let torn = plain.iter().filter(|(path, bytes)| is_torn(path, bytes));
+        torn.map(|(path, _)| path.name().trim_end_matches(".json").to_owned()).collect()
     }
 
     /// Nobody deletes a file that a head named until a moment ago, or that may be named yet.

@@ -65,6 +65,8 @@ pub(crate) struct Log {
     pub(crate) untyped: BTreeSet<Word>,
     /// So much time has passed that what was deleted is gone for good.
     pub(crate) trash_is_emptied: bool,
+    /// What only the torn head of a lost device named was taken up.
+    pub(crate) took_up_torn: bool,
 }
 
 pub(crate) type States = BTreeMap<EntityId, Entity>;
@@ -216,16 +218,15 @@ impl Log {
         lost
     }
 
-    /// Whether somebody deleted the record who had seen this edit, and then lost their disk: what the
-    /// remote has of both, if no head names it any more, brings nothing back.
+    /// Whether its author deleted the record, too, and then lost their disk: where what they sent was
+    /// taken up from files that no head names, that brings nothing back.
     fn went_with_its_deletion(&self, edit: &Edit) -> bool {
-        self.edits.iter().any(|other| {
-            other.entity == edit.entity
-                && other.field == DELETED
-                && other.sets
-                && other.excused
-                && saw(other, edit)
-        })
+        let is_deletion = |other: &&Edit| {
+            let is_same = other.entity == edit.entity && other.replica == edit.replica;
+            is_same && other.field == DELETED && other.sets
+        };
+        let mut deletions = self.edits.iter().filter(is_deletion);
+        self.took_up_torn && deletions.any(|other| other.excused && saw(other, edit))
     }
 
     /// Whether somebody deleted the record who had seen this edit, and nobody brought it back but
@@ -241,7 +242,8 @@ impl Log {
         // not what a command set anew that then deleted it.
         let revivers = |deletion: &Edit| {
             let is_unaware = |o: &&Edit| !saw(o, deletion) && !saw(deletion, o);
-            let others = own().filter(|o| !o.is_merge && o.field != DELETED);
+            let others = own().filter(|o| !o.is_merge && !o.excused && o.field != DELETED);
+            let others = others.filter(|o| is_standing(o, states));
             others.filter(|o| o.dots != deletion.dots).filter(is_unaware).collect::<Vec<_>>()
         };
         // Once it is back by one who had not this edit, others bring along only what they changed.

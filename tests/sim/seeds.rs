@@ -42,7 +42,10 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     ),
     (124_293, "a merge that set a record anew was newer than its deletion, where types differ"),
     (64_441, "only the head of a lost device named an edit, and that was torn"),
-    (502_790, "of two states in the history the older was the later by a clock that had been wrong"),
+    (
+        502_790,
+        "of two states in the history the older was the later by a clock that had been wrong",
+    ),
     (507_321, "the same"),
     (508_682, "what was brought back looked left alone to an ancestor that was not the latest"),
     (511_466, "the same"),

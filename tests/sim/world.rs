@@ -351,19 +351,27 @@ impl World {
     }
 
     /// What is done where the head of a device that is gone was cut off: somebody has what it sent
-    /// taken up.
+    /// taken up, and then another who was told the same. Who lives has mended their own.
     async fn take_up_torn(&mut self) -> Verdict {
-        let torn: Vec<usize> =
-            (0..self.places.len()).filter(|nth| self.places[*nth].watch.has_torn_head()).collect();
-        for place in &torn {
+        let mut has_torn = false;
+        for place in 0..self.places.len() {
+            let torn = self.places[place].watch.torn_heads();
+            let living = self.replicas.iter().map(|replica| replica.device().to_string());
+            let own: Vec<String> = living.filter(|device| torn.contains(device)).collect();
+            let told = own.iter().map(|device| format!("{device} left half of a head"));
+            Promise::NoHelp.holds_unless(told.collect())?;
+            if torn.is_empty() {
+                continue;
+            }
+            has_torn = true;
+            self.log.took_up_torn = true;
             for index in 0..self.replicas.len() {
-                if let Some(nth) = self.bound[index].iter().position(|bound| bound == place) {
+                if let Some(nth) = self.bound[index].iter().position(|bound| *bound == place) {
                     self.repair(index, nth).await?;
-                    break;
                 }
             }
         }
-        if torn.is_empty() { Ok(()) } else { self.come_to_rest().await }
+        if has_torn { self.come_to_rest().await } else { Ok(()) }
     }
 
     async fn come_to_rest(&mut self) -> Verdict {

@@ -8,13 +8,11 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use larder_providers::{
-    Body, Entry, ErrorKind, PutMode, RemotePath, Storage as _, StorageExt as _,
-};
+use larder_providers::{Body, ErrorKind, PutMode, RemotePath, Storage as _, StorageExt as _};
 
 use crate::{
     engine::{Engine, EngineError, RACES_MAX, Result, connect::has_data, feed::is_about_one_file},
-    model::{VersionVector, limits::MANIFEST_BYTES_MAX},
+    model::{Stamp, VersionVector, limits::MANIFEST_BYTES_MAX},
     remote::{
         Advance, CommitMode, FORMAT, Fetched, HeadRead, HeadState, Last, Manifest, Meta, Others,
         Reader, Remote, RemoteError, fetch, layout, survey,
@@ -53,13 +51,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Sees to it that the remote has a head that a turn can go on from.
+    /// Sees to it that the remote has a head that a turn can go on from; whether it was made anew.
     pub(super) async fn repair_head(
         &mut self,
         remote: &Remote,
         repaired: &mut Vec<String>,
-    ) -> Result<()> {
-        let Some(wrong) = self.wrong_head(remote).await? else { return Ok(()) };
+    ) -> Result<bool> {
+        let Some(wrong) = self.wrong_head(remote).await? else { return Ok(false) };
         let base = self.base_of_head(remote).await?;
         for folder in layout::folders(remote.head.mode()) {
             remote.storage.make_folder(&Remote::path(folder)?).await?;
@@ -80,10 +78,10 @@ impl Engine {
                     );
                     let now = now.manifest.generation;
                     repaired.push(format!("the head ({wrong}): {from}, as generation {now}"));
-                    return self.take_up_loose(remote, repaired).await;
+                    return Ok(true);
                 }
                 // Somebody else repairs it as well.
-                Advance::Raced if self.wrong_head(remote).await?.is_none() => return Ok(()),
+                Advance::Raced if self.wrong_head(remote).await?.is_none() => return Ok(false),
                 Advance::Raced => self.pause(race).await,
             }
         }
@@ -159,38 +157,32 @@ impl Engine {
         Ok(next)
     }
 
-    /// Takes up what others sent and no head names: their own next sync may never come.
-    async fn take_up_loose(&mut self, remote: &Remote, repaired: &mut Vec<String>) -> Result<()> {
-        let HeadRead::Current(head) = self.look_at_head(remote, true).await? else { return Ok(()) };
-        let survey = survey(remote, &head).await?;
-        let loose = [survey.loose, survey.orphans, survey.doubtful].concat();
-        self.take_up(remote, &loose, repaired).await
-    }
-
-    /// Takes up what only a head may have named that was cut off, if there is such a head.
-    pub(super) async fn take_up_doubtful(
+    /// Takes up what others sent and no head names, as their own next sync may never come: what only a
+    /// head may have named that was cut off, and all that is loose where the head was lost. Says which
+    /// files these were, and the time there.
+    pub(super) async fn take_up(
         &mut self,
         remote: &Remote,
+        is_head_new: bool,
         repaired: &mut Vec<String>,
-    ) -> Result<()> {
-        let HeadRead::Current(head) = self.look_at_head(remote, true).await? else { return Ok(()) };
-        if head.others.may_name_all {
-            let doubtful = survey(remote, &head).await?.doubtful;
-            self.take_up(remote, &doubtful, repaired).await?;
+    ) -> Result<(BTreeSet<RemotePath>, Stamp)> {
+        let nothing = (BTreeSet::new(), self.clock.now());
+        let HeadRead::Current(head) = self.look_at_head(remote, true).await? else {
+            return Ok(nothing);
+        };
+        if !is_head_new && !head.others.may_name_all {
+            return Ok(nothing);
         }
-        Ok(())
-    }
-
-    async fn take_up(
-        &mut self,
-        remote: &Remote,
-        files: &[Entry],
-        repaired: &mut Vec<String>,
-    ) -> Result<()> {
-        if self.adopt(remote, files, &mut BTreeSet::new(), true).await? {
+        let survey = survey(remote, &head).await?;
+        let mut files = survey.doubtful;
+        if is_head_new {
+            files.extend(survey.loose.into_iter().chain(survey.orphans));
+        }
+        let adopted = self.adopt(remote, &files, &mut BTreeSet::new(), true).await?;
+        if adopted.has_values {
             repaired.push("edits of others in files that no head names: taken up".to_owned());
         }
-        Ok(())
+        Ok((adopted.files, self.server_now(head.server_time)))
     }
 }
 

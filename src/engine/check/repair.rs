@@ -46,12 +46,18 @@ impl Engine {
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
         let (mut repaired, mut advice) = (Vec::new(), Vec::new());
         self.repair_meta(&remote, &mut repaired).await?;
-        self.repair_head(&remote, &mut repaired).await?;
-        self.take_up_doubtful(&remote, &mut repaired).await?;
+        let is_head_new = self.repair_head(&remote, &mut repaired).await?;
         self.store.set_looked_ms(None)?;
         let turn = self.turn(storage, traffic, TurnOptions::default(), progress).await?;
         let healed = turn.notes.iter().filter(|note| note.kind == NoteKind::Healed);
         repaired.extend(healed.map(|note| format!("{} {}", note.subject, note.text)));
+        // After what the heads have to say: of that it may be an older state.
+        let (taken_up, now) = self.take_up(&remote, is_head_new, &mut repaired).await?;
+        if !taken_up.is_empty() {
+            self.turn(storage, traffic, TurnOptions::default(), progress).await?;
+            // Nobody takes them up again: what came of them may have been edited since, or deleted.
+            self.retire(storage, &taken_up, now).await?;
+        }
         let found = self.inspect(&remote, check).await?;
         let has_contents =
             self.send_lost_contents(&remote, &found, &mut repaired, &mut advice).await?;

@@ -4,7 +4,11 @@ use serde_json::json;
 
 use super::{device, rules};
 use crate::{
-    merge::{Pen, anew::revived, join, set_anew, view},
+    merge::{
+        Pen,
+        anew::{outlive, revived},
+        join, set_anew, view,
+    },
     model::{
         Change, Changes, Content, Dot, Entity, EntityId, Rules, Stamp,
         entity::{DELETED, TYPE},
@@ -107,13 +111,20 @@ fn what_waits_is_kept_once_however_often_it_is_set_anew() {
 }
 
 #[test]
-fn an_edit_that_sets_everything_anew_is_no_newer_than_what_it_sets() {
-    let whole = edited(&empty(), &dot(0, 1), 7, set([("title", "one")]));
-    let whole = edited(&whole, &dot(1, 1), 9, set([("status", "a")]));
-    let mut state = whole.clone();
-    set_anew(&mut state, &whole, &dot(2, 1), Stamp::from_millis(50), &newest());
-    let times: Vec<Stamp> = state.clock.values().map(|last| last.at).collect();
-    assert_eq!(times, [7, 9, 9].map(Stamp::from_millis));
-    let set_at = |field: &str| state.siblings(field)[0].at.millis();
-    assert_eq!((set_at("title"), set_at("status")), (7, 9));
+fn what_is_set_anew_is_no_newer_than_the_edit_that_the_deletion_had_not_seen() {
+    let (device_id, at) = (device(2), Stamp::from_millis);
+    // Somebody whose clock was ahead had set the title, which the deleter saw; the status came after.
+    let base = edited(&empty(), &dot(0, 1), 100, set([("title", "one")]));
+    let mut deleted = base.clone();
+    let seen = Content::new(json!({ device(0).as_str(): 1 }));
+    let deletion = Changes::from([(DELETED.to_owned(), Change::set(seen))]);
+    deleted.edit(&dot(1, 1), at(50), deletion);
+    for (edited_at, rule) in [(40, "newest"), (60, "newest"), (40, "delete_wins")] {
+        let mut state = edited(&base, &dot(2, 1), edited_at, set([("status", "a")]));
+        let mut pen = Pen::new(device(2), 1, at(100));
+        outlive(&mut state, &deleted, &rules(rule, "merge", "newest"), &mut pen, at(200));
+        assert_eq!(state.clock[&device_id].at, at(edited_at));
+        let joined = join(&state, &deleted);
+        assert_eq!(view(&joined, &newest()).is_deleted, edited_at < 50, "{rule}");
+    }
 }

@@ -71,3 +71,39 @@ fn an_older_ancestor_is_good_enough_where_nothing_goes() {
     assert_eq!(merged.siblings("body")[0].alternatives, []);
     assert_eq!(join(&merged, &base), merged);
 }
+
+#[test]
+fn what_stands_elsewhere_too_is_not_taken_for_what_was_brought_back() {
+    let cases = [
+        (json!("b\nb a\n"), [json!("b a\n"), json!("b\nb a\n"), json!("b a\nt2\n")]),
+        (json!(["b", "b"]), [json!(["b"]), json!(["b", "b"]), json!(["b", "t2"])]),
+        (json!({"x": "a"}), [json!({"x": "a b"}), json!({"x": "a"}), json!({"x": "a b", "y": 1})]),
+    ];
+    for (start, steps) in cases {
+        let base = edited(&Entity::new(EntityId::new("e").unwrap()), 0, 1, &start);
+        let merged = merged(&base, steps, false);
+        let values = merged.fields.values().flatten();
+        assert!(values.into_iter().any(|value| !value.alternatives.is_empty()), "{merged:?}");
+    }
+}
+
+#[test]
+fn a_count_from_an_older_ancestor_is_left_to_a_person() {
+    let rules = rules("edit_wins", "merge", "counter");
+    let set = |state: &Entity, number: usize, counter: u64, count: i64| {
+        let mut state = state.clone();
+        let changes = Changes::from([("status".to_owned(), Change::set(Content::new(count)))]);
+        state.edit(&Dot::new(device(number), counter), Stamp::from_millis(1), changes);
+        state
+    };
+    let base = set(&Entity::new(EntityId::new("e").unwrap()), 0, 1, 10);
+    let common = set(&base, 0, 2, 12);
+    let (ours, theirs) = (set(&common, 0, 3, 15), set(&common, 1, 1, 13));
+    for (from, waits) in [(&common, false), (&base, true)] {
+        let changes = resolve(Some(from), &ours, &theirs, &rules).changes;
+        let Some(Change::Set(_, alternatives)) = changes.get("status") else {
+            panic!("{changes:?}")
+        };
+        assert_eq!(!alternatives.is_empty(), waits);
+    }
+}

@@ -441,8 +441,9 @@ impl Sorted {
             (found.file.clone(), text)
         });
         let unreadable = self.unreadable.iter().map(|file| {
-            let text = "cannot be read; its device writes it anew with its next sync (if that never \
-                        comes, `larder check --repair` takes up what it sent)";
+            let text = "cannot be read; its device writes it anew with its next sync (if it is gone \
+                        for good, `larder check --repair` takes up what it sent, and `larder \
+                        devices forget` lets go of it)";
             (file.clone(), text.to_owned())
         });
         waiting.chain(unreadable).collect()
