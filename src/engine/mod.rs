@@ -67,7 +67,7 @@ pub struct Engine {
     /// When to fold what lies on the remote.
     pace: Pace,
     batch_size: BatchSize,
-    /// The storage's clock when it was last heard.
+    /// What a storage's clock said when it was last heard, by whatever command.
     told: Option<Stamp>,
     /// The last manifest that was decoded out of the replica, and its text.
     last_manifest: RefCell<Option<(String, Arc<Manifest>)>>,
@@ -101,6 +101,7 @@ impl Engine {
         let (rules, sent) = (Rules::default(), BTreeMap::new());
         let (pace, batch_size) = (Pace::default(), BatchSize::default());
         let contents = contents::Contents::default();
+        let told = store.told_ms()?.map(Stamp::from_millis);
         let mut engine = Self {
             store,
             vault,
@@ -111,7 +112,7 @@ impl Engine {
             sent,
             pace,
             batch_size,
-            told: None,
+            told,
             last_manifest: RefCell::default(),
             contents,
             drawn_id: None,

@@ -57,7 +57,8 @@ impl Engine {
             Some(head) => head,
             None => self.read_head(remote).await?,
         };
-        self.told = head.server_time.map(|time| Stamp::from_millis(time.timestamp_millis()));
+        let told = head.server_time.map(|time| Stamp::from_millis(time.timestamp_millis()));
+        self.told = told.or(self.told);
         for (file, detail) in &head.others.waiting {
             report.note(NoteKind::Waiting, file, detail);
         }

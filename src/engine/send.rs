@@ -25,6 +25,9 @@ use crate::{
 /// How often a turn starts over because it would name a content that the remote may not have.
 const CONTENT_LOOKS: usize = 2;
 
+/// How far the time of a storage has gone on when it is noted anew.
+const TOLD_ANEW_MS: u64 = 60 * 60 * 1000;
+
 impl Engine {
     /// Sends what the remote lacks and makes a commit of it; nothing to send is done at once.
     pub(super) async fn send(
@@ -217,9 +220,9 @@ impl Engine {
             .map_or_else(|| self.clock.now(), |time| Stamp::from_millis(time.timestamp_millis()))
     }
 
-    /// The time under which the history keeps what is replaced now. The later of two clocks, as it is
-    /// pruned by the earlier: what a device puts away while its clock is months behind is not to be
-    /// old once that is set right.
+    /// The time under which the history keeps what is replaced now. The later of this clock and what
+    /// a storage's said last, as it is pruned by the earlier: what a device puts away while its clock is
+    /// months behind is not to be old once that is set right.
     pub(super) fn dated(&self) -> Stamp {
         let now = self.clock.now();
         self.told.map_or(now, |told| told.max(now))
@@ -259,6 +262,16 @@ impl Engine {
             // This device's clock alone may be wrong by years, and what is pruned is gone.
             let now_ms = self.clock.now().millis().min(told.timestamp_millis());
             self.store.prune_history(now_ms - super::HISTORY_MS)?;
+            self.note_told(told.timestamp_millis())?;
+        }
+        Ok(())
+    }
+
+    /// Keeps for commands that ask no storage what time it is, about.
+    fn note_told(&mut self, told_ms: i64) -> Result<()> {
+        let known = self.store.told_ms()?;
+        if known.is_none_or(|known| known.abs_diff(told_ms) >= TOLD_ANEW_MS) {
+            self.store.set_told_ms(told_ms)?;
         }
         Ok(())
     }

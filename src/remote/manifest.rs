@@ -1,6 +1,9 @@
 //! The manifest: what the remote consists of at one generation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use larder_providers::RemotePath;
 use serde::{Deserialize, Serialize};
@@ -257,6 +260,22 @@ impl Manifest {
         self.data().filter(|data| !knows.includes(&data.holds))
     }
 
+    /// The join of manifests, on the base of the one that was made last. What each device says of itself
+    /// goes before what others say of it: they may have it from when its clock was ahead.
+    pub fn joined(mut parts: Vec<&Self>) -> Option<Self> {
+        parts.sort_by_key(|part| (Reverse(part.generation), part.commit.id.clone()));
+        let (first, rest) = parts.split_first()?;
+        let mut joined = (*first).clone();
+        rest.iter().for_each(|part| joined.join(part));
+        for part in parts.iter().rev() {
+            let device = &part.commit.device;
+            if let Some(own) = part.devices.get(device) {
+                joined.devices.insert(device.clone(), own.clone());
+            }
+        }
+        Some(joined)
+    }
+
     /// Adds what another manifest of the same remote names.
     pub fn join(&mut self, other: &Self) {
         // Files whose edits this manifest holds already may have been folded and removed since.
@@ -318,5 +337,36 @@ fn read_json(file: &str, bytes: &[u8]) -> Result<Value> {
         Some(needed) if needed > u64::from(FORMAT) => Err(RemoteError::NeedsNewer { needed }),
         Some(_) => Ok(value),
         None => Err(RemoteError::damaged(file, "it has no minReader: larder did not write it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_says_of_itself_goes_before_what_others_kept() {
+        let (a, b) = (DeviceId::new("aaaa").unwrap(), DeviceId::new("bbbb").unwrap());
+        let remote_id = RemoteId::new("remote-1").unwrap();
+        let part = |device: &DeviceId, generation, seen: &[(&DeviceId, i64)]| {
+            let mut manifest =
+                Manifest::empty(remote_id.clone(), CommitMode::Devices, device.clone());
+            manifest.generation = generation;
+            for (device, millis) in seen {
+                let last_seen = Stamp::from_millis(*millis);
+                let name = device.to_string();
+                let told = Participant { name, last_seen, read_generation: 1, commit: None };
+                manifest.devices.insert((*device).clone(), told);
+            }
+            manifest
+        };
+        // B's clock was ahead when A read its head, and has been set right.
+        let (ahead, right) = (part(&a, 7, &[(&a, 5), (&b, 900)]), part(&b, 8, &[(&a, 4), (&b, 6)]));
+        let older = part(&b, 3, &[(&b, 2)]);
+        for parts in [[&ahead, &right, &older], [&older, &right, &ahead]] {
+            let joined = Manifest::joined(parts.to_vec()).unwrap();
+            let seen = joined.devices.values().map(|told| told.last_seen.millis());
+            assert_eq!(seen.collect::<Vec<_>>(), [5, 6]);
+        }
     }
 }

@@ -54,6 +54,16 @@ impl Store {
         self.transact(|connection| set(connection, "last_scan_ms", &scanned_ms))
     }
 
+    /// What a storage's clock said when it was last noted, in milliseconds since 1970.
+    pub fn told_ms(&self) -> Result<Option<i64>> {
+        get(&self.connection, "told_ms")
+    }
+
+    /// Notes what a storage's clock says.
+    pub fn set_told_ms(&mut self, told_ms: i64) -> Result<()> {
+        self.transact(|connection| set(connection, "told_ms", &told_ms))
+    }
+
     /// The rules by which types and deletions were last judged.
     pub fn rules(&self) -> Result<Option<StoredRules>> {
         get(&self.connection, "rules")

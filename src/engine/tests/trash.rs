@@ -198,3 +198,27 @@ async fn the_mark_of_a_deletion_says_of_which_type_the_record_was() {
     assert!(marker.fields.keys().eq([DELETED, TYPE]), "{marker:?}");
     assert_eq!(crate::merge::view(&marker, a.engine.rules()).type_name, "task");
 }
+
+#[tokio::test]
+async fn what_a_command_replaced_under_a_slow_clock_is_not_old_once_that_is_right() {
+    let years = Years::new();
+    let mut device = years.device("laptop").await;
+    device.write("note.md", "first\n");
+    device.sync().await;
+    // The next process, at a time when the clock is a year behind.
+    let Device { folder, engine, storage } = device;
+    let (store, vault) = (engine.into_store(), Vault::open(folder.path()).unwrap());
+    let random = fastrand::Rng::with_seed(7);
+    let slow = years.now_ms.load(SeqCst) - 4 * HISTORY_MS;
+    let clock = Clock::custom(move || Stamp::from_millis(slow));
+    let engine = Engine::new(store, Some(vault), clock, random, "laptop").unwrap();
+    let mut device = Device { folder, engine, storage };
+    let id = device.engine.store().all_ids().unwrap().into_iter().next().unwrap();
+    device.engine.remove(&id).unwrap();
+    let now = years.now_ms.clone();
+    device.engine.clock = Clock::custom(move || Stamp::from_millis(now.load(SeqCst)));
+    commit_of_two(&years, &mut device, 1).await;
+    assert_eq!(device.engine.store().history(&id).unwrap().len(), 1);
+    device.engine.restore(&id, At::Before).unwrap();
+    assert_eq!(device.read("note.md"), "first\n");
+}

@@ -231,7 +231,7 @@ impl Devices {
         {
             parts.push(last);
         }
-        let mut manifest = joined(parts).map_or_else(|| self.empty(), Ok)?;
+        let mut manifest = Manifest::joined(parts).map_or_else(|| self.empty(), Ok)?;
         manifest.pad.clear();
         let is_enough =
             last.map_or(manifest.generation > 0, |last| manifest.knows.includes(&last.knows));
@@ -457,15 +457,6 @@ impl Sorted {
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         RemoteError::Incomplete { detail: first.unwrap_or_default() + &more }
     }
-}
-
-/// The join of manifests, on the base of the one that was made last.
-fn joined(mut parts: Vec<&Manifest>) -> Option<Manifest> {
-    parts.sort_by_key(|part| (std::cmp::Reverse(part.generation), part.commit.id.clone()));
-    let (first, rest) = parts.split_first()?;
-    let mut joined = (*first).clone();
-    rest.iter().for_each(|part| joined.join(part));
-    Some(joined)
 }
 
 fn own_file(device: &DeviceId) -> Result<RemotePath> {
