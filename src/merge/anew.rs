@@ -146,6 +146,9 @@ fn may_return(whole: &Entity, deleted: &Entity, rules: &Rules) -> bool {
 /// seen these: what is set anew because of it is as old as that, and newer than no deletion that it was
 /// older than.
 fn latest_beside(state: &Entity, seen: &VersionVector) -> Option<Stamp> {
+    if mutant::is(Mutant::NewerAnew) {
+        return None;
+    }
     let mut covered = state.seen_by_deletions();
     covered.join(seen);
     let unseen = state.clock.iter().filter(|(device, last)| covered.get(device) < last.counter);

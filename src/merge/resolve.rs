@@ -12,10 +12,13 @@ use super::{
         without_ancestor,
     },
 };
-use crate::model::{
-    Alternative, Change, Changes, Content, Dot, Entity, Rule, Rules, Sibling, Stamp, Strategy,
-    entity::{BLOB, BODY, DELETED, LAYOUT, PATH, TYPE},
-    limits::{COUNT_MAX, SIBLINGS_MAX},
+use crate::{
+    model::{
+        Alternative, Change, Changes, Content, Dot, Entity, Rule, Rules, Sibling, Stamp, Strategy,
+        entity::{BLOB, BODY, DELETED, LAYOUT, PATH, TYPE},
+        limits::{COUNT_MAX, SIBLINGS_MAX},
+    },
+    mutant::{self, Mutant},
 };
 
 /// Two sides of a record, joined, and the edit that finishes what the join alone cannot.
@@ -65,6 +68,7 @@ pub(super) struct Ancestor<'a> {
 pub fn resolve(base: Option<&Entity>, local: &Entity, remote: &Entity, rules: &Rules) -> Resolved {
     let common = local.seen().meet(&remote.seen());
     let is_latest = base.is_none_or(|base| base.seen() == common);
+    let is_latest = is_latest || mutant::is(Mutant::OldAncestor);
     resolve_joined(Ancestor { state: base, is_latest }, local, remote, join(local, remote), rules)
 }
 

@@ -6,7 +6,7 @@ use larder::{
     remote::CommitMode,
 };
 
-use super::{promise::Promise, script::Script, shape::Shape, tell, tell_exactly};
+use super::{promise::Promise, script::Script, seeds::SEEDS, shape::Shape, tell, tell_exactly};
 
 /// A broken rule, in which stories it matters, and which promise they are to find broken.
 struct Case {
@@ -41,6 +41,8 @@ const CASES: &[Case] = &[
     case(Mutant::StripsUnseen, Promise::Restorable, |s| s.ages && s.compacts),
     case(Mutant::NotSetAnew, Promise::EditsStay, |s| s.ages && s.compacts && s.hermit),
     case(Mutant::RevivesPartly, Promise::Restorable, |s| s.ages && s.compacts),
+    case(Mutant::NewerAnew, Promise::NoResurrection, |_| true),
+    case(Mutant::OldAncestor, Promise::EditsStay, |_| true),
     case(Mutant::JoinDropsSibling, Promise::EditsStay, |s| s.races),
     case(Mutant::JoinRevives, Promise::NoResurrection, |s| !s.vaults),
     case(Mutant::NoJournal, Promise::Restorable, |_| true),
@@ -62,7 +64,9 @@ fn with<T>(mutant: Mutant, tell: impl FnOnce() -> T) -> T {
 
 /// How many of how many stories notice, up to the first that finds the right promise broken.
 fn noticed(case: &Case) -> (usize, usize, Vec<(Promise, u64)>) {
-    let scripts = (0..).map(Script::draw).filter(|script| (case.matters)(&script.shape));
+    // Some rules matter in one of ten thousand stories: those that are known come first.
+    let seeds = SEEDS.iter().map(|(seed, _)| *seed).chain(0..);
+    let scripts = seeds.map(Script::draw).filter(|script| (case.matters)(&script.shape));
     let (mut noticed, mut told, mut broken) = (0, 0, Vec::new());
     for script in scripts.take(STORIES) {
         told += 1;
