@@ -16,7 +16,8 @@ use crate::{
     digest::sha256_hex,
     merge::{LocalEdit, view},
     model::{
-        Change, Changes, Dot, Entity, Sibling, Stamp, entity::DELETED, limits::DATA_FILE_BYTES_MAX,
+        Change, Changes, DeviceId, Dot, Entity, Sibling, Stamp, entity::DELETED,
+        limits::DATA_FILE_BYTES_MAX,
     },
     remote::{
         Advance, CommitMode, DataFile, HeadRead, HeadState, Manifest, Remote, Retired, Survey,
@@ -136,7 +137,8 @@ impl Engine {
                 survey.expired.len() + survey.old_manifests.len() + survey.orphans.len();
             return Ok(Outcome::Done);
         }
-        if self.adopt(remote, &survey.orphans, adopted, false).await?.has_values {
+        let leniently = Adopting { is_strict: false, is_lost: &|_| true };
+        if self.adopt(remote, &survey.orphans, adopted, leniently).await?.has_values {
             return Ok(Outcome::Raced);
         }
         let unnamed = self.long_unnamed(&survey, &named)?;
@@ -220,21 +222,23 @@ impl Engine {
 
     /// Takes values out of files that a cut turn left behind and whose maker may never come back,
     /// as edits of this device that compete with what is there: their own dots may be missing
-    /// earlier ones. What there was has to be sent before the files may go. Who is strict passes over files
-    /// that are not what their name says.
+    /// earlier ones. What there was has to be sent before the files may go.
     pub(super) async fn adopt(
         &mut self,
         remote: &Remote,
         orphans: &[Entry],
         looked_at: &mut BTreeSet<RemotePath>,
-        is_strict: bool,
+        how: Adopting<'_>,
     ) -> Result<Adopted> {
         let (mut found, mut adopted) = (Vec::new(), Adopted::default());
         let knows = self.replica()?.knows;
         for orphan in orphans {
             if looked_at.insert(orphan.path.clone()) {
-                let mut entities = read_orphan(remote, orphan, is_strict).await?;
-                entities.retain(|entity| !knows.includes(&entity.seen()));
+                let mut entities = read_orphan(remote, orphan, how.is_strict).await?;
+                let is_new = |(device, counter): (&DeviceId, u64)| {
+                    counter > knows.get(device) && (how.is_lost)(device)
+                };
+                entities.retain(|entity| entity.seen().iter().any(is_new));
                 if !entities.is_empty() {
                     adopted.files.insert(orphan.path.clone());
                 }
@@ -268,7 +272,8 @@ impl Engine {
                 if !is_known && !own.siblings(field).iter().any(is_there) {
                     let (changes, _) =
                         edits.entry(&sibling.dot).or_insert_with(|| (Changes::new(), sibling.at));
-                    changes.insert(field.clone(), Change::set(sibling.content.clone()));
+                    let waiting = sibling.alternatives.clone();
+                    changes.insert(field.clone(), Change::Set(sibling.content.clone(), waiting));
                 }
             }
         }
@@ -276,6 +281,15 @@ impl Engine {
         // One that nobody here knew goes to the trash.
         Ok(found.chain(is_deleted.then_some(LocalEdit::Deleted)).collect())
     }
+}
+
+/// Which files that nothing names are taken up.
+#[derive(Clone, Copy)]
+pub(super) struct Adopting<'a> {
+    /// Only those that are what their name says.
+    pub(super) is_strict: bool,
+    /// Only those with edits of such devices that this replica has not seen.
+    pub(super) is_lost: &'a dyn Fn(&DeviceId) -> bool,
 }
 
 /// What was found in files that nothing names.

@@ -67,7 +67,7 @@ pub struct Engine {
     /// When to fold what lies on the remote.
     pace: Pace,
     batch_size: BatchSize,
-    /// What a storage's clock said when it was last heard, by whatever command.
+    /// The latest that the clocks of storages ever said.
     told: Option<Stamp>,
     /// The last manifest that was decoded out of the replica, and its text.
     last_manifest: RefCell<Option<(String, Arc<Manifest>)>>,

@@ -58,7 +58,7 @@ impl Engine {
             None => self.read_head(remote).await?,
         };
         let told = head.server_time.map(|time| Stamp::from_millis(time.timestamp_millis()));
-        self.told = told.or(self.told);
+        self.told = told.max(self.told);
         for (file, detail) in &head.others.waiting {
             report.note(NoteKind::Waiting, file, detail);
         }

@@ -26,7 +26,7 @@ use crate::{
 const CONTENT_LOOKS: usize = 2;
 
 /// How far the time of a storage has gone on when it is noted anew.
-const TOLD_ANEW_MS: u64 = 60 * 60 * 1000;
+const TOLD_ANEW_MS: i64 = 60 * 60 * 1000;
 
 impl Engine {
     /// Sends what the remote lacks and makes a commit of it; nothing to send is done at once.
@@ -220,9 +220,9 @@ impl Engine {
             .map_or_else(|| self.clock.now(), |time| Stamp::from_millis(time.timestamp_millis()))
     }
 
-    /// The time under which the history keeps what is replaced now. The later of this clock and what
-    /// a storage's said last, as it is pruned by the earlier: what a device puts away while its clock is
-    /// months behind is not to be old once that is set right.
+    /// The time under which the history keeps what is replaced now. The later of this clock and the
+    /// latest that a storage's said, as it is pruned by the earlier: what a device puts away while its
+    /// clock is months behind is not to be old once that is set right.
     pub(super) fn dated(&self) -> Stamp {
         let now = self.clock.now();
         self.told.map_or(now, |told| told.max(now))
@@ -233,6 +233,7 @@ impl Engine {
         if self.is_look_due(remote)? {
             self.store.set_looked_ms(Some(self.clock.now().millis()))?;
         }
+        self.note_told(head)?;
         let last = self.store.remote_mark()?;
         let is_known = last.is_some_and(|last| last.head == head.mark && last.id == remote.id);
         if is_known && ids.is_empty() {
@@ -262,18 +263,20 @@ impl Engine {
             // This device's clock alone may be wrong by years, and what is pruned is gone.
             let now_ms = self.clock.now().millis().min(told.timestamp_millis());
             self.store.prune_history(now_ms - super::HISTORY_MS)?;
-            self.note_told(told.timestamp_millis())?;
         }
         Ok(())
     }
 
-    /// Keeps for commands that ask no storage what time it is, about.
-    fn note_told(&mut self, told_ms: i64) -> Result<()> {
+    /// Keeps for commands that ask no storage what time it is at least.
+    fn note_told(&mut self, head: &HeadState) -> Result<()> {
+        let told_ms = head.server_time.map(|time| time.timestamp_millis());
         let known = self.store.told_ms()?;
-        if known.is_none_or(|known| known.abs_diff(told_ms) >= TOLD_ANEW_MS) {
-            self.store.set_told_ms(told_ms)?;
+        match told_ms {
+            Some(told_ms) if known.is_none_or(|known| told_ms - known >= TOLD_ANEW_MS) => {
+                Ok(self.store.set_told_ms(told_ms)?)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Lets go of what was deleted too long ago to be brought back; says how many records it was.

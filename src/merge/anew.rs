@@ -61,7 +61,7 @@ pub(super) fn outlive(
     if is_gone && !remote.seen().includes(&state.seen()) && may_return(state, remote, rules) {
         let (dot, at) = pen.next(now);
         let before = state.clone();
-        let at = latest_beside(&before, &remote.seen_by_deletions()).unwrap_or(at);
+        let at = age_of_anew(&before, &remote.seen_by_deletions(), at);
         set_anew(state, &before, &dot, at, rules);
     }
 }
@@ -93,7 +93,7 @@ pub(super) fn revived(
     }
     whole.fields.remove(DELETED);
     let (dot, at) = pen.next(now);
-    let at = latest_beside(&joined, &VersionVector::default()).unwrap_or(at);
+    let at = age_of_anew(&joined, &VersionVector::default(), at);
     set_anew(&mut joined, &whole, &dot, at, rules);
     Some(joined)
 }
@@ -142,17 +142,15 @@ fn may_return(whole: &Entity, deleted: &Entity, rules: &Rules) -> bool {
     rule == DeleteRule::DeleteWins || !is_deleted(&joined, rules, &type_name)
 }
 
-/// When the latest edit was made that no deletion had seen, neither one of the state nor one that had
-/// seen these: what is set anew because of it is as old as that, and newer than no deletion that it was
-/// older than.
-fn latest_beside(state: &Entity, seen: &VersionVector) -> Option<Stamp> {
-    if mutant::is(Mutant::NewerAnew) {
-        return None;
-    }
+/// How old an edit is that sets a state anew: as the latest that no deletion had seen, neither one of the
+/// state nor one that had seen these. So it is newer than no deletion that this was older than, and never
+/// newer than now, whatever clocks were ahead (but for those of this device: its edits never grow older).
+fn age_of_anew(state: &Entity, seen: &VersionVector, now: Stamp) -> Stamp {
     let mut covered = state.seen_by_deletions();
     covered.join(seen);
     let unseen = state.clock.iter().filter(|(device, last)| covered.get(device) < last.counter);
-    unseen.map(|(_, last)| last.at).max()
+    let latest = unseen.map(|(_, last)| last.at).max().filter(|_| !mutant::is(Mutant::NewerAnew));
+    latest.map_or(now, |latest| latest.min(now))
 }
 
 /// Sets all fields that are in `whole` by one edit of this age. Each keeps the time at which it was set:

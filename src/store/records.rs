@@ -274,10 +274,7 @@ impl RawRecord {
 /// what was skipped as known when files were read may be what another life made under them. The head
 /// of each remote is read anew: of what it says only a part may be the new device's.
 fn begin_life(connection: &Connection, decided: &Decided<'_>) -> Result<()> {
-    let Some(before) = get::<Replica>(connection, "replica")? else {
-        // What was salvaged of a replica that did not know any more who it was.
-        return history::end_life(connection);
-    };
+    let Some(before) = get::<Replica>(connection, "replica")? else { return Ok(()) };
     if before.device == decided.replica.device {
         return Ok(());
     }

@@ -54,7 +54,7 @@ impl Store {
         self.transact(|connection| set(connection, "last_scan_ms", &scanned_ms))
     }
 
-    /// What a storage's clock said when it was last noted, in milliseconds since 1970.
+    /// The latest that was noted of what the clocks of storages say, in milliseconds since 1970.
     pub fn told_ms(&self) -> Result<Option<i64>> {
         get(&self.connection, "told_ms")
     }

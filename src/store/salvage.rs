@@ -14,7 +14,8 @@ use std::{
 use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
 
 use super::{
-    Binding, Replica, Result, Store, blobs, corrupt, from_json, remotes, replica, schema, signed,
+    Binding, Replica, Result, Store, blobs, corrupt, from_json, history, remotes, replica, schema,
+    signed,
 };
 use crate::model::{Entity, VersionVector};
 
@@ -194,6 +195,7 @@ fn take_over(old: &Connection, new: &Transaction<'_>, salvaged: &mut Salvaged) -
         })
     };
     copy(old, new, &HISTORY, is_json)?;
+    history::end_life(new)?;
     for table in &OTHERS {
         copy(old, new, table, is_json)?;
     }
@@ -267,8 +269,8 @@ fn copy_from(
     direction: &str,
     is_good: &impl Fn(&[Value]) -> bool,
 ) -> Result<bool> {
-    // The rows keep their numbers, which say what of a history came after what.
-    let number = if *order == "rowid" { "rowid, " } else { "" };
+    // What of a history came after what is told by the numbers of its rows.
+    let number = if *name == HISTORY.name { "rowid, " } else { "" };
     let select = format!("SELECT {number}* FROM {name} ORDER BY {order} {direction}");
     let Ok(mut statement) = old.prepare(&select) else { return Ok(false) };
     let columns = statement.column_names().collect::<Vec<_>>().join(", ");

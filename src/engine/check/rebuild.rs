@@ -11,8 +11,11 @@ use bytes::Bytes;
 use larder_providers::{Body, ErrorKind, PutMode, RemotePath, Storage as _, StorageExt as _};
 
 use crate::{
-    engine::{Engine, EngineError, RACES_MAX, Result, connect::has_data, feed::is_about_one_file},
-    model::{Stamp, VersionVector, limits::MANIFEST_BYTES_MAX},
+    engine::{
+        Engine, EngineError, RACES_MAX, Result, compact::Adopting, connect::has_data,
+        feed::is_about_one_file,
+    },
+    model::{DeviceId, Stamp, VersionVector, limits::MANIFEST_BYTES_MAX},
     remote::{
         Advance, CommitMode, FORMAT, Fetched, HeadRead, HeadState, Last, Manifest, Meta, Others,
         Reader, Remote, RemoteError, fetch, layout, survey,
@@ -170,15 +173,22 @@ impl Engine {
         let HeadRead::Current(head) = self.look_at_head(remote, true).await? else {
             return Ok(nothing);
         };
-        if !is_head_new && !head.others.may_name_all {
+        let makers: BTreeSet<&str> = head
+            .others
+            .unreadable
+            .iter()
+            .filter_map(|file| file.name().strip_suffix(".json"))
+            .collect();
+        if !is_head_new && makers.is_empty() {
             return Ok(nothing);
         }
         let survey = survey(remote, &head).await?;
         let mut files = survey.doubtful;
-        if is_head_new {
-            files.extend(survey.loose.into_iter().chain(survey.orphans));
-        }
-        let adopted = self.adopt(remote, &files, &mut BTreeSet::new(), true).await?;
+        files.extend(survey.loose.into_iter().chain(survey.orphans));
+        // A file of somebody else may be about to be named by a head that is fine.
+        let is_lost = |unknown: &DeviceId| is_head_new || makers.contains(unknown.as_str());
+        let strictly = Adopting { is_strict: true, is_lost: &is_lost };
+        let adopted = self.adopt(remote, &files, &mut BTreeSet::new(), strictly).await?;
         if adopted.has_values {
             repaired.push("edits of others in files that no head names: taken up".to_owned());
         }

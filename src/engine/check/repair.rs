@@ -1,7 +1,7 @@
 //! Repairing what a check finds: the remote gets again what this replica has of it.
 //!
-//! Everything goes up under new names before the head moves, and nothing is removed: the worst that
-//! a repair can do is to be of no use.
+//! Everything goes up under new names before the head moves, and nothing is removed before its day of
+//! grace is over: the worst that a repair can do is to be of no use.
 
 use std::collections::BTreeSet;
 
@@ -169,6 +169,8 @@ impl Engine {
     fn set_record_anew(&self, record: Record, pen: &mut Pen, now: Stamp) -> Update {
         let mut state = record.state.clone();
         let (dot, at) = pen.next(now);
+        // That it is sent again makes it no newer.
+        let at = record.state.last_modified().map_or(at, |(last, _)| last.min(at));
         set_anew(&mut state, &record.state, &dot, at, &self.rules);
         Update { agreed: Agreed::Never, ..self.rewritten(record, state) }
     }

@@ -336,3 +336,31 @@ async fn what_only_the_torn_head_of_a_lost_device_named_is_taken_up() {
     pair.a.sync().await;
     assert_eq!(pair.a.names(), pair.b.names());
 }
+
+#[tokio::test]
+async fn files_of_a_device_that_lives_are_left_to_its_head() {
+    let mut pair = Pair::new(CommitMode::Devices).await;
+    pair.a.write("four.md", "four.md\n");
+    pair.a.sync().await;
+    let head_of = |device: &Device| {
+        let head = format!("heads/{}.json", device.engine.replica().unwrap().device);
+        RemotePath::new(head).unwrap()
+    };
+    // The head of one was cut off for good; that of another is on its way, its files are there.
+    let mut c = Device::new("tablet", &pair.a.storage);
+    c.connect().await;
+    c.sync().await;
+    let (torn, late) = (head_of(&pair.a), head_of(&c));
+    c.write("late.md", "late.md\n");
+    c.sync().await;
+    let head = pair.memory.remove_raw(&late).unwrap();
+    let whole = pair.memory.files()[&torn].clone();
+    pair.memory.write(&torn, whole.slice(..whole.len() / 2)).await.unwrap();
+    pair.b.sync().await;
+    repair(&mut pair.b).await;
+    assert!(!pair.b.names().contains(&"late.md".to_owned()));
+    assert!(pair.b.names().contains(&"four.md".to_owned()));
+    pair.memory.write(&late, head).await.unwrap();
+    pair.b.sync().await;
+    assert_eq!(pair.b.read("late.md"), "late.md\n");
+}

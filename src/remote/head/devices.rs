@@ -259,7 +259,7 @@ impl Devices {
             server_time: look.server_time,
             others: Others {
                 named: kept,
-                may_name_all: !sorted.unreadable.is_empty(),
+                unreadable: sorted.unreadable.iter().cloned().collect(),
                 waiting: sorted.notes(&manifest),
             },
             manifest,

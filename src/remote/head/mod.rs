@@ -115,8 +115,8 @@ pub struct HeadState {
 pub struct Others {
     /// Files that they name and the current manifest does not.
     pub named: BTreeSet<RemotePath>,
-    /// There are some that cannot be read: they may name anything.
-    pub may_name_all: bool,
+    /// Those that cannot be read: they may name anything.
+    pub unreadable: BTreeSet<RemotePath>,
     /// Heads that do not count yet, and why.
     pub waiting: Vec<(RemotePath, String)>,
 }
@@ -129,14 +129,14 @@ impl HeadState {
 
     /// Whether a file that the manifest does not name may be removed.
     pub fn may_remove(&self, file: &RemotePath) -> bool {
-        !self.others.may_name_all && !self.others.named.contains(file)
+        self.others.unreadable.is_empty() && !self.others.named.contains(file)
     }
 
     /// Whether a file that the manifest does not name may be named by a head that cannot be read, and
     /// by no other.
     pub fn is_doubtful(&self, file: &RemotePath) -> bool {
         let is_data = layout::data_generation(file.as_str()).is_some();
-        self.others.may_name_all && is_data && !self.others.named.contains(file)
+        !self.others.unreadable.is_empty() && is_data && !self.others.named.contains(file)
     }
 }
 
