@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, EngineError, NoteKind, Report, Result};
 use crate::{
-    merge::{Pen, conflicts, view},
+    merge::{Pen, conflicts, settled, view},
     model::{
         DeviceId, Dot, Entity, EntityId, LastEdit, Record, Stamp, Update, VersionVector,
         entity::DELETED,
@@ -201,11 +201,9 @@ impl Engine {
     /// A record in a state that shows the same by other edits.
     pub(super) fn rewritten(&self, record: Record, state: Entity) -> Update {
         let standing = conflicts(&state, &self.rules);
-        let mut settled = conflicts(&record.state, &self.rules);
-        settled.retain(|old| !standing.iter().any(|conflict| conflict.id == old.id));
         Update {
             view: view(&state, &self.rules),
-            settled: settled.into_iter().map(|old| old.id).collect(),
+            settled: settled(&conflicts(&record.state, &self.rules), &standing),
             conflicts: standing,
             replaced: None,
             agreed: record.agreed,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Engine, NoteKind, Report, Result};
 use crate::{
     digest::sha256_hex,
-    merge::{conflicts, join, view},
+    merge::{conflicts, join, settled, view},
     model::{Entity, EntityId, Rules, Update, VaultPath, entity::BODY, rules::RULES_FILE},
     store::StoredRules,
 };
@@ -109,9 +109,10 @@ impl Engine {
             if is_open || shown.is_some() || view.is_deleted == record.file.is_some() {
                 pending.insert(id);
             }
+            let standing = conflicts(&record.state, &self.rules);
             updates.push(Update {
-                conflicts: conflicts(&record.state, &self.rules),
-                settled: Vec::new(),
+                settled: settled(&conflicts(&record.state, before), &standing),
+                conflicts: standing,
                 replaced: None,
                 agreed: record.agreed,
                 shown,
@@ -122,7 +123,8 @@ impl Engine {
             });
         }
         let rules = StoredRules { digest: digest.to_owned(), text: text.to_owned() };
-        self.store.rejudge(&updates, &pending, &rules)?;
+        let now_ms = self.dated().millis();
+        self.store.rejudge(&updates, &pending, &rules, now_ms)?;
         Ok(())
     }
 }

@@ -153,7 +153,9 @@ impl Engine {
             };
             let is_last = batch.is_last;
             let plans_only = options.dry_run;
-            self.observe_rules(&batch.news, report)?;
+            // A dry run plans by the rules before, and keeps none.
+            let none = BTreeMap::new();
+            self.observe_rules(if plans_only { &none } else { &batch.news }, report)?;
             let in_force = self.rules_in_force()?;
             rules.get_or_insert(in_force);
             let observed = self.observe_batch(&head, &work, batch, plans_only, report)?;

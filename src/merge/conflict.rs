@@ -29,6 +29,13 @@ pub fn conflicts(entity: &Entity, rules: &Rules) -> Vec<Conflict> {
     found
 }
 
+/// Which of the conflicts that there were stand no more, by id.
+#[must_use]
+pub fn settled(before: &[Conflict], standing: &[Conflict]) -> Vec<String> {
+    let is_gone = |old: &&Conflict| !standing.iter().any(|conflict| conflict.id == old.id);
+    before.iter().filter(is_gone).map(|old| old.id.clone()).collect()
+}
+
 fn field_conflict(
     entity: &Entity,
     field: &str,
@@ -39,7 +46,8 @@ fn field_conflict(
     let differ = siblings
         .windows(2)
         .any(|pair| matches!(pair, [a, b] if !is_same(field, &a.content.value, &b.content.value)));
-    if !waits && (!differ || matches!(rule, Rule::Union)) {
+    let unites = rule == Rule::Union && siblings.iter().all(|s| s.content.value.is_array());
+    if !waits && (!differ || unites) {
         return None;
     }
     let left = siblings.iter().flat_map(|sibling| {

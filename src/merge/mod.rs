@@ -21,7 +21,7 @@ pub mod text;
 mod view;
 
 pub use anew::set_anew;
-pub use conflict::conflicts;
+pub use conflict::{conflicts, settled};
 pub use join::join;
 pub use place::{PathClaims, Wish};
 pub use plan::{Counts, FileAction, IncomingBrake, Plan, plan};

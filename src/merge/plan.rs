@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     anew::{all_anew, outlive, revive, revived},
-    conflict::conflicts,
+    conflict::{conflicts, settled},
     join::join,
     place::{Wish, place},
     resolve::{Ancestor, Beside, Resolved, resolve, resolve_joined, split_contents},
@@ -376,7 +376,6 @@ impl<'a> Planner<'a> {
         let standing = conflicts(&state, rules);
         let before = old.map(|old| conflicts(old, rules)).unwrap_or_default();
         let is_new = |c: &&Conflict| !before.iter().any(|b| b.id == c.id);
-        let is_gone = |c: &&Conflict| !standing.iter().any(|s| s.id == c.id);
         self.count(flags, old_view.as_ref(), &new_view);
         self.plan.counts.conflicts += standing.iter().filter(is_new).count();
         let is_known = syncs && is_covered;
@@ -390,7 +389,7 @@ impl<'a> Planner<'a> {
             agreed,
             shown,
             replaced,
-            settled: before.iter().filter(is_gone).map(|c| c.id.clone()).collect(),
+            settled: settled(&before, &standing),
             conflicts: standing,
             view: new_view,
             kept: !syncs,

@@ -158,10 +158,10 @@ impl Sides<'_> {
     fn merge(&self, forced: Option<Rule>) -> Changes {
         let mut changes = BTreeMap::new();
         for (field, siblings) in &self.joined.fields {
-            if field == DELETED || !self.both_changed(field, siblings) {
+            let own = field_rule(self.rules, self.type_name, field, siblings);
+            if field == DELETED || !self.both_changed(field, own, siblings) {
                 continue;
             }
-            let own = field_rule(self.rules, self.type_name, field, siblings);
             let is_form = matches!(own, Rule::Layout | Rule::Blob);
             let rule = if is_form { own } else { forced.unwrap_or(own) };
             if let Some(change) = self.merge_field(field, rule) {
@@ -172,14 +172,19 @@ impl Sides<'_> {
     }
 
     /// Whether both sides hold values of this field that the other lacks.
-    fn both_changed(&self, field: &str, joined: &[Sibling]) -> bool {
-        let values = |siblings: &[Sibling]| siblings.len();
-        values(joined) > 1
+    fn both_changed(&self, field: &str, rule: Rule, joined: &[Sibling]) -> bool {
+        let differ = |pair: &[Sibling]| matches!(pair, [a, b] if !is_same(field, &a.content.value, &b.content.value));
+        joined.len() > 1
             && self.local.siblings(field) != joined
             && self.remote.siblings(field) != joined
-            && joined.windows(2).any(|pair| {
-                matches!(pair, [a, b] if !is_same(field, &a.content.value, &b.content.value))
-            })
+            && (joined.windows(2).any(differ) || self.counts_twice(field, rule))
+    }
+
+    /// Whether equal counts are two additions: of one and the same count that both sides had. What else
+    /// is equal may be one merge that two devices made.
+    fn counts_twice(&self, field: &str, rule: Rule) -> bool {
+        let base = self.base.state.filter(|_| self.base.is_latest && rule == Rule::Counter);
+        base.is_some_and(|base| base.siblings(field).len() == 1)
     }
 
     /// Where one side made a file of text into one of other content and the other side edited the
@@ -269,7 +274,13 @@ impl<'a> Side<'a> {
 
     /// Whether this side alone has values that its content does not hold: those would go unseen.
     fn is_contested(&self, rule: Rule) -> bool {
-        let is_whole = matches!(rule, Rule::Text | Rule::Union | Rule::Layout | Rule::Counter);
+        let all = |is: fn(&Value) -> bool| self.siblings.iter().all(|s| is(&s.content.value));
+        let is_whole = match rule {
+            Rule::Text => all(Value::is_string),
+            Rule::Union => all(Value::is_array),
+            Rule::Layout => true,
+            _ => false,
+        };
         !is_whole && self.siblings.iter().any(|s| s.content.value != self.content.value)
     }
 }

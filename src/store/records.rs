@@ -192,18 +192,20 @@ impl Store {
         })
     }
 
-    /// Replaces what is derived from the rules, after these changed: types, deletions, paths.
+    /// Replaces what is derived from the rules, after these changed: types, deletions, paths, conflicts.
     pub fn rejudge(
         &mut self,
         updates: &[Update],
         pending: &BTreeSet<EntityId>,
         rules: &StoredRules,
+        now_ms: i64,
     ) -> Result<()> {
         let remotes = self.sight()?;
         self.transact(|connection| {
             for update in updates {
                 let pending = pending.contains(&update.state.id);
                 write_record(connection, &remotes, update, pending)?;
+                conflicts::keep(connection, update, now_ms)?;
             }
             set(connection, "rules", rules)
         })

@@ -265,7 +265,7 @@ impl Replica {
         store.set_commit_gate(Box::new(move || switch.may_commit()));
         if self.setup.vault.is_none() && store.rules().unwrap().is_none() {
             let rules = StoredRules { digest: String::new(), text: self.setup.rules.to_owned() };
-            store.rejudge(&[], &BTreeSet::new(), &rules).unwrap();
+            store.rejudge(&[], &BTreeSet::new(), &rules, 0).unwrap();
         }
         self.switch.changes.fetch_add(1, SeqCst);
         let clock = self.time.device_clock(&self.skew_ms);

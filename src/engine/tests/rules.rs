@@ -191,3 +191,46 @@ async fn a_new_device_shows_what_the_rules_choose_though_they_come_last() {
     assert_eq!(c.read("note.md"), note("Bread"));
     assert_eq!((report.pushed, report.pulled, report.notes), (0, 2, Vec::new()));
 }
+
+#[tokio::test]
+async fn a_conflict_that_new_rules_do_not_know_is_settled() {
+    let (mut a, mut b) = pair().await;
+    let note = |tag: &str| format!("---\ntags: [{tag}]\n---\nHello\n");
+    let rules =
+        |rule: &str| format!("[[type]]\nname = \"note\"\n[type.fields]\ntags = \"{rule}\"\n");
+    a.write("larder.toml", &rules("newest"));
+    a.write("note.md", &note("milk"));
+    a.sync().await;
+    b.sync().await;
+    a.write("note.md", &note("bread"));
+    b.write("note.md", &note("oats"));
+    a.sync().await;
+    b.sync().await;
+    a.sync().await;
+    for (rule, decided) in [("union", 0), ("longest", 1)] {
+        for device in [&a, &b] {
+            let counts = device.engine.store().conflict_counts().unwrap();
+            assert_eq!(counts, (0, 1 - decided), "before {rule}");
+        }
+        a.write("larder.toml", &rules(rule));
+        a.sync().await;
+        b.sync().await;
+    }
+    assert_eq!(a.engine.store().conflict_counts().unwrap(), (0, 1));
+}
+
+#[tokio::test]
+async fn a_dry_run_keeps_no_rules() {
+    let (mut a, mut b) = pair().await;
+    a.write("larder.toml", "[[type]]\nname = \"secret\"\nfiles = [\"s/**\"]\n");
+    a.sync().await;
+    let before = b.engine.store().rules().unwrap();
+    let (storage, options) =
+        (b.storage.clone(), TurnOptions { dry_run: true, ..TurnOptions::default() });
+    b.engine.turn(&storage, &Traffic::new(), options, &Silent).await.unwrap();
+    let after = b.engine.store().rules().unwrap();
+    assert_eq!(
+        after.map(|rules| rules.text),
+        before.map(|rules| rules.text).or(Some(String::new()))
+    );
+}

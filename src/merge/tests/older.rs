@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{device, rules, words_of};
 use crate::{
-    merge::{join, resolve},
+    merge::{conflicts, join, resolve},
     model::{Change, Changes, Content, Dot, Entity, EntityId, Rules, Stamp},
 };
 
@@ -87,15 +87,63 @@ fn what_stands_elsewhere_too_is_not_taken_for_what_was_brought_back() {
     }
 }
 
+fn counted(state: &Entity, number: usize, counter: u64, count: i64) -> Entity {
+    let mut state = state.clone();
+    let changes = Changes::from([("status".to_owned(), Change::set(Content::new(count)))]);
+    state.edit(&Dot::new(device(number), counter), Stamp::from_millis(1), changes);
+    state
+}
+
+#[test]
+fn two_who_count_to_the_same_have_both_counted() {
+    let rules = rules("edit_wins", "merge", "counter");
+    let base = counted(&Entity::new(EntityId::new("e").unwrap()), 0, 1, 1);
+    let (ours, theirs) = (counted(&base, 0, 2, 2), counted(&base, 1, 1, 2));
+    let resolved = resolve(Some(&base), &ours, &theirs, &rules);
+    assert_eq!(resolved.changes.get("status"), Some(&Change::set(Content::new(3))));
+    // One merge that two devices made is one, and without an ancestor nobody knows.
+    let (a, b) = (counted(&base, 0, 2, 12), counted(&base, 1, 1, 13));
+    let both = join(&a, &b);
+    let (ours, theirs) = (counted(&both, 2, 1, 24), counted(&both, 3, 1, 24));
+    for base in [Some(&base), Some(&both), None] {
+        assert_eq!(resolve(base, &ours, &theirs, &rules).changes, Changes::new());
+    }
+}
+
+#[test]
+fn counts_that_compete_on_one_side_are_not_lost_in_the_sum() {
+    let rules = rules("edit_wins", "merge", "counter");
+    let base = counted(&Entity::new(EntityId::new("e").unwrap()), 0, 1, 10);
+    let theirs = join(&counted(&base, 1, 1, 12), &counted(&base, 2, 1, 13));
+    let changes = resolve(Some(&base), &counted(&base, 0, 2, 11), &theirs, &rules).changes;
+    let Some(Change::Set(_, waiting)) = changes.get("status") else { panic!("{changes:?}") };
+    assert_eq!(waiting.len(), 3);
+}
+
+#[test]
+fn what_is_no_list_under_the_rule_for_lists_is_listed() {
+    let rules = rules("edit_wins", "merge", "union");
+    let set = |number: usize, value: Value| {
+        let mut state = Entity::new(EntityId::new("e").unwrap());
+        let changes = Changes::from([("status".to_owned(), Change::set(Content::new(value)))]);
+        state.edit(&Dot::new(device(number), 1), Stamp::from_millis(1), changes);
+        state
+    };
+    let (list, word) = (set(0, json!(["a"])), set(1, json!("x")));
+    let both = join(&list, &word);
+    assert_eq!(conflicts(&both, &rules).len(), 1);
+    assert_eq!(conflicts(&join(&list, &set(1, json!(["x"]))), &rules), []);
+    let merged = resolve(None, &both, &set(2, json!(["b"])), &rules);
+    let mut state = merged.joined;
+    state.edit(&Dot::new(device(9), 1), Stamp::from_millis(2), merged.changes);
+    let kept = format!("{state:?}");
+    assert!(["\"a\"", "\"b\"", "\"x\""].iter().all(|value| kept.contains(value)), "{kept}");
+}
+
 #[test]
 fn a_count_from_an_older_ancestor_is_left_to_a_person() {
     let rules = rules("edit_wins", "merge", "counter");
-    let set = |state: &Entity, number: usize, counter: u64, count: i64| {
-        let mut state = state.clone();
-        let changes = Changes::from([("status".to_owned(), Change::set(Content::new(count)))]);
-        state.edit(&Dot::new(device(number), counter), Stamp::from_millis(1), changes);
-        state
-    };
+    let set = counted;
     let base = set(&Entity::new(EntityId::new("e").unwrap()), 0, 1, 10);
     let common = set(&base, 0, 2, 12);
     let (ours, theirs) = (set(&common, 0, 3, 15), set(&common, 1, 1, 13));
