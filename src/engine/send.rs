@@ -269,14 +269,12 @@ impl Engine {
 
     /// Keeps for commands that ask no storage what time it is at least.
     fn note_told(&mut self, head: &HeadState) -> Result<()> {
-        let told_ms = head.server_time.map(|time| time.timestamp_millis());
-        let known = self.store.told_ms()?;
-        match told_ms {
-            Some(told_ms) if known.is_none_or(|known| told_ms - known >= TOLD_ANEW_MS) => {
-                Ok(self.store.set_told_ms(told_ms)?)
-            }
-            _ => Ok(()),
+        let Some(told) = head.server_time else { return Ok(()) };
+        let told_ms = told.timestamp_millis();
+        if self.store.told_ms()?.is_none_or(|known| told_ms - known >= TOLD_ANEW_MS) {
+            self.store.set_told_ms(told_ms)?;
         }
+        Ok(())
     }
 
     /// Lets go of what was deleted too long ago to be brought back; says how many records it was.

@@ -153,7 +153,7 @@ impl Engine {
             };
             let is_last = batch.is_last;
             let plans_only = options.dry_run;
-            // A dry run plans by the rules before, and keeps none.
+            // A dry run plans by the rules before, and keeps none of the news.
             let none = BTreeMap::new();
             self.observe_rules(if plans_only { &none } else { &batch.news }, report)?;
             let in_force = self.rules_in_force()?;

@@ -311,32 +311,18 @@ fn is_unsure(rule: Rule, merged: &Content, side: &Content) -> bool {
 /// Whether all words of a text are in another, as often.
 fn has_words(whole: &Value, part: &Value) -> bool {
     let (Some(whole), Some(part)) = (whole.as_str(), part.as_str()) else { return false };
-    has_all(whole.split_whitespace(), part.split_whitespace())
+    set::has_all(whole.split_whitespace(), part.split_whitespace())
 }
 
 /// Whether all items and fields of `part` are in `whole`, as often.
 fn holds(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
-        (Value::Array(whole), Value::Array(part)) => {
-            has_all(whole.iter().map(Value::to_string), part.iter().map(Value::to_string))
-        }
+        (Value::Array(whole), Value::Array(part)) => set::has_all(whole, part),
         (Value::Object(whole), Value::Object(part)) => {
             part.iter().all(|(field, value)| whole.get(field).is_some_and(|own| holds(own, value)))
         }
         _ => whole == part,
     }
-}
-
-fn has_all<T: Ord>(whole: impl Iterator<Item = T>, mut part: impl Iterator<Item = T>) -> bool {
-    let mut left: BTreeMap<T, usize> = BTreeMap::new();
-    whole.for_each(|item| *left.entry(item).or_default() += 1);
-    part.all(|item| match left.get_mut(&item) {
-        Some(count) if *count > 0 => {
-            *count -= 1;
-            true
-        }
-        _ => false,
-    })
 }
 
 struct MergedValue {

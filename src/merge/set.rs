@@ -1,6 +1,9 @@
 //! Merges two versions of a list whose members matter more than their order: tags, people, links.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
 
 use serde_json::Value;
 
@@ -35,13 +38,28 @@ pub fn merge3(base: Option<&[Value]>, first: &[Value], second: &[Value]) -> Vec<
 type Member<'a> = (&'a Value, usize);
 
 fn members(values: &[Value]) -> Vec<Member<'_>> {
-    let mut counts: HashMap<&Value, usize> = HashMap::new();
-    let number = |value| {
-        let count = counts.entry(value).or_default();
+    numbered(values.iter()).collect()
+}
+
+/// Each item with how many of its like came before it.
+fn numbered<T: Copy + Eq + Hash>(
+    items: impl IntoIterator<Item = T>,
+) -> impl Iterator<Item = (T, usize)> {
+    let mut counts: HashMap<T, usize> = HashMap::new();
+    items.into_iter().map(move |item| {
+        let count = counts.entry(item).or_default();
         *count += 1;
-        (value, *count - 1)
-    };
-    values.iter().map(number).collect()
+        (item, *count - 1)
+    })
+}
+
+/// Whether all items of `part` are in `whole`, as often.
+pub(super) fn has_all<T: Copy + Eq + Hash>(
+    whole: impl IntoIterator<Item = T>,
+    part: impl IntoIterator<Item = T>,
+) -> bool {
+    let whole: HashSet<(T, usize)> = numbered(whole).collect();
+    numbered(part).all(|item| whole.contains(&item))
 }
 
 /// How often each value stays.

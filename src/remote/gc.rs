@@ -72,7 +72,9 @@ pub async fn survey(remote: &Remote, head: &HeadState) -> Result<Survey> {
         for entry in listing.entries {
             if named.contains(&entry.path) {
                 survey.present.push(entry);
-            } else if !retired.contains(&entry.path) && head.may_remove(&entry.path) {
+            } else if retired.contains(&entry.path) {
+                // It waits for its day.
+            } else if head.may_remove(&entry.path) {
                 let is_fenced = |built_on| match mode {
                     CommitMode::IfMatch | CommitMode::Rename => built_on < manifest.floor,
                     // No commit can be made to fail, so only time tells that none will come.
@@ -86,7 +88,7 @@ pub async fn survey(remote: &Remote, head: &HeadState) -> Result<Survey> {
                     Some(_) => survey.loose.push(entry),
                     None => survey.foreign.push(entry.path.to_string()),
                 }
-            } else if !retired.contains(&entry.path) && head.is_doubtful(&entry.path) {
+            } else if head.is_doubtful(&entry.path) {
                 survey.doubtful.push(entry);
             }
         }
