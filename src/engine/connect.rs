@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use larder_providers::{
-    Body, Depth, Move, Put, PutMode, RemotePath, SharedStorage, Storage, StorageExt, Verdict, probe,
+    Body, Depth, Listing, Move, Put, PutMode, RemotePath, SharedStorage, Storage, StorageExt,
+    Verdict, probe,
 };
 
 use super::{Brake, Engine, EngineError, Result, TurnOptions};
@@ -58,7 +60,10 @@ impl Engine {
         forced: Option<CommitMode>,
     ) -> Result<Connected> {
         let bound = self.store.binding()?;
-        match look(storage).await? {
+        let (found, server_time) = look_and_hear(storage).await?;
+        // What is edited before the first turn is dated by it, too.
+        self.note_time(server_time)?;
+        match found {
             Found::Remote(meta) => {
                 if let Some(bound) = bound.filter(|bound| bound.id != meta.remote_id) {
                     let (expected, found) = (bound.id, meta.remote_id);
@@ -83,7 +88,9 @@ impl Engine {
         storage: &SharedStorage,
         forced: Option<CommitMode>,
     ) -> Result<Connected> {
-        match look(storage).await? {
+        let (found, server_time) = look_and_hear(storage).await?;
+        self.note_time(server_time)?;
+        match found {
             Found::Remote(meta) => {
                 let bound = self.store.bindings()?;
                 if bound.iter().any(|bound| bound.id == meta.remote_id) {
@@ -390,12 +397,21 @@ fn emptied(bound: Option<Binding>) -> EngineError {
 
 /// Looks at what lies in the remote's folder.
 async fn look(storage: &SharedStorage) -> Result<Found> {
-    let listing = match storage.list(&RemotePath::root()).await {
-        Ok(listing) => listing,
+    Ok(look_and_hear(storage).await?.0)
+}
+
+/// Looks at what lies in the remote's folder, and hears what time it is there.
+async fn look_and_hear(storage: &SharedStorage) -> Result<(Found, Option<DateTime<Utc>>)> {
+    match storage.list(&RemotePath::root()).await {
+        Ok(listing) => Ok((found_in(storage, &listing).await?, listing.server_time)),
         // It is not made here: it may lie on a disk that is not connected.
-        Err(error) if error.is_not_found() => return Ok(Found::NoFolder),
-        Err(error) => return Err(error.into()),
-    };
+        Err(error) if error.is_not_found() => Ok((Found::NoFolder, None)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the listing of the remote's folder says that it is.
+async fn found_in(storage: &SharedStorage, listing: &Listing) -> Result<Found> {
     let names: Vec<&str> = listing.entries.iter().map(|entry| entry.path.name()).collect();
     if names.contains(&META) {
         return Ok(Found::Remote(read_meta(storage).await?));

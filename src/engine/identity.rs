@@ -77,19 +77,10 @@ impl Engine {
     }
 
     /// Takes a new id if the remote has edits, or a commit, under this one that this replica never
-    /// sent.
-    pub(super) fn check_identity(
-        &mut self,
-        manifest: &Manifest,
-        report: &mut Report,
-    ) -> Result<()> {
+    /// sent; also if what says so does not count yet, for this replica would write over it.
+    pub(super) fn check_identity(&mut self, head: &HeadState, report: &mut Report) -> Result<()> {
         let replica = self.replica()?;
-        let own = manifest.devices.get(&replica.device);
-        let is_strange = match own.and_then(|own| own.commit.as_ref()) {
-            Some(last) => !self.store.tried()?.contains(last),
-            None => false,
-        };
-        let is_taken = is_strange || manifest.claims(&replica.device) > replica.attempted;
+        let is_taken = self.is_taken(&head.manifest)? || self.is_taken_unseen(head)?;
         if is_taken && !mutant::is(Mutant::KeepsIdentity) {
             let body = replica.body.clone();
             self.renew(&replica, body)?;
@@ -100,6 +91,23 @@ impl Engine {
             report.note(NoteKind::NewIdentity, &replica.device, text);
         }
         Ok(())
+    }
+
+    /// Whether this device's own head does not count yet, and is that of another life.
+    pub(super) fn is_taken_unseen(&self, head: &HeadState) -> Result<bool> {
+        let waiting = head.others.own.as_deref();
+        waiting.map_or(Ok(false), |waiting| self.is_taken(waiting))
+    }
+
+    /// Whether a manifest speaks of edits, or of a commit, by this id that this replica never sent.
+    fn is_taken(&self, manifest: &Manifest) -> Result<bool> {
+        let replica = self.replica()?;
+        let own = manifest.devices.get(&replica.device);
+        let is_strange = match own.and_then(|own| own.commit.as_ref()) {
+            Some(last) => !self.store.tried()?.contains(last),
+            None => false,
+        };
+        Ok(is_strange || manifest.claims(&replica.device) > replica.attempted)
     }
 
     /// How what the remote is now follows from what it was when this replica last agreed with it.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join},
-    model::{DeviceId, Entity, EntityId, Record, Stamp, VaultPath},
+    model::{DeviceId, Entity, EntityId, Record, VaultPath},
     mutant::{self, Mutant},
     remote::{
         CommitMode, DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote,
@@ -57,12 +57,11 @@ impl Engine {
             Some(head) => head,
             None => self.read_head(remote).await?,
         };
-        let told = head.server_time.map(|time| Stamp::from_millis(time.timestamp_millis()));
-        self.told = told.max(self.told);
+        self.hear_time(head.server_time);
         for (file, detail) in &head.others.waiting {
             report.note(NoteKind::Waiting, file, detail);
         }
-        self.check_identity(&head.manifest, report)?;
+        self.check_identity(&head, report)?;
         let is_lost = self.check_rollback(&head, report)?;
         self.contents.begin(&head.manifest, is_lost);
         let knows = self.replica()?.knows;

@@ -210,6 +210,10 @@ impl Engine {
         head: &HeadState,
         next: Manifest,
     ) -> Result<Advance> {
+        if self.is_taken_unseen(head)? && !mutant::is(Mutant::KeepsIdentity) {
+            // It would go over what another life of this replica said: a turn takes a new id first.
+            return Ok(Advance::Raced);
+        }
         self.store.note_try(&next.commit.id)?;
         Ok(remote.head.advance(head, next).await?)
     }
@@ -233,7 +237,7 @@ impl Engine {
         if self.is_look_due(remote)? {
             self.store.set_looked_ms(Some(self.clock.now().millis()))?;
         }
-        self.note_told(head)?;
+        self.note_time(head.server_time)?;
         let last = self.store.remote_mark()?;
         let is_known = last.is_some_and(|last| last.head == head.mark && last.id == remote.id);
         if is_known && ids.is_empty() {
@@ -267,9 +271,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Hears from a storage what time it is at least.
+    pub(super) fn hear_time(&mut self, server_time: Option<DateTime<Utc>>) {
+        let told = server_time.map(|time| Stamp::from_millis(time.timestamp_millis()));
+        self.told = told.max(self.told);
+    }
+
     /// Keeps for commands that ask no storage what time it is at least.
-    fn note_told(&mut self, head: &HeadState) -> Result<()> {
-        let Some(told) = head.server_time else { return Ok(()) };
+    pub(super) fn note_time(&mut self, server_time: Option<DateTime<Utc>>) -> Result<()> {
+        self.hear_time(server_time);
+        let Some(told) = server_time else { return Ok(()) };
         let told_ms = told.timestamp_millis();
         if self.store.told_ms()?.is_none_or(|known| told_ms - known >= TOLD_ANEW_MS) {
             self.store.set_told_ms(told_ms)?;
@@ -291,14 +302,17 @@ fn is_same(now: &HeadState, before: &HeadState) -> bool {
     what(now) == what(before) && now.manifest.knows == before.manifest.knows
 }
 
-/// Enters what was sent into the versions that the deltas hold.
+/// Enters what was sent into the versions that the deltas hold. One that could not be read may hold
+/// a later one.
 fn note_versions(next: &mut Manifest, sum: &Sum) {
     if next.deltas.is_empty() {
         next.entity_versions.clear();
         return;
     }
-    let sent = sum.send.iter().map(|(id, version)| (id.clone(), *version));
-    next.entity_versions.extend(sent);
+    for (id, version) in &sum.send {
+        let known = next.entity_versions.entry(id.clone()).or_default();
+        *known = (*known).max(*version);
+    }
 }
 
 /// Where in the manifest's packs a run begins.

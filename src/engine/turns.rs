@@ -141,7 +141,7 @@ impl Engine {
         self.look_at(&way.id)?;
         let remote = self.open_remote(&way.storage, options).await?;
         let head = self.read_head(&remote).await?;
-        self.check_identity(&head.manifest, report)?;
+        self.check_identity(&head, report)?;
         Ok(head)
     }
 

@@ -30,6 +30,8 @@ use crate::{
 const LOOKS: u64 = 4;
 /// How long to wait before looking again, in milliseconds, times the number of looks so far.
 const LOOK_AGAIN_MS: u64 = 30;
+/// How often a server refuses the version that it shows itself, until its conditions count for nothing.
+const REFUSALS_MAX: usize = 8;
 /// How many heads are read at once.
 const READS: usize = 8;
 /// The most heads that are read: what lies there is not ours to trust.
@@ -166,29 +168,35 @@ impl Devices {
 
     /// Writes the own head over the state of it that was seen; whether it was still that one.
     async fn replace(&self, file: &RemotePath, seen: &HeadState, text: String) -> Result<bool> {
-        let was_there = stamps_of(&seen.mark).contains_key(file.name());
-        let condition = match self.read_one(file).await {
-            Ok(read) if read.sha256 != seen.sha256 => return Ok(false),
-            Ok(read) => read.version.map_or(PutMode::Overwrite, PutMode::Update),
-            Err(RemoteError::Storage(error)) if error.is_not_found() && was_there => {
-                return Ok(false);
-            }
-            Err(RemoteError::Storage(error)) if error.is_not_found() => PutMode::Create,
-            Err(error) if !may_pass(&error) => return Err(error),
-            // Half of a head tells nobody anything.
-            Err(_) => PutMode::Overwrite,
-        };
         let body = Body::Bytes(Bytes::from(text));
-        if self.storage.put(file, body.clone(), condition).await? != Put::Lost {
-            return Ok(true);
-        }
-        // Where conditions work by halves, what stands there decides.
-        match self.read_one(file).await {
-            Ok(read) if read.sha256 == seen.sha256 => {
-                self.storage.put(file, body, PutMode::Overwrite).await?;
-                Ok(true)
+        // Who refuses the very version it shows may have shown an old one, time and again.
+        for _ in 0..REFUSALS_MAX {
+            let Some(condition) = self.condition(file, seen).await? else { return Ok(false) };
+            if self.storage.put(file, body.clone(), condition).await? != Put::Lost {
+                return Ok(true);
             }
-            _ => Ok(false),
+        }
+        // Its conditions do not work.
+        let is_same = self.condition(file, seen).await?.is_some();
+        if is_same {
+            self.storage.put(file, body, PutMode::Overwrite).await?;
+        }
+        Ok(is_same)
+    }
+
+    /// On what condition the own head may be written over the state that was seen; none where
+    /// another state stands there.
+    async fn condition(&self, file: &RemotePath, seen: &HeadState) -> Result<Option<PutMode>> {
+        let was_there = stamps_of(&seen.mark).contains_key(file.name());
+        match self.read_one(file).await {
+            Ok(read) if read.sha256 != seen.sha256 => Ok(None),
+            Ok(read) => Ok(Some(read.version.map_or(PutMode::Overwrite, PutMode::Update))),
+            Err(RemoteError::Storage(error)) if error.is_not_found() => {
+                Ok((!was_there).then_some(PutMode::Create))
+            }
+            Err(error) if !may_pass(&error) => Err(error),
+            // Half of a head tells nobody anything.
+            Err(_) => Ok(Some(PutMode::Overwrite)),
         }
     }
 
@@ -261,6 +269,7 @@ impl Devices {
                 named: kept,
                 unreadable: sorted.unreadable.iter().cloned().collect(),
                 waiting: sorted.notes(&manifest),
+                own: sorted.waiting_own(&own),
             },
             manifest,
         })
@@ -393,6 +402,12 @@ impl Read {
 impl Sorted {
     fn all(&self) -> impl Iterator<Item = &Found> {
         self.whole.iter().chain(self.waiting.iter().map(|(found, _)| found))
+    }
+
+    /// The head of this device, if it does not count yet.
+    fn waiting_own(&self, own: &RemotePath) -> Option<Box<Manifest>> {
+        let (found, _) = self.waiting.iter().find(|(found, _)| found.file == *own)?;
+        Some(Box::new(found.manifest.clone()))
     }
 
     /// Whether a head that does not count yet says more than this device agreed to.

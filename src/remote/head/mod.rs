@@ -111,7 +111,7 @@ pub struct HeadState {
 }
 
 /// What heads say that are not part of the current state, or not any more.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Others {
     /// Files that they name and the current manifest does not.
     pub named: BTreeSet<RemotePath>,
@@ -119,6 +119,8 @@ pub struct Others {
     pub unreadable: BTreeSet<RemotePath>,
     /// Heads that do not count yet, and why.
     pub waiting: Vec<(RemotePath, String)>,
+    /// The one of this device, if it is among those.
+    pub own: Option<Box<Manifest>>,
 }
 
 impl HeadState {
