@@ -285,8 +285,8 @@ impl<'a> Planner<'a> {
         let state = sides.state.as_ref();
         let revived = state.and_then(|state| revived(state, &news, rules, &mut self.pen, now));
         let remote = match &agreed {
-            Some(agreed) => join(agreed, &news),
-            None => news.into_owned(),
+            Some(agreed) => Cow::Owned(join(agreed, &news)),
+            None => Cow::Borrowed(&*news),
         };
         let state = match sides.state.take() {
             Some(mut state) => {
@@ -294,12 +294,17 @@ impl<'a> Planner<'a> {
                     state = revived;
                 }
                 outlive(&mut state, &remote, rules, &mut self.pen, now);
-                let base = self.ancestor(record, agreed.as_ref(), &state, &remote);
-                let joined = self.bring_together(base.as_deref(), &state, &remote);
+                let unmet = self.unmet_ancestor(record, agreed.as_ref(), &state, &news);
+                let joined = if let Some(base) = unmet {
+                    self.bring_together(Some(&base), &state, &news)
+                } else {
+                    let base = self.ancestor(record, agreed.as_ref(), &state, &remote);
+                    self.bring_together(base.as_deref(), &state, &remote)
+                };
                 sides.merged = joined.seen() != state.seen() && joined.seen() != remote.seen();
                 joined
             }
-            None => remote.clone(),
+            None => remote.clone().into_owned(),
         };
         sides.state = Some(if state.siblings(BLOB).len() > 1 {
             let split = split_contents(state.clone(), self.snapshot.rules);
@@ -307,7 +312,7 @@ impl<'a> Planner<'a> {
         } else {
             state
         });
-        sides.agreed = Agreed::Earlier(Box::new(remote));
+        sides.agreed = Agreed::Earlier(Box::new(remote.into_owned()));
     }
 
     /// Joins two sides and makes the edit that finishes the merge, if one is needed.

@@ -180,11 +180,18 @@ impl Sides<'_> {
             && (joined.windows(2).any(differ) || self.counts_twice(field, rule))
     }
 
-    /// Whether equal counts are two additions: of one and the same count that both sides had. What else
-    /// is equal may be one merge that two devices made.
+    /// Whether equal counts are two additions: to one and the same count that both sides had, or to
+    /// none. What else is equal may be one merge that two devices made.
     fn counts_twice(&self, field: &str, rule: Rule) -> bool {
         let base = self.base.state.filter(|_| self.base.is_latest && rule == Rule::Counter);
-        base.is_some_and(|base| base.siblings(field).len() == 1)
+        base.is_some_and(|base| base.siblings(field).len() <= 1)
+    }
+
+    /// The value that both sides of a field grew from. A record without the field has counted nothing.
+    fn ancestor_of(&self, field: &str, rule: Rule) -> Option<Content> {
+        let base = self.base.state?;
+        let is_none = rule == Rule::Counter && base.siblings(field).is_empty();
+        if is_none { Some(Content::new(0)) } else { shown(rule, base.siblings(field)) }
     }
 
     /// Where one side made a file of text into one of other content and the other side edited the
@@ -221,7 +228,7 @@ impl Sides<'_> {
             age_order((local.newest.at, &local.newest.dot), (remote.newest.at, &remote.newest.dot))
                 .is_lt();
         let (first, second) = if local_first { (local, remote) } else { (remote, local) };
-        let base = self.base.state.and_then(|base| shown(rule, base.siblings(field)));
+        let base = self.ancestor_of(field, rule);
         let merged = merge_values(rule, base.as_ref(), &first.content, &second.content)?;
         let is_doubtful = !self.base.is_latest
             && [&first, &second].iter().any(|side| is_unsure(rule, &merged.content, &side.content));
@@ -276,6 +283,8 @@ impl<'a> Side<'a> {
     fn is_contested(&self, rule: Rule) -> bool {
         let all = |is: fn(&Value) -> bool| self.siblings.iter().all(|s| is(&s.content.value));
         let is_whole = match rule {
+            // Equal ones may be two additions.
+            Rule::Counter => return self.siblings.len() > 1,
             Rule::Text => all(Value::is_string),
             Rule::Union => all(Value::is_array),
             Rule::Layout => true,
@@ -352,7 +361,7 @@ fn merge_values(
         (Rule::Union, Some(Value::Array(base)), Value::Array(a), Value::Array(b)) => {
             made(Content::new(set::merge3(Some(base), a, b)), false)
         }
-        (Rule::Counter, base, Value::Number(_), Value::Number(_)) => {
+        (Rule::Counter, Some(base), Value::Number(_), Value::Number(_)) => {
             made(merge_counters(base, &first.value, &second.value)?, false)
         }
         (Rule::Nested, Some(Value::Object(base)), Value::Object(a), Value::Object(b)) => {
@@ -388,12 +397,8 @@ fn merge_layouts(base: &str, first: &str, second: &str) -> Option<Content> {
     (places.len() == count).then(|| Content::new(merged.text))
 }
 
-/// What both sides added, together; without a base the higher count.
-fn merge_counters(base: Option<&Value>, first: &Value, second: &Value) -> Option<Content> {
-    let Some(base) = base.filter(|base| base.is_number()) else {
-        let higher = first.as_f64()? >= second.as_f64()?;
-        return Some(Content::new(if higher { first.clone() } else { second.clone() }));
-    };
+/// What both sides added to the base, together.
+fn merge_counters(base: &Value, first: &Value, second: &Value) -> Option<Content> {
     if let (Some(base), Some(a), Some(b)) = (base.as_i64(), first.as_i64(), second.as_i64())
         && let Some(sum) = a.checked_sub(base).and_then(|added| added.checked_add(b))
         && sum.unsigned_abs() <= COUNT_MAX

@@ -245,6 +245,46 @@ async fn a_head_of_its_own_that_went_back_is_written_anew() {
 }
 
 #[tokio::test]
+async fn who_was_set_back_leaves_alone_its_head_that_names_what_has_not_arrived() {
+    let mut a = place("laptop");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("replica.db");
+    let close = |a: &mut Place| a.device.engine = Device::new("nobody", &a.device.storage).engine;
+    let open = |a: &mut Place| {
+        let vault = Vault::open(a.device.folder.path()).unwrap();
+        let (store, random) = (Store::open(&file).unwrap(), fastrand::Rng::with_seed(1));
+        let engine = Engine::new(store, Some(vault), Clock::system(), random, "laptop");
+        a.device.engine = engine.unwrap();
+    };
+    open(&mut a);
+    a.connect(Some(CommitMode::Devices)).await;
+    a.device.write("one.md", "1\n");
+    a.device.sync().await;
+    close(&mut a);
+    let before = fs::read(&file).unwrap();
+    open(&mut a);
+    a.device.write("two.md", "2\n");
+    a.device.sync().await;
+    let heads = a.names("heads/");
+    let file_of_two = a.names("entities/").pop().unwrap();
+    let file_of_two = RemotePath::new(&file_of_two).unwrap();
+    let text_of_two = a.folder.files().remove(&file_of_two);
+    put(&a.folder, &file_of_two, None).await;
+    // In its place, so that nothing but its own head tells.
+    close(&mut a);
+    #[allow(clippy::disallowed_methods, reason = "backup programs do not write atomically either")]
+    fs::write(&file, before).unwrap();
+    fs::remove_file(a.device.path("two.md")).unwrap();
+    open(&mut a);
+    let report = a.try_sync().await.unwrap();
+    assert!(report.notes.iter().any(|note| note.kind == NoteKind::NewIdentity), "{report:?}");
+    assert_eq!(a.names(&heads[0]), heads);
+    put(&a.folder, &file_of_two, text_of_two.as_ref()).await;
+    a.device.sync().await;
+    assert_eq!(a.device.names(), ["one.md", "two.md"]);
+}
+
+#[tokio::test]
 async fn what_somebody_deleted_there_is_sent_again_within_a_day() {
     let (mut a, mut b, mut mirror) = mirrored().await;
     a.device.write("one.md", "1\n");
@@ -395,4 +435,25 @@ async fn any_order_of_arrival_ends_in_the_same_files() {
             assert!(text.lines().any(|line| line == word), "seed {seed}: {word} of {name} is lost");
         }
     }
+}
+
+#[tokio::test]
+async fn texts_edited_at_once_are_merged_from_their_ancestor() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    a.device.write("note.md", "One two three.\n");
+    a.device.sync().await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    a.device.write("note.md", "One 2 three.\n");
+    b.device.write("note.md", "One two 3.\n");
+    a.device.sync().await;
+    b.device.sync().await;
+    for _ in 0..3 {
+        mirror.copy_all(&a.folder, &b.folder).await;
+        a.device.sync().await;
+        b.device.sync().await;
+    }
+    assert_eq!(a.device.read("note.md"), "One 2 3.\n");
+    assert_eq!(b.device.read("note.md"), "One 2 3.\n");
+    assert_eq!(a.device.engine.store().conflict_counts().unwrap(), (0, 0));
 }

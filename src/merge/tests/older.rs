@@ -111,6 +111,31 @@ fn two_who_count_to_the_same_have_both_counted() {
 }
 
 #[test]
+fn who_counts_first_counts_from_nothing() {
+    let rules = rules("edit_wins", "merge", "counter");
+    let mut base = Entity::new(EntityId::new("e").unwrap());
+    base.edit(&Dot::new(device(0), 1), Stamp::from_millis(1), Changes::new());
+    for (ours, theirs, sum) in [(1, 1, 2), (2, 5, 7)] {
+        let (ours, theirs) = (counted(&base, 0, 2, ours), counted(&base, 1, 1, theirs));
+        let resolved = resolve(Some(&base), &ours, &theirs, &rules);
+        assert_eq!(resolved.changes.get("status"), Some(&Change::set(Content::new(sum))));
+    }
+}
+
+#[test]
+fn counts_without_an_ancestor_are_both_listed() {
+    let rules = rules("edit_wins", "merge", "counter");
+    let nothing = Entity::new(EntityId::new("e").unwrap());
+    let (ours, theirs) = (counted(&nothing, 0, 1, 4), counted(&nothing, 1, 1, 6));
+    let resolved = resolve(None, &ours, &theirs, &rules);
+    assert_eq!(resolved.changes, Changes::new());
+    let listed = conflicts(&resolved.joined, &rules);
+    let [conflict] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!(conflict.chosen, Some(Content::new(6)));
+    assert_eq!(conflict.values.len(), 2);
+}
+
+#[test]
 fn counts_that_compete_on_one_side_are_not_lost_in_the_sum() {
     let rules = rules("edit_wins", "merge", "counter");
     let base = counted(&Entity::new(EntityId::new("e").unwrap()), 0, 1, 10);
