@@ -38,7 +38,7 @@ impl World {
             }
             4..7 => ("resolve", self.resolve(index, id)),
             _ => {
-                let type_name = TYPES[number % TYPES.len()];
+                let type_name = TYPES[(number + self.shape.shift) % TYPES.len()];
                 let rules = self.replicas[index].peek().rules();
                 let old = before.get(&id).map(|state| view(state, rules));
                 let fields = self.fields(old.as_ref());
@@ -116,6 +116,8 @@ impl World {
                 list.push(Value::from(word));
                 Value::from(list)
             }
+            // A list for some is one word for others.
+            ("tags", _) if self.shape.shift > 0 && self.words.is_multiple_of(5) => word.into(),
             ("tags", _) => json!([word]),
             ("count", Some(Value::Number(n))) => json!(n.as_i64().unwrap_or(0) + 1),
             ("count", _) => json!(1),
@@ -167,6 +169,7 @@ impl World {
                 // Where one of several remotes may be missed, names may be used again that it knows.
                 let is_sure = self.bound[index].len() == 1 || self.shape.is_reachable();
                 let in_place = self.random.bool() && is_sure;
+                let device = self.replicas[index].device();
                 self.replicas[index].with_closed(|file| {
                     if !in_place {
                         // Kept open, so that the new file cannot get the number of the old.
@@ -176,7 +179,12 @@ impl World {
                     }
                     fs::copy(&copy, file).unwrap();
                 });
-                self.log.went_back(index, since);
+                self.log.went_back(index, since, device);
+                if in_place {
+                    // The backup may be from a life before.
+                    let device = self.replicas[index].device();
+                    self.log.went_back(index, since, device);
+                }
                 self.reopen(index);
                 self.tell(format!("{index} goes back to step {since}, in place: {in_place}"));
             }
@@ -186,7 +194,8 @@ impl World {
                 let Home::File(copy) = home.clone() else { return };
                 self.replicas[index].with_closed(|file| copy_to(file, &copy));
                 self.add_replica(number, home, self.bound[index].clone());
-                self.log.copied(index, number);
+                let device = self.replicas[index].device();
+                self.log.copied(index, number, device);
                 self.tell(format!("{number} is a copy of {index}"));
                 self.reopen(index);
             }

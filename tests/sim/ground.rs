@@ -7,10 +7,11 @@ use std::{
 
 use larder::{
     merge::join,
-    model::{Entity, entity::DELETED},
+    model::{Dot, Entity, EntityId, entity::DELETED},
     remote::{CommitMode, DataFile, Fetched, Manifest, layout, take_whole},
 };
 use larder_providers::{Memory, RemotePath};
+use serde_json::Value;
 
 use super::{
     oracle::{States, is_bare},
@@ -39,6 +40,8 @@ pub(crate) struct Watch {
     ground: Option<Ground>,
     /// By the digests that the manifests give.
     read: HashMap<String, Rc<Vec<Entity>>>,
+    /// What each edit that ever lay there made of each field.
+    made: HashMap<(EntityId, String, Dot), Value>,
     /// The files that are there, and when a head was last seen to name them, if one ever was.
     there: BTreeMap<RemotePath, Option<i64>>,
     /// Since when each file is there.
@@ -47,7 +50,7 @@ pub(crate) struct Watch {
     retired: usize,
 }
 
-type Files = BTreeMap<RemotePath, bytes::Bytes>;
+pub(crate) type Files = BTreeMap<RemotePath, bytes::Bytes>;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -195,9 +198,30 @@ impl Watch {
         }
         let entities = take_whole(data, bytes.clone()).and_then(Fetched::all);
         let entities = entities.map_err(|why| format!("the head names {name}: {why}"))?;
+        self.note_made(&entities)?;
         let entities = Rc::new(entities);
         self.read.insert(key, entities.clone());
         Ok(entities)
+    }
+}
+
+impl Watch {
+    /// One dot names one edit, whatever becomes of databases and backups.
+    fn note_made(&mut self, entities: &[Entity]) -> Result<(), String> {
+        for Entity { id, fields, .. } in entities {
+            for (field, sibling) in
+                fields.iter().flat_map(|(f, all)| all.iter().map(move |s| (f, s)))
+            {
+                let value = &sibling.content.value;
+                let key = (id.clone(), field.clone(), sibling.dot.clone());
+                let known = self.made.entry(key).or_insert_with(|| value.clone());
+                if known != value {
+                    let dot = &sibling.dot;
+                    return Err(format!("{dot} made both {known} and {value} of {id}.{field}"));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -207,7 +231,7 @@ fn is_mark(state: &Entity) -> bool {
 }
 
 /// Whether the same bytes lie there. Most were not even written again.
-fn are_same(a: &Files, b: &Files) -> bool {
+pub(crate) fn are_same(a: &Files, b: &Files) -> bool {
     let is_same = |a: &bytes::Bytes, b: &bytes::Bytes| {
         (a.as_ptr(), a.len()) == (b.as_ptr(), b.len()) || a == b
     };

@@ -22,6 +22,7 @@ mod mutants;
 mod oracle;
 mod promise;
 mod replica;
+mod rest;
 mod run;
 mod script;
 mod seat;

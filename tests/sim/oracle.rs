@@ -13,14 +13,20 @@ use std::{
 use larder::{
     merge::{conflicts, is_deleted, view},
     model::{
-        DeleteRule, DeviceId, Dot, Entity, EntityId, Rules, Stamp, VersionVector,
-        entity::{BODY, DELETED, TYPE},
+        DeleteRule, DeviceId, Dot, Entity, EntityId, Rule, Rules, Stamp, VersionVector,
+        entity::{BODY, DELETED, LAYOUT, TYPE},
     },
     store::Store,
 };
 use serde_json::Value;
 
-use super::promise::{Promise, Verdict};
+use super::{
+    promise::{Promise, Verdict},
+    rest::rules,
+};
+
+/// The field that counts, in records of a type with such a rule.
+const COUNT: &str = "count";
 
 /// A word that is typed once in the whole simulation.
 pub(crate) type Word = String;
@@ -43,6 +49,10 @@ pub(crate) struct Edit {
     pub(crate) at: Stamp,
     /// Whether the field has a value after it.
     pub(crate) sets: bool,
+    /// What it added to a counter.
+    pub(crate) added: i64,
+    /// Made where several values stood beside each other, of which its author saw one.
+    pub(crate) is_choice: bool,
     /// Made by a merge and by nobody.
     pub(crate) is_merge: bool,
     /// A turn was acknowledged after it.
@@ -55,8 +65,9 @@ pub(crate) struct Edit {
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) edits: Vec<Edit>,
-    /// Set when a replica came back from an older copy: from then on one dot may name two edits.
-    pub(crate) dots_are_doubtful: bool,
+    /// The names under which a replica came back from an older copy, or was copied: a dot of theirs
+    /// may name two edits.
+    pub(crate) doubtful: BTreeSet<DeviceId>,
     /// Words that a merge of two texts put into one text twice: two people may each take out one.
     pub(crate) doubled: BTreeSet<Word>,
     /// Words that stand in a file of somebody's vault because they were typed there.
@@ -104,6 +115,7 @@ impl Log {
                     continue;
                 }
                 let (had, has) = (words_of(old, field), words_of(state, field));
+                let added = count_of(state) - count_of(old);
                 self.edits.push(Edit {
                     replica,
                     step,
@@ -116,6 +128,8 @@ impl Log {
                     knew: knew.clone(),
                     at: last.at,
                     sets: !state.siblings(field).is_empty(),
+                    added: if is_merge || field != COUNT { 0 } else { added },
+                    is_choice: old.siblings(field).len() > 1,
                     is_merge,
                     sent: false,
                     excused: false,
@@ -133,8 +147,8 @@ impl Log {
 
     /// The replica has a copy now, which sends what was unsent as well, under names of its own: also
     /// if the first goes back behind that.
-    pub(crate) fn copied(&mut self, replica: usize, copy: usize) {
-        self.dots_are_doubtful = true;
+    pub(crate) fn copied(&mut self, replica: usize, copy: usize, device: DeviceId) {
+        self.doubtful.insert(device);
         let unsent = self.edits.iter().filter(|edit| edit.replica == replica && !edit.sent);
         let twins: Vec<Edit> = unsent
             .map(|edit| Edit { replica: copy, adds: BTreeSet::new(), ..edit.clone() })
@@ -143,8 +157,8 @@ impl Log {
     }
 
     /// The replica's database is again what it was at `step`.
-    pub(crate) fn went_back(&mut self, replica: usize, step: usize) {
-        self.dots_are_doubtful = true;
+    pub(crate) fn went_back(&mut self, replica: usize, step: usize, device: DeviceId) {
+        self.doubtful.insert(device);
         let own = self.edits.iter_mut().filter(|edit| edit.replica == replica);
         for edit in own.filter(|edit| edit.step >= step && !edit.sent) {
             edit.excused = true;
@@ -165,11 +179,17 @@ impl Log {
     /// Whether the state in which everybody agrees in the end is right.
     pub(crate) fn judge(&self, states: &States, rules: &Rules) -> Verdict {
         Promise::EditsStay.holds_unless(self.lost_words(states, rules))?;
-        if self.dots_are_doubtful {
-            return Ok(());
-        }
-        Promise::NoResurrection.holds_unless(self.zombies(states))?;
-        Promise::NoResurrection.holds_unless(self.deletions(states, rules))
+        let is_clear = |id: &&EntityId| {
+            !self.edits.iter().any(|edit| edit.entity == **id && self.is_doubtful(edit))
+        };
+        let clear: BTreeSet<&EntityId> = states.keys().filter(is_clear).collect();
+        Promise::NoResurrection.holds_unless(self.zombies(states, &clear))?;
+        Promise::NoResurrection.holds_unless(self.deletions(states, rules, &clear))
+    }
+
+    /// Whether one of its names may be another edit's as well.
+    fn is_doubtful(&self, edit: &Edit) -> bool {
+        edit.dots.iter().any(|dot| self.doubtful.contains(&dot.device))
     }
 
     /// Whether a replica, or the remote, has all edits that it claims to know.
@@ -179,12 +199,11 @@ impl Log {
         knows: &VersionVector,
         states: &States,
     ) -> Verdict {
-        if self.dots_are_doubtful {
-            return Ok(());
-        }
         let is_hollow = |edit: &&Edit| {
             let dot = &edit.dots[0];
-            knows.covers(dot) && !states.get(&edit.entity).is_some_and(|state| state.covers(dot))
+            !self.doubtful.contains(&dot.device)
+                && knows.covers(dot)
+                && !states.get(&edit.entity).is_some_and(|state| state.covers(dot))
         };
         let Some(edit) = self.edits.iter().find(is_hollow) else { return Ok(()) };
         let who = who.map_or("the remote".to_owned(), |index| format!("replica {index}"));
@@ -205,7 +224,7 @@ impl Log {
                         && other.field == edit.field
                         && other.drops.contains(word)
                         // A copy made the edit, too, which nobody has seen there.
-                        && (self.dots_are_doubtful || !saw(edit, other))
+                        && (self.is_doubtful(edit) || self.is_doubtful(other) || !saw(edit, other))
                         && is_standing(other, states)
                 };
                 let is_trash = self.trash_is_emptied && self.was_let_go(edit, states, rules);
@@ -269,7 +288,8 @@ impl Log {
             let mut standing = remotes.iter().map(|states| is_standing(edit, states));
             if edit.is_merge { !are_all || standing.any(|is| is) } else { standing.all(|is| is) }
         };
-        let missing = own.filter(|edit| !edit.excused && !is_there(edit));
+        let own = own.filter(|edit| !edit.excused && !self.is_doubtful(edit));
+        let missing = own.filter(|edit| !is_there(edit));
         let told = missing.map(|edit| format!("acknowledged and not there: {}", told(edit)));
         Promise::EditsStay.holds_unless(told.take(3).collect())
     }
@@ -277,6 +297,7 @@ impl Log {
     /// Whether every word that a replica's user replaced can be looked up there.
     pub(crate) fn check_history(&self, replica: usize, store: &Store) -> Verdict {
         let own = self.edits.iter().filter(|edit| edit.replica == replica && !edit.excused);
+        let own = own.filter(|edit| !self.is_doubtful(edit));
         for edit in own.filter(|edit| !edit.drops.is_empty()) {
             let mut past = BTreeSet::new();
             for state in store.history(&edit.entity).unwrap().into_iter().map(|past| past.state) {
@@ -294,10 +315,39 @@ impl Log {
         Ok(())
     }
 
+    /// Counters of records that one person made and nobody ever deleted, and that do not show what was added to them.
+    pub(crate) fn miscounted<'a>(
+        &self,
+        states: impl Iterator<Item = &'a Entity>,
+        rules: &Rules,
+    ) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for state in states {
+            let counts = rules.field(&view(state, rules).type_name, COUNT, std::iter::empty());
+            let own = || self.edits.iter().filter(|edit| edit.entity == state.id);
+            // Where two made the record, nobody knows whether they counted the same.
+            let made: BTreeSet<_> = own().filter(|e| e.seen.is_empty()).map(|e| &e.dots).collect();
+            // Who could not read what others sent leaves both counts there.
+            let is_clear = made.len() < 2 && state.siblings(COUNT).len() < 2;
+            let is_murky =
+                |edit: &Edit| edit.field == DELETED || edit.is_choice || self.is_doubtful(edit);
+            let is_clear = is_clear && !own().any(is_murky);
+            if counts != Rule::Counter || !is_clear {
+                continue;
+            }
+            let (shown, added) = (count_of(state), own().map(|edit| edit.added).sum::<i64>());
+            if shown != added {
+                wrong.push(format!("{} counts {shown}, and {added} were added", state.id));
+            }
+        }
+        wrong
+    }
+
     /// Values that somebody replaced, who had seen them, and that stand there nevertheless.
-    fn zombies(&self, states: &States) -> Vec<String> {
+    fn zombies(&self, states: &States, clear: &BTreeSet<&EntityId>) -> Vec<String> {
         let mut found = Vec::new();
-        for edit in self.edits.iter().filter(|edit| !edit.is_merge) {
+        let clear = self.edits.iter().filter(|edit| clear.contains(&edit.entity));
+        for edit in clear.filter(|edit| !edit.is_merge) {
             let Some(state) = states.get(&edit.entity) else { continue };
             let mut siblings = state.siblings(&edit.field).iter();
             let stands = siblings.any(|sibling| edit.dots.contains(&sibling.dot));
@@ -323,9 +373,14 @@ impl Log {
     }
 
     /// Records that are deleted or not against what the edits and the rules say.
-    fn deletions(&self, states: &States, rules: &Rules) -> Vec<String> {
+    fn deletions(
+        &self,
+        states: &States,
+        rules: &Rules,
+        clear: &BTreeSet<&EntityId>,
+    ) -> Vec<String> {
         let mut wrong = Vec::new();
-        for (id, state) in states {
+        for (id, state) in states.iter().filter(|(id, _)| clear.contains(id)) {
             let own: Vec<&Edit> = self.edits.iter().filter(|edit| edit.entity == *id).collect();
             let standing: Vec<&Edit> = own
                 .iter()
@@ -433,6 +488,12 @@ pub(crate) fn words_in(text: &str) -> BTreeSet<Word> {
     parts.filter(is_word).map(str::to_owned).collect()
 }
 
+/// What the counter of a record shows.
+fn count_of(state: &Entity) -> i64 {
+    let shown = view(state, &rules());
+    shown.fields.get(COUNT).and_then(|count| count.value.as_i64()).unwrap_or(0)
+}
+
 /// Takes the words in a value.
 pub(crate) fn collect(value: &Value, words: &mut BTreeSet<Word>) {
     match value {
@@ -447,6 +508,31 @@ pub(crate) fn collect(value: &Value, words: &mut BTreeSet<Word>) {
 pub(crate) fn conflict_ids(states: &States, rules: &Rules) -> BTreeSet<String> {
     let all = states.values().flat_map(|state| conflicts(state, rules));
     all.map(|conflict| conflict.id).collect()
+}
+
+/// Words that are not in sight, and that no conflict lists.
+pub(crate) fn hidden_words(states: &States, rules: &Rules) -> Vec<String> {
+    let mut hidden = Vec::new();
+    for state in states.values() {
+        let shown = view(state, rules);
+        if shown.is_deleted {
+            continue;
+        }
+        let listed = conflicts(state, rules);
+        for field in state.fields.keys().filter(|field| *field != LAYOUT) {
+            let mut told = BTreeSet::new();
+            let own = listed.iter().filter(|conflict| conflict.field == *field);
+            let values =
+                own.flat_map(|conflict| &conflict.values).filter_map(|v| v.content.as_ref());
+            for content in values.chain(shown.fields.get(field)) {
+                collect(&content.value, &mut told);
+            }
+            for word in words_of(state, field).difference(&told) {
+                hidden.push(format!("{word} of {}.{field} is not in sight, nor listed", state.id));
+            }
+        }
+    }
+    hidden
 }
 
 /// Two states of a record, both without what was deleted if one has emptied its trash already.

@@ -15,8 +15,8 @@ use std::{
 
 use larder::{
     engine::{
-        BatchSize, CheckReport, CompactOptions, CompactReport, Engine, EngineError, RepairOptions,
-        Report, Silent, TurnOptions, Way,
+        BatchSize, CheckOptions, CheckReport, CompactOptions, CompactReport, Engine, EngineError,
+        RepairOptions, Report, Silent, TurnOptions, Way,
     },
     model::{DeviceId, Entity},
     remote::tiers::Pace,
@@ -416,6 +416,12 @@ impl Replica {
         let traffic = Traffic::new();
         let options = CompactOptions { force, dry_run: false };
         self.engine().compact(&storage, &traffic, options, &Silent).await
+    }
+
+    /// Reads everything and holds it against each other.
+    pub(crate) async fn check(&mut self, nth: usize) -> Result<CheckReport, EngineError> {
+        let (storage, traffic) = (self.look_at(nth)?, Traffic::new());
+        self.engine().check(&storage, &traffic, CheckOptions { read_data: true }).await
     }
 
     pub(crate) async fn repair(&mut self, nth: usize) -> Result<CheckReport, EngineError> {

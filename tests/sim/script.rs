@@ -67,13 +67,17 @@ const SEALED_OF: u64 = 16;
 /// Makes of a seed another one, by which two remotes are drawn.
 const REMOTES_SALT: u64 = 0x2e_3077e5;
 
+/// The same for the types of records.
+const TYPES_SALT: u64 = 0x7_79e5;
+
 impl Script {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut shape = Shape::draw(&mut random);
-        // What was found with one remote stays a story of one.
+        // What was found once stays the story that it was.
         if !SEEDS.iter().any(|(kept, _)| *kept == seed) {
             shape.draw_remotes(&mut fastrand::Rng::with_seed(seed ^ REMOTES_SALT));
+            shape.draw_types(&mut fastrand::Rng::with_seed(seed ^ TYPES_SALT));
         }
         // Not drawn: the stories of the other seeds stay as they are.
         let is_sealed = seed % SEALED_OF == 3;

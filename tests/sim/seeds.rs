@@ -49,4 +49,8 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (507_321, "the same"),
     (508_682, "what was brought back looked left alone to an ancestor that was not the latest"),
     (511_466, "the same"),
+    (
+        184_198,
+        "a device that was set back wrote over its own head, which named what had not arrived",
+    ),
 ];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use larder::remote::CommitMode;
 use larder_providers::{Tags, layer::FaultPlan};
 
-use super::seat::Manners;
+use super::{seat::Manners, world::TYPES};
 
 const YEAR_MS: i64 = 365 * 24 * 60 * 60 * 1000;
 
@@ -42,6 +42,8 @@ pub(crate) struct Shape {
     pub(crate) faults: FaultPlan,
     /// Where there are two remotes, which of them each replica has.
     pub(crate) bound: Vec<Vec<usize>>,
+    /// By how much the types of the records are shifted.
+    pub(crate) shift: usize,
     /// One of two remotes cannot be reached for a while: which, from which step, up to which.
     pub(crate) outage: Option<(usize, usize, usize)>,
 }
@@ -85,6 +87,7 @@ impl Shape {
             skews_ms,
             faults: draw_faults(random),
             bound: Vec::new(),
+            shift: 0,
             outage: None,
         };
         // Who is away long enough meets deletions whose trash is emptied.
@@ -135,6 +138,11 @@ impl Shape {
             let from = random.usize(1..30);
             self.outage = Some((random.usize(..2), from, from + random.usize(5..30)));
         }
+    }
+
+    /// Draws which types the records have, from a source of its own as well.
+    pub(crate) fn draw_types(&mut self, random: &mut fastrand::Rng) {
+        self.shift = random.usize(..TYPES.len());
     }
 
     /// How many remotes there are.
@@ -208,6 +216,7 @@ pub(crate) fn skew(random: &mut fastrand::Rng) -> i64 {
 pub(crate) const CURES: &[fn(&mut Shape)] = &[
     |shape| shape.bound.clear(),
     |shape| shape.outage = None,
+    |shape| shape.shift = 0,
     |shape| shape.vaults = false,
     |shape| shape.copies = false,
     |shape| shape.rollbacks = false,

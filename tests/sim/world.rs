@@ -1,11 +1,10 @@
 //! Some replicas, a storage with faults, and what must be true of them.
 
 use std::{
-    collections::BTreeSet,
     path::PathBuf,
     rc::Rc,
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
 };
@@ -25,10 +24,11 @@ use larder_providers::{
 use super::{
     deeds::DAY_MS,
     ground::{Ground, Watch},
-    oracle::{Log, States, alike, conflict_ids},
+    oracle::{Log, States},
     promise::{Promise, Verdict},
     replica::{Death, Home, Line, Replica, Server, Setup},
-    script::{Deed, Script, moment},
+    rest::rules,
+    script::{Script, moment},
     shape::Shape,
     time::Time,
 };
@@ -36,7 +36,7 @@ use super::{
 /// How the records of each type are merged; types by index of the record.
 pub(crate) const TYPES: [&str; 7] = ["note", "task", "fact", "memo", "pact", "mine", "theirs"];
 
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
 [[type]]
 name = "note"
 [type.fields]
@@ -70,9 +70,6 @@ delete = "edit_wins"
 conflict = "remote_wins"
 "#;
 
-/// So many rounds of turns without faults bring everybody to rest, or something is wrong.
-const ROUNDS_MAX: usize = 14;
-
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) shape: Shape,
@@ -91,7 +88,6 @@ pub(crate) struct World {
     pub(crate) time: Time,
     /// A head may name what is gone.
     is_fooled: bool,
-    script_sets_clocks: bool,
 }
 
 /// Where a remote lies.
@@ -150,7 +146,6 @@ impl World {
             backups: Vec::new(),
             time,
             is_fooled: shape.fools(),
-            script_sets_clocks: script.steps.iter().any(|s| matches!(s.deed, Deed::SetClock(_))),
             shape,
         };
         for number in 0..world.shape.replicas {
@@ -242,7 +237,7 @@ impl World {
         if self.shape.ages && self.shape.compacts {
             self.outlive_deletion().await?;
         }
-        Ok(())
+        self.look_around().await
     }
 
     async fn connect(&mut self) -> Verdict {
@@ -256,7 +251,7 @@ impl World {
         Ok(())
     }
 
-    async fn connect_one(&mut self, index: usize, nth: usize) -> Verdict {
+    pub(crate) async fn connect_one(&mut self, index: usize, nth: usize) -> Verdict {
         let mode = Some(self.shape.mode);
         let storage = self.replicas[index].storages()[nth].clone();
         // The first is cut off a few times while it makes the remote.
@@ -315,7 +310,7 @@ impl World {
         // A server that loses commits, or a stale answer from before it was rolled back, may have
         // told the turn what is not so; the next one makes up for it.
         let is_fooled = self.shape.rollbacks && self.shape.faults.stale > 0.0;
-        if !self.shape.keeps_commits() || is_fooled || self.log.dots_are_doubtful {
+        if !self.shape.keeps_commits() || is_fooled {
             return Ok(());
         }
         let mut remotes = Vec::new();
@@ -372,65 +367,6 @@ impl World {
             }
         }
         if has_torn { self.come_to_rest().await } else { Ok(()) }
-    }
-
-    async fn come_to_rest(&mut self) -> Verdict {
-        for round in 0..ROUNDS_MAX {
-            self.step += 1;
-            let mut is_quiet = true;
-            for index in 0..self.replicas.len() {
-                self.time.pass(self.random.i64(1..4_000_000));
-                let before = self.replicas[index].states();
-                let result = self.replicas[index].turn().await;
-                self.after(index, &before, &result)?;
-                let report = result.map_err(|error| {
-                    Promise::NoHelp.broken(format!("{index} fails in peace: {error}"))
-                })?;
-                is_quiet &= report.pulled + report.pushed + report.raced as usize == 0;
-                is_quiet &= before == self.replicas[index].states();
-                is_quiet &= report.plan.is_empty() || !self.shape.vaults;
-                self.check_ground()?;
-            }
-            if is_quiet && round > 0 {
-                return Ok(());
-            }
-        }
-        Err(Promise::Convergence.broken(format!("no rest after {ROUNDS_MAX} rounds")))
-    }
-
-    /// What must be true in the end.
-    fn check_end(&self) -> Verdict {
-        let states = self.replicas[0].states();
-        let rules = if self.shape.vaults { Rules::default() } else { rules() };
-        for (index, replica) in self.replicas.iter().enumerate() {
-            Promise::Convergence.holds_unless(differences(&states, index, replica, &rules))?;
-            let store = replica.peek().store();
-            let unsent = store.unsent().unwrap();
-            if !unsent.is_empty() {
-                let text = format!("{index} has unsent edits of {unsent:?}");
-                return Err(Promise::Convergence.broken(text));
-            }
-            let listed = store.conflicts(false).unwrap();
-            let listed: BTreeSet<String> = listed.into_iter().map(|c| c.conflict.id).collect();
-            let standing = conflict_ids(&states, &rules);
-            if listed != standing {
-                let text = format!("{index} lists conflicts {listed:?}, there are {standing:?}");
-                return Err(Promise::Restorable.broken(text));
-            }
-        }
-        if self.shape.vaults { self.judge_files(&states) } else { self.log.judge(&states, &rules) }
-    }
-
-    /// What people replaced is in the history of their device, or among the conflicts they settled.
-    fn check_history(&self) -> Verdict {
-        let clocks_lie = self.script_sets_clocks || self.shape.ages;
-        if self.shape.vaults || clocks_lie || self.log.dots_are_doubtful {
-            return Ok(());
-        }
-        for (index, replica) in self.replicas.iter().enumerate() {
-            self.log.check_history(index, replica.peek().store())?;
-        }
-        Ok(())
     }
 
     /// Everything that is deleted and not emptied from the trash comes back as it was, for all.
@@ -514,34 +450,6 @@ impl World {
         let states: Vec<Rc<States>> = self.replicas.iter().map(Replica::states).collect();
         sha256_hex(format!("{:?}{states:?}", self.story).as_bytes())
     }
-}
-
-/// In what the first replica's records differ from those of another.
-fn differences(states: &States, index: usize, replica: &Replica, rules: &Rules) -> Vec<String> {
-    let theirs = replica.states();
-    let mut wrong = Vec::new();
-    for id in states.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
-        let (ours, theirs) = (states.get(id), theirs.get(id));
-        if ours == theirs {
-            continue;
-        }
-        let (a, b) = alike(ours, theirs, rules);
-        let (a, b) = (bytes(a.as_ref()), bytes(b.as_ref()));
-        if a != b {
-            wrong.push(format!("{id}: 0 has\n{a}\nand {index} has\n{b}"));
-        }
-    }
-    wrong
-}
-
-fn bytes<T: serde::Serialize>(state: Option<&T>) -> String {
-    state.map_or("nothing".to_owned(), |state| serde_json::to_string(state).unwrap())
-}
-
-/// The rules of all stories without files.
-fn rules() -> Rules {
-    static PARSED: LazyLock<Rules> = LazyLock::new(|| Rules::parse(RULES).unwrap());
-    PARSED.clone()
 }
 
 /// A folder in memory if the system has such a thing.
