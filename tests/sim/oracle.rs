@@ -329,8 +329,11 @@ impl Log {
             let made: BTreeSet<_> = own().filter(|e| e.seen.is_empty()).map(|e| &e.dots).collect();
             // Who could not read what others sent leaves both counts there.
             let is_clear = made.len() < 2 && state.siblings(COUNT).len() < 2;
-            let is_murky =
-                |edit: &Edit| edit.field == DELETED || edit.is_choice || self.is_doubtful(edit);
+            // Who counts on outdoes who takes the field out.
+            let is_murky = |edit: &Edit| {
+                let is_taken_out = edit.field == COUNT && !edit.sets;
+                edit.field == DELETED || is_taken_out || edit.is_choice || self.is_doubtful(edit)
+            };
             let is_clear = is_clear && !own().any(is_murky);
             if counts != Rule::Counter || !is_clear {
                 continue;

@@ -160,6 +160,8 @@ impl World {
             !matches!(kind, ClockAhead | Edited | Orphan)
         };
         let wrong = report.findings.into_iter().filter(|found| is_wrong(found.kind));
+        // The head of a lost device stays torn.
+        let wrong = wrong.filter(|_| !self.log.took_up_torn);
         let told = wrong.map(|found| format!("{index} finds {found:?}"));
         Promise::NoHelp.holds_unless(told.collect())
     }
