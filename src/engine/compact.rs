@@ -146,16 +146,21 @@ impl Engine {
         let (named, expired): (Vec<RemotePath>, _) =
             survey.expired.into_iter().partition(|file| named.contains(file.as_str()));
         survey.expired = expired;
-        let gone = sweep(remote, &survey).await?;
-        report.files_deleted += gone.len();
         let has_loose = !survey.loose.is_empty() && remote.head.mode() != CommitMode::Devices;
         let raises_floor = has_loose && manifest.floor <= manifest.generation;
-        let is_idle = cargo.replaces(manifest).is_empty() && survey.expired.is_empty();
+        let has_old = !survey.expired.is_empty() || !survey.orphans.is_empty();
+        let is_idle = cargo.replaces(manifest).is_empty() && !has_old;
         if is_idle && !raises_floor && !head.wants_commit() && unnamed.is_empty() {
             return Ok(Outcome::Done);
         }
-        let old = Old { left: gone.into_iter().chain(named).collect(), unnamed };
-        self.commit_compaction(remote, &head, &cargo, old, progress, report).await
+        let old = Old { left: survey.expired.iter().cloned().chain(named).collect(), unnamed };
+        let outcome = self.commit_compaction(remote, &head, &cargo, old, progress, report).await?;
+        if outcome == Outcome::Done {
+            // Only a commit proves that this was the head: after a backup came back an older answer
+            // takes files for old that are named again.
+            report.files_deleted += sweep(remote, &survey).await?;
+        }
+        Ok(outcome)
     }
 
     /// The data files that the head named when this device last agreed with it. One of them that is
@@ -322,13 +327,13 @@ fn describe(report: &mut CompactReport, manifest: &Manifest, cargo: &Cargo) {
     report.packs_kept = count(&manifest.packs, false);
 }
 
-/// Removes what no longer counts, and says what is gone.
-async fn sweep(remote: &Remote, survey: &Survey) -> Result<BTreeSet<RemotePath>> {
+/// Removes what no longer counts, and says how many files that was.
+async fn sweep(remote: &Remote, survey: &Survey) -> Result<usize> {
     let orphans = survey.orphans.iter().map(|entry| &entry.path);
-    let mut gone = BTreeSet::new();
+    let mut gone = 0;
     for file in survey.expired.iter().chain(&survey.old_manifests).chain(orphans) {
         remote.storage.delete(file).await?;
-        gone.insert(file.clone());
+        gone += 1;
     }
     Ok(gone)
 }

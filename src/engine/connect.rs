@@ -61,24 +61,17 @@ impl Engine {
     ) -> Result<Connected> {
         let bound = self.store.binding()?;
         let (found, server_time) = look_and_hear(storage).await?;
-        // What is edited before the first turn is dated by it, too.
-        self.note_time(server_time)?;
-        match found {
-            Found::Remote(meta) => {
-                if let Some(bound) = bound.filter(|bound| bound.id != meta.remote_id) {
-                    let (expected, found) = (bound.id, meta.remote_id);
-                    return Err(Brake::Foreign { expected, found }.into());
-                }
-                self.join_remote(storage, &meta).await
+        match (&found, bound) {
+            (Found::Remote(meta), Some(bound)) if bound.id != meta.remote_id => {
+                let (expected, found) = (bound.id, meta.remote_id.clone());
+                return Err(Brake::Foreign { expected, found }.into());
             }
-            Found::Headless => Err(headless()),
-            _ if bound.is_some() => Err(emptied(bound)),
-            Found::Nothing => self.make_remote(storage, forced, None).await,
-            Found::NoFolder => {
-                storage.make_folder(&RemotePath::root()).await?;
-                self.make_remote(storage, forced, None).await
+            (Found::Nothing | Found::NoFolder, Some(bound)) => {
+                return Err(Brake::RemoteEmpty { remote: bound.id }.into());
             }
+            _ => {}
         }
+        self.enter(storage, found, server_time, forced).await
     }
 
     /// Connects the vault to one more remote as [`Engine::connect`] does to its first, and looks at it
@@ -89,26 +82,36 @@ impl Engine {
         forced: Option<CommitMode>,
     ) -> Result<Connected> {
         let (found, server_time) = look_and_hear(storage).await?;
-        self.note_time(server_time)?;
-        match found {
-            Found::Remote(meta) => {
-                let bound = self.store.bindings()?;
-                if bound.iter().any(|bound| bound.id == meta.remote_id) {
-                    let text = format!(
-                        "this vault is connected to that remote already ({})",
-                        meta.remote_id
-                    );
-                    return Err(EngineError::Refused(text));
-                }
-                self.join_remote(storage, &meta).await
-            }
-            Found::Headless => Err(headless()),
-            Found::Nothing => self.make_remote(storage, forced, None).await,
+        if let Found::Remote(meta) = &found
+            && self.store.bindings()?.iter().any(|bound| bound.id == meta.remote_id)
+        {
+            let text =
+                format!("this vault is connected to that remote already ({})", meta.remote_id);
+            return Err(EngineError::Refused(text));
+        }
+        self.enter(storage, found, server_time, forced).await
+    }
+
+    /// Joins the remote that was found, or makes one where there is nothing.
+    async fn enter(
+        &mut self,
+        storage: &SharedStorage,
+        found: Found,
+        server_time: Option<DateTime<Utc>>,
+        forced: Option<CommitMode>,
+    ) -> Result<Connected> {
+        let connected = match found {
+            Found::Remote(meta) => self.join_remote(storage, &meta).await?,
+            Found::Headless => return Err(headless()),
+            Found::Nothing => self.make_remote(storage, forced, None).await?,
             Found::NoFolder => {
                 storage.make_folder(&RemotePath::root()).await?;
-                self.make_remote(storage, forced, None).await
+                self.make_remote(storage, forced, None).await?
             }
-        }
+        };
+        // What is edited before the first turn is dated by it, too.
+        self.note_time(server_time)?;
+        Ok(connected)
     }
 
     /// Forgets a remote and all that is known of it; on it nothing is touched.
@@ -389,10 +392,6 @@ pub(super) async fn has_data(storage: &SharedStorage) -> Result<bool> {
 pub(super) fn headless() -> EngineError {
     let detail = "records lie in the folder, but what says which of them count is gone";
     RemoteError::HeadMissing { detail: detail.to_owned() }.into()
-}
-
-fn emptied(bound: Option<Binding>) -> EngineError {
-    bound.map_or(EngineError::NotConnected, |bound| Brake::RemoteEmpty { remote: bound.id }.into())
 }
 
 /// Looks at what lies in the remote's folder.

@@ -84,6 +84,11 @@ impl Engine {
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
         for race in 0..=RACES_MAX {
             let head = self.read_head(&remote).await?;
+            if self.is_taken(&head.manifest)? || self.is_taken_unmet(&head)? {
+                let text = "this replica was restored from a backup or copied: it takes a new id with \
+                            its next sync, and can do this after that";
+                return Err(EngineError::Refused(text.to_owned()));
+            }
             let has_all = self.replica()?.knows.includes(&head.manifest.knows);
             let mut next = self.successor(&head, has_all);
             change(&mut next);

@@ -80,7 +80,7 @@ impl Engine {
     /// sent; also if what says so does not count yet, for this replica would write over it.
     pub(super) fn check_identity(&mut self, head: &HeadState, report: &mut Report) -> Result<()> {
         let replica = self.replica()?;
-        let is_taken = self.is_taken(&head.manifest)? || self.is_taken_unseen(head)?;
+        let is_taken = self.is_taken(&head.manifest)? || self.is_taken_unmet(head)?;
         if is_taken && !mutant::is(Mutant::KeepsIdentity) {
             let body = replica.body.clone();
             self.renew(&replica, body)?;
@@ -93,14 +93,22 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether this device's own head does not count yet, and is that of another life.
-    pub(super) fn is_taken_unseen(&self, head: &HeadState) -> Result<bool> {
-        let waiting = head.others.own.as_deref();
-        waiting.map_or(Ok(false), |waiting| self.is_taken(waiting))
+    /// Whether heads that do not count yet tell of another life of this replica.
+    pub(super) fn is_taken_unmet(&self, head: &HeadState) -> Result<bool> {
+        let replica = self.replica()?;
+        for unmet in &head.others.unmet {
+            let is_own = unmet.commit.device == replica.device;
+            if unmet.claims(&replica.device) > replica.attempted
+                || is_own && self.is_taken(unmet)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a manifest speaks of edits, or of a commit, by this id that this replica never sent.
-    fn is_taken(&self, manifest: &Manifest) -> Result<bool> {
+    pub(super) fn is_taken(&self, manifest: &Manifest) -> Result<bool> {
         let replica = self.replica()?;
         let own = manifest.devices.get(&replica.device);
         let is_strange = match own.and_then(|own| own.commit.as_ref()) {

@@ -69,10 +69,12 @@ impl Engine {
         next.knows.join(&sum.knows);
         self.load(remote, head, &cargo, &mut next, progress).await?;
         note_versions(&mut next, sum);
-        if cargo.folds {
-            let gone = self.sweep_in_passing(remote, head).await?;
-            next.retired.retain(|old| !gone.contains(&old.file));
-        }
+        let expired = if cargo.folds {
+            self.expired_in_passing(remote, head).await?
+        } else {
+            BTreeSet::new()
+        };
+        next.retired.retain(|old| !expired.contains(&old.file));
         let sent: Vec<RemotePath> = next.data().map(|data| data.file.clone()).collect();
         match self.advance(remote, head, next).await? {
             Advance::Raced => {
@@ -92,6 +94,10 @@ impl Engine {
                 if sum.complete {
                     self.empty_trash(&now)?;
                 }
+                // Only a commit proves that this was the head: one that a backup took the place of may
+                // still be shown. What stays because of a fault is left to a compaction.
+                let deletes = expired.iter().map(|file| remote.storage.delete(file));
+                futures::future::join_all(deletes).await;
                 Ok(Outcome::Done)
             }
         }
@@ -150,9 +156,9 @@ impl Engine {
         Ok(written)
     }
 
-    /// Removes files that no longer count, a few at a time: what one fold leaves behind another
-    /// takes away.
-    async fn sweep_in_passing(
+    /// The files that no longer count and that a fold may take away: what one leaves behind is left to
+    /// another.
+    async fn expired_in_passing(
         &self,
         remote: &Remote,
         head: &HeadState,
@@ -167,10 +173,7 @@ impl Engine {
                 gone.insert(file);
             }
         }
-        let manifests = old_manifests(remote, &head.manifest).await?;
-        let deletes = gone.iter().chain(&manifests).map(|file| remote.storage.delete(file));
-        futures::future::try_join_all(deletes).await?;
-        gone.extend(manifests);
+        gone.extend(old_manifests(remote, &head.manifest).await?);
         Ok(gone)
     }
 
@@ -193,7 +196,7 @@ impl Engine {
         if let Some(now) = head.server_time {
             // The time for slow readers begins when the last head lets go of a file.
             let now = Stamp::from_millis(now.timestamp_millis());
-            let named = next.retired.iter_mut().filter(|old| head.others.named.contains(&old.file));
+            let named = next.retired.iter_mut().filter(|old| !head.may_remove(&old.file));
             named.for_each(|old| old.since = now);
         }
         let commit = Some(id);
@@ -210,7 +213,7 @@ impl Engine {
         head: &HeadState,
         next: Manifest,
     ) -> Result<Advance> {
-        if self.is_taken_unseen(head)? && !mutant::is(Mutant::KeepsIdentity) {
+        if self.is_taken_unmet(head)? && !mutant::is(Mutant::KeepsIdentity) {
             // It would go over what another life of this replica said: a turn takes a new id first.
             return Ok(Advance::Raced);
         }

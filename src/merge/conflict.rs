@@ -57,11 +57,17 @@ fn field_conflict(
             content: Some(content.clone()),
         };
         let alternatives = &sibling.alternatives;
-        let own = (alternatives.is_empty() || siblings.len() > 1)
+        // One merge that two devices made is one, and its values wait.
+        let own = (alternatives.is_empty() || differ)
             .then(|| value(&sibling.dot, sibling.at, &sibling.content));
         own.into_iter().chain(alternatives.iter().map(move |a| value(&a.dot, a.at, &a.content)))
     });
-    let values: Vec<ConflictValue> = left.collect();
+    let mut values: Vec<ConflictValue> = Vec::new();
+    for value in left {
+        if !values.iter().any(|known| known.dot == value.dot) {
+            values.push(value);
+        }
+    }
     let kind = if rule == Rule::Text { ConflictKind::Overlap } else { ConflictKind::Values };
     // A content that lost lies in a file of its own.
     let is_open = rule != Rule::Blob && (waits || rule == Rule::Manual);

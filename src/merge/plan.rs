@@ -294,7 +294,7 @@ impl<'a> Planner<'a> {
                     state = revived;
                 }
                 outlive(&mut state, &remote, rules, &mut self.pen, now);
-                let unmet = self.unmet_ancestor(record, agreed.as_ref(), &state, &news);
+                let unmet = self.unmet_ancestor(agreed.as_ref(), &state, &news);
                 let joined = if let Some(base) = unmet {
                     self.bring_together(Some(&base), &state, &news)
                 } else {

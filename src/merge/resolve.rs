@@ -8,8 +8,8 @@ use super::{
     join::join,
     object, set, text,
     view::{
-        age_order, field_rule, fitting, is_deleted, is_same, newest, shown, type_name, view,
-        without_ancestor,
+        age_order, field_rule, fitting, is_deleted, is_marker, is_same, newest, shown, type_name,
+        view, without_ancestor,
     },
 };
 use crate::{
@@ -58,6 +58,16 @@ pub(super) struct Ancestor<'a> {
     /// whether a value in which it agrees with one side was left alone there, or taken out and brought
     /// back.
     pub(super) is_latest: bool,
+}
+
+impl Ancestor<'_> {
+    /// Whether it has different values of a field.
+    fn is_contested(&self, field: &str) -> bool {
+        let siblings = self.state.map_or(&[][..], |state| state.siblings(field));
+        siblings.windows(2).any(
+            |pair| matches!(pair, [a, b] if !is_same(field, &a.content.value, &b.content.value)),
+        )
+    }
 }
 
 /// Joins `local` and `remote` and merges what needs `base`, the state both sides grew from.
@@ -183,15 +193,21 @@ impl Sides<'_> {
     /// Whether equal counts are two additions: to one and the same count that both sides had, or to
     /// none. What else is equal may be one merge that two devices made.
     fn counts_twice(&self, field: &str, rule: Rule) -> bool {
-        let base = self.base.state.filter(|_| self.base.is_latest && rule == Rule::Counter);
-        base.is_some_and(|base| base.siblings(field).len() <= 1)
+        rule == Rule::Counter
+            && self.base.is_latest
+            && self.ancestor_of(field, rule).is_some()
+            && !self.base.is_contested(field)
     }
 
-    /// The value that both sides of a field grew from. A record without the field has counted nothing.
+    /// The value that both sides of a field grew from. A record without the field has counted nothing;
+    /// one whose trash was emptied says nothing of what it had counted.
     fn ancestor_of(&self, field: &str, rule: Rule) -> Option<Content> {
         let base = self.base.state?;
-        let is_none = rule == Rule::Counter && base.siblings(field).is_empty();
-        if is_none { Some(Content::new(0)) } else { shown(rule, base.siblings(field)) }
+        match rule {
+            Rule::Counter if is_marker(base) => None,
+            Rule::Counter if base.siblings(field).is_empty() => Some(Content::new(0)),
+            _ => shown(rule, base.siblings(field)),
+        }
     }
 
     /// Where one side made a file of text into one of other content and the other side edited the
@@ -232,8 +248,11 @@ impl Sides<'_> {
         let merged = merge_values(rule, base.as_ref(), &first.content, &second.content)?;
         let is_doubtful = !self.base.is_latest
             && [&first, &second].iter().any(|side| is_unsure(rule, &merged.content, &side.content));
-        let lost =
-            merged.lost || is_doubtful || first.is_contested(rule) || second.is_contested(rule);
+        // Of counts that compete already nobody knows which was counted on.
+        let is_contested = first.is_contested(rule)
+            || second.is_contested(rule)
+            || rule == Rule::Counter && self.base.is_contested(field);
+        let lost = merged.lost || is_doubtful || is_contested;
         let sides = first.siblings.iter().chain(second.siblings);
         let kept = sides.flat_map(|sibling| {
             let own = lost.then(|| Alternative::from(sibling));

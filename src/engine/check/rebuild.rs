@@ -12,7 +12,7 @@ use larder_providers::{Body, ErrorKind, PutMode, RemotePath, Storage as _, Stora
 
 use crate::{
     engine::{
-        Engine, EngineError, RACES_MAX, Result, compact::Adopting, connect::has_data,
+        Engine, EngineError, RACES_MAX, Report, Result, compact::Adopting, connect::has_data,
         feed::is_about_one_file,
     },
     model::{DeviceId, Stamp, VersionVector, limits::MANIFEST_BYTES_MAX},
@@ -66,6 +66,14 @@ impl Engine {
             remote.storage.make_folder(&Remote::path(folder)?).await?;
         }
         let before = base.as_ref().map(|base| base.generation);
+        if remote.head.mode() == CommitMode::Devices
+            && let HeadRead::Current(head) = self.look_at_head(remote, true).await?
+        {
+            // A turn got no further than to what is wrong.
+            let mut report = Report::default();
+            self.check_identity(&head, &mut report)?;
+            repaired.extend(report.notes.into_iter().map(|note| note.text));
+        }
         for race in 0..=RACES_MAX {
             let next = self.next_head(remote, base.as_ref()).await?;
             let device = self.replica()?.device;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Planner;
 use crate::{
-    merge::view::type_name,
+    merge::view::{type_name, view},
     model::{Entity, Record, Strategy},
 };
 
@@ -35,22 +35,23 @@ impl Planner<'_> {
         self.snapshot.vault.latest_past(&state.id, &is_later_ancestor).map(Cow::Owned).or(agreed)
     }
 
-    /// From which state this device merges news whose makers had not seen what it sent before: where
+    /// From which state this device merges news whose makers had not met what it sent before: where
     /// nobody waits for anybody (mode devices), or a commit came between two, both sides are committed,
-    /// and nobody has edits left to send that would merge them. The makers of both do, where they know
-    /// the very state that both grew from, for they make the same of it then; from an older one the first
-    /// of them by name. Strategies that are not symmetric would have them answer each other for ever.
+    /// and nobody has edits left to send that would merge them. Then their makers do: who has the very
+    /// state that both grew from, for they all make the same of it; who made the same merge as the news
+    /// are and edited it since; and from an older state the first of them by name. The rest wait for those
+    /// merges, and so would answer each other for ever where strategies are not symmetric. It rests on
+    /// this that a history has no states that were only met, and never replaced.
     pub(super) fn unmet_ancestor(
         &self,
-        record: Option<&Record>,
         agreed: Option<&Entity>,
         state: &Entity,
         news: &Entity,
     ) -> Option<Entity> {
         let (ours, theirs) = (state.seen(), news.seen());
-        let is_known = agreed.is_none_or(|agreed| theirs.includes(&agreed.seen()));
+        let has_met = agreed.is_none_or(|agreed| theirs.includes(&agreed.seen()));
         let own = &self.snapshot.pen.device;
-        if is_known || ours.get(own) <= theirs.get(own) || record.is_none() {
+        if has_met || ours.get(own) <= theirs.get(own) || ours.includes(&theirs) {
             return None;
         }
         let rules = self.snapshot.rules;
@@ -60,12 +61,16 @@ impl Planner<'_> {
         if !is_symmetric(state) || !is_symmetric(news) {
             return None;
         }
-        let makers = state.clock.keys().chain(news.clock.keys());
-        let first = makers.filter(|maker| ours.get(maker) != theirs.get(maker)).min();
         let common = ours.meet(&theirs);
+        let shown = view(news, rules);
+        let is_first = || {
+            let makers = state.clock.keys().chain(news.clock.keys());
+            makers.filter(|maker| ours.get(maker) != theirs.get(maker)).min() == Some(own)
+        };
         let is_meant = |older: &Entity| {
             let seen = older.seen();
-            seen == common || first == Some(own) && common.includes(&seen)
+            let is_same_merge = || seen.includes(&common) && view(older, rules) == shown;
+            seen == common || is_same_merge() || common.includes(&seen) && is_first()
         };
         self.snapshot.vault.latest_past(&state.id, &is_meant)
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{device, rules, words_of};
 use crate::{
     merge::{conflicts, join, resolve},
-    model::{Change, Changes, Content, Dot, Entity, EntityId, Rules, Stamp},
+    model::{Change, Changes, Content, Dot, Entity, EntityId, Rules, Stamp, entity::DELETED},
 };
 
 fn note() -> Rules {
@@ -120,6 +120,64 @@ fn who_counts_first_counts_from_nothing() {
         let resolved = resolve(Some(&base), &ours, &theirs, &rules);
         assert_eq!(resolved.changes.get("status"), Some(&Change::set(Content::new(sum))));
     }
+}
+
+#[test]
+fn who_counts_on_from_one_merge_that_two_devices_made_has_counted() {
+    let rules = rules("edit_wins", "merge", "counter");
+    let base = counted(&Entity::new(EntityId::new("e").unwrap()), 0, 1, 12);
+    let twins = join(&counted(&base, 0, 2, 13), &counted(&base, 1, 1, 13));
+    let (ours, theirs) = (counted(&twins, 0, 3, 14), counted(&twins, 1, 2, 14));
+    let resolved = resolve(Some(&twins), &ours, &theirs, &rules);
+    assert_eq!(resolved.changes.get("status"), Some(&Change::set(Content::new(15))));
+}
+
+#[test]
+fn a_count_that_was_contested_when_both_counted_on_is_left_to_a_person() {
+    let rules = rules("edit_wins", "merge", "counter");
+    let base = counted(&Entity::new(EntityId::new("e").unwrap()), 0, 1, 10);
+    let contested = join(&counted(&base, 0, 2, 12), &counted(&base, 1, 1, 13));
+    let (ours, theirs) = (counted(&contested, 0, 3, 15), counted(&contested, 1, 2, 16));
+    let resolved = resolve(Some(&contested), &ours, &theirs, &rules);
+    let Some(Change::Set(_, waiting)) = resolved.changes.get("status") else {
+        panic!("{resolved:?}")
+    };
+    assert_eq!(waiting.len(), 2);
+}
+
+#[test]
+fn a_count_whose_trash_was_emptied_is_no_zero() {
+    let rules = rules("edit_wins", "merge", "counter");
+    let mut base = Entity::new(EntityId::new("e").unwrap());
+    let mark = Changes::from([(DELETED.to_owned(), Change::set(Content::new(json!({}))))]);
+    base.edit(&Dot::new(device(0), 1), Stamp::from_millis(1), mark);
+    let back = |number, counter| {
+        let mut state = counted(&base, number, counter, 5);
+        state.fields.remove(DELETED);
+        state
+    };
+    let resolved = resolve(Some(&base), &back(0, 2), &back(1, 1), &rules);
+    assert_eq!(resolved.changes, Changes::new());
+}
+
+#[test]
+fn one_merge_that_two_devices_made_is_listed_as_one() {
+    let rules = rules("edit_wins", "merge", "text");
+    let base = Entity::new(EntityId::new("e").unwrap());
+    let set = |state: &Entity, number: usize, counter: u64, change: Change| {
+        let mut state = state.clone();
+        let changes = Changes::from([("status".to_owned(), change)]);
+        state.edit(&Dot::new(device(number), counter), Stamp::from_millis(1), changes);
+        state
+    };
+    let word = |number: usize, word: &str| set(&base, number, 1, Change::set(Content::new(word)));
+    let (ours, theirs) = (word(0, "one"), word(1, "two"));
+    let merged = resolve(None, &ours, &theirs, &rules);
+    let change = merged.changes.get("status").unwrap();
+    let one = set(&merged.joined, 0, 2, change.clone());
+    let both = join(&one, &set(&merged.joined, 1, 2, change.clone()));
+    assert_eq!(conflicts(&both, &rules), conflicts(&one, &rules));
+    assert_eq!(conflicts(&one, &rules)[0].values.len(), 2);
 }
 
 #[test]

@@ -31,7 +31,7 @@ const LOOKS: u64 = 4;
 /// How long to wait before looking again, in milliseconds, times the number of looks so far.
 const LOOK_AGAIN_MS: u64 = 30;
 /// How often a server refuses the version that it shows itself, until its conditions count for nothing.
-const REFUSALS_MAX: usize = 8;
+const REFUSALS_MAX: u64 = 6;
 /// How many heads are read at once.
 const READS: usize = 8;
 /// The most heads that are read: what lies there is not ours to trust.
@@ -169,19 +169,23 @@ impl Devices {
     /// Writes the own head over the state of it that was seen; whether it was still that one.
     async fn replace(&self, file: &RemotePath, seen: &HeadState, text: String) -> Result<bool> {
         let body = Body::Bytes(Bytes::from(text));
-        // Who refuses the very version it shows may have shown an old one, time and again.
-        for _ in 0..REFUSALS_MAX {
+        for refusal in 1..=REFUSALS_MAX {
             let Some(condition) = self.condition(file, seen).await? else { return Ok(false) };
             if self.storage.put(file, body.clone(), condition).await? != Put::Lost {
                 return Ok(true);
             }
+            // It may have shown an old state, or not take for one what it wrote a moment ago.
+            let pause = LOOK_AGAIN_MS * refusal;
+            tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
         }
-        // Its conditions do not work.
-        let is_same = self.condition(file, seen).await?.is_some();
-        if is_same {
-            self.storage.put(file, body, PutMode::Overwrite).await?;
+        match self.condition(file, seen).await? {
+            // Who refuses the very version that it shows, time and again, knows no conditions.
+            Some(PutMode::Update(_)) => {
+                self.storage.put(file, body, PutMode::Overwrite).await?;
+                Ok(true)
+            }
+            _ => Ok(false),
         }
-        Ok(is_same)
     }
 
     /// On what condition the own head may be written over the state that was seen; none where
@@ -269,7 +273,7 @@ impl Devices {
                 named: kept,
                 unreadable: sorted.unreadable.iter().cloned().collect(),
                 waiting: sorted.notes(&manifest),
-                own: sorted.waiting_own(&own),
+                unmet: sorted.unmet(),
             },
             manifest,
         })
@@ -404,10 +408,9 @@ impl Sorted {
         self.whole.iter().chain(self.waiting.iter().map(|(found, _)| found))
     }
 
-    /// The head of this device, if it does not count yet.
-    fn waiting_own(&self, own: &RemotePath) -> Option<Box<Manifest>> {
-        let (found, _) = self.waiting.iter().find(|(found, _)| found.file == *own)?;
-        Some(Box::new(found.manifest.clone()))
+    /// What the heads say that do not count yet.
+    fn unmet(&self) -> Vec<Manifest> {
+        self.waiting.iter().map(|(found, _)| found.manifest.clone()).collect()
     }
 
     /// Whether a head that does not count yet says more than this device agreed to.

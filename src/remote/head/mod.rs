@@ -119,8 +119,8 @@ pub struct Others {
     pub unreadable: BTreeSet<RemotePath>,
     /// Heads that do not count yet, and why.
     pub waiting: Vec<(RemotePath, String)>,
-    /// The one of this device, if it is among those.
-    pub own: Option<Box<Manifest>>,
+    /// What those say.
+    pub unmet: Vec<Manifest>,
 }
 
 impl HeadState {
