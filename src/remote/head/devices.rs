@@ -17,6 +17,7 @@ use larder_providers::{
 use super::{
     Advance, CommitMode, Head, HeadRead, HeadState, Last, Manifest, Others, Reader, Result,
     shelf::Shelf,
+    sorted::{Found, Sorted, let_go, own_file},
     stamps::{AGAIN, mark_of, stamp_of, stamps_of},
 };
 use crate::{
@@ -61,30 +62,12 @@ struct Listed {
     version: Option<Version>,
 }
 
-/// One head that was read.
-struct Found {
-    file: RemotePath,
-    manifest: Manifest,
-    sha256: String,
-    /// Whether it is the state that was listed; if not, it is read again next time.
-    is_certain: bool,
-}
-
 /// A head as it was read.
 struct Read {
     manifest: Manifest,
     sha256: String,
     bytes: u64,
     version: Option<Version>,
-}
-
-/// The heads that count, those that do not yet, and those that say nothing.
-#[derive(Default)]
-struct Sorted {
-    whole: Vec<Found>,
-    /// With a file that it names and that is not there.
-    waiting: Vec<(Found, RemotePath)>,
-    unreadable: Vec<RemotePath>,
 }
 
 impl Devices {
@@ -248,6 +231,11 @@ impl Devices {
         let is_enough =
             last.map_or(manifest.generation > 0, |last| manifest.knows.includes(&last.knows));
         let own = own_file(reader.device)?;
+        if let Some((last, now)) = last.zip(look.server_time)
+            && sorted.unreadable.contains(&own)
+        {
+            let_go(&mut manifest, last, now);
+        }
         // What cannot be read was cut off by its writer, who may never come back: nobody waits for it.
         // Nor where no news are on their way: what was agreed and is gone comes with nothing.
         if !is_enough && !reader.is_lenient && sorted.has_news_for(last, &own) {
@@ -401,84 +389,6 @@ impl Read {
         let is_other = |(listed, read): (&Version, &Version)| listed != read;
         !listed.zip(self.version.as_ref()).is_some_and(is_other) || mutant::is(Mutant::OldHeads)
     }
-}
-
-impl Sorted {
-    fn all(&self) -> impl Iterator<Item = &Found> {
-        self.whole.iter().chain(self.waiting.iter().map(|(found, _)| found))
-    }
-
-    /// What the heads say that do not count yet.
-    fn unmet(&self) -> Vec<Manifest> {
-        self.waiting.iter().map(|(found, _)| found.manifest.clone()).collect()
-    }
-
-    /// Whether a head that does not count yet says more than this device agreed to.
-    fn has_news_for(&self, last: Option<&Manifest>, own: &RemotePath) -> bool {
-        let is_kept = |file: &RemotePath| file != own || mutant::is(Mutant::WaitsForEver);
-        let others = self.waiting.iter().filter(|(found, _)| is_kept(&found.file));
-        let mut heads = others.map(|(found, _)| &found.manifest.knows);
-        match last {
-            Some(_) if mutant::is(Mutant::WaitsForEver) => heads.next().is_some(),
-            Some(last) => heads.any(|knows| !last.knows.includes(knows)),
-            None => !self.waiting.is_empty(),
-        }
-    }
-
-    /// Whether this device's head says less than the state that the device takes part in, or names
-    /// files that nobody needs: they stay as long as it does.
-    fn is_stale(&self, own: &RemotePath, device: &DeviceId, now: &Manifest) -> bool {
-        match self.all().find(|found| found.file == *own) {
-            Some(found) => {
-                let named: BTreeSet<&RemotePath> = now.data().map(|data| &data.file).collect();
-                found.manifest.knows.get(device) < now.knows.get(device)
-                    || found.manifest.data().any(|data| !named.contains(&data.file))
-            }
-            None => now.knows.get(device) > 0,
-        }
-    }
-
-    /// Copies that programs made of heads; all that they say is part of `now`. A head under its own
-    /// name is its device's alone to remove, for it may be written at this very moment.
-    fn strays(&self, now: &Manifest) -> Vec<RemotePath> {
-        let is_copy = |found: &Found| {
-            own_file(&found.manifest.commit.device).is_ok_and(|file| file != found.file)
-        };
-        let known = self.whole.iter().filter(|found| now.knows.includes(&found.manifest.knows));
-        let strays = known.filter(|found| is_copy(found));
-        strays.map(|found| found.file.clone()).collect()
-    }
-
-    /// What does not count yet, where it may say something that `now` does not know.
-    fn notes(&self, now: &Manifest) -> Vec<(RemotePath, String)> {
-        let waiting = self.waiting.iter();
-        let waiting = waiting.filter(|(found, _)| !now.knows.includes(&found.manifest.knows));
-        let waiting = waiting.map(|(found, missing)| {
-            let who = &found.manifest.commit.device;
-            let text = format!("names {missing}, which has not arrived: the news of {who} wait");
-            (found.file.clone(), text)
-        });
-        let unreadable = self.unreadable.iter().map(|file| {
-            let text = "cannot be read; its device writes it anew with its next sync (if it is gone \
-                        for good, `larder check --repair` takes up what it sent, and `larder \
-                        devices forget` lets go of it)";
-            (file.clone(), text.to_owned())
-        });
-        waiting.chain(unreadable).collect()
-    }
-
-    fn what_is_missing(&self, now: &Manifest) -> RemoteError {
-        let notes = self.notes(now);
-        let first = notes.first().map(|(file, text)| format!("{file} {text}"));
-        let first = first.or_else(|| Some("edits that were agreed are in no head".to_owned()));
-        let more = notes.len().saturating_sub(1);
-        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-        RemoteError::Incomplete { detail: first.unwrap_or_default() + &more }
-    }
-}
-
-fn own_file(device: &DeviceId) -> Result<RemotePath> {
-    layout::path(format!("{}/{device}.json", layout::HEADS))
 }
 
 /// Whether a head that gave this error may be fine in a moment.

@@ -4,6 +4,7 @@ mod devices;
 mod if_match;
 mod rename;
 mod shelf;
+mod sorted;
 mod stamps;
 
 use std::{collections::BTreeSet, fmt};

@@ -1,0 +1,120 @@
+//! The heads of all devices, sorted by what they can be believed.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use larder_providers::RemotePath;
+
+use super::{Manifest, Result};
+use crate::{
+    model::{DeviceId, Stamp},
+    mutant::{self, Mutant},
+    remote::{RemoteError, Retired, layout},
+};
+
+/// One head that was read.
+pub(super) struct Found {
+    pub(super) file: RemotePath,
+    pub(super) manifest: Manifest,
+    pub(super) sha256: String,
+    /// Whether it is the state that was listed; if not, it is read again next time.
+    pub(super) is_certain: bool,
+}
+
+/// The heads that count, those that do not yet, and those that say nothing.
+#[derive(Default)]
+pub(super) struct Sorted {
+    pub(super) whole: Vec<Found>,
+    /// With a file that it names and that is not there.
+    pub(super) waiting: Vec<(Found, RemotePath)>,
+    pub(super) unreadable: Vec<RemotePath>,
+}
+
+impl Sorted {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Found> {
+        self.whole.iter().chain(self.waiting.iter().map(|(found, _)| found))
+    }
+
+    /// What the heads say that do not count yet.
+    pub(super) fn unmet(&self) -> Vec<Manifest> {
+        self.waiting.iter().map(|(found, _)| found.manifest.clone()).collect()
+    }
+
+    /// Whether a head that does not count yet says more than this device agreed to.
+    pub(super) fn has_news_for(&self, last: Option<&Manifest>, own: &RemotePath) -> bool {
+        let is_kept = |file: &RemotePath| file != own || mutant::is(Mutant::WaitsForEver);
+        let others = self.waiting.iter().filter(|(found, _)| is_kept(&found.file));
+        let mut heads = others.map(|(found, _)| &found.manifest.knows);
+        match last {
+            Some(_) if mutant::is(Mutant::WaitsForEver) => heads.next().is_some(),
+            Some(last) => heads.any(|knows| !last.knows.includes(knows)),
+            None => !self.waiting.is_empty(),
+        }
+    }
+
+    /// Whether this device's head says less than the state that the device takes part in, or names
+    /// files that nobody needs: they stay as long as it does.
+    pub(super) fn is_stale(&self, own: &RemotePath, device: &DeviceId, now: &Manifest) -> bool {
+        match self.all().find(|found| found.file == *own) {
+            Some(found) => {
+                let named: BTreeSet<&RemotePath> = now.data().map(|data| &data.file).collect();
+                found.manifest.knows.get(device) < now.knows.get(device)
+                    || found.manifest.data().any(|data| !named.contains(&data.file))
+            }
+            None => now.knows.get(device) > 0,
+        }
+    }
+
+    /// Copies that programs made of heads; all that they say is part of `now`. A head under its own
+    /// name is its device's alone to remove, for it may be written at this very moment.
+    pub(super) fn strays(&self, now: &Manifest) -> Vec<RemotePath> {
+        let is_copy = |found: &Found| {
+            own_file(&found.manifest.commit.device).is_ok_and(|file| file != found.file)
+        };
+        let known = self.whole.iter().filter(|found| now.knows.includes(&found.manifest.knows));
+        let strays = known.filter(|found| is_copy(found));
+        strays.map(|found| found.file.clone()).collect()
+    }
+
+    /// What does not count yet, where it may say something that `now` does not know.
+    pub(super) fn notes(&self, now: &Manifest) -> Vec<(RemotePath, String)> {
+        let waiting = self.waiting.iter();
+        let waiting = waiting.filter(|(found, _)| !now.knows.includes(&found.manifest.knows));
+        let waiting = waiting.map(|(found, missing)| {
+            let who = &found.manifest.commit.device;
+            let text = format!("names {missing}, which has not arrived: the news of {who} wait");
+            (found.file.clone(), text)
+        });
+        let unreadable = self.unreadable.iter().map(|file| {
+            let text = "cannot be read; its device writes it anew with its next sync (if it is gone \
+                        for good, `larder check --repair` takes up what it sent, and `larder \
+                        devices forget` lets go of it)";
+            (file.clone(), text.to_owned())
+        });
+        waiting.chain(unreadable).collect()
+    }
+
+    pub(super) fn what_is_missing(&self, now: &Manifest) -> RemoteError {
+        let notes = self.notes(now);
+        let first = notes.first().map(|(file, text)| format!("{file} {text}"));
+        let first = first.or_else(|| Some("edits that were agreed are in no head".to_owned()));
+        let more = notes.len().saturating_sub(1);
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        RemoteError::Incomplete { detail: first.unwrap_or_default() + &more }
+    }
+}
+
+pub(super) fn own_file(device: &DeviceId) -> Result<RemotePath> {
+    layout::path(format!("{}/{device}.json", layout::HEADS))
+}
+
+/// Has wait what a head named until it was cut off: others may be reading it.
+pub(super) fn let_go(manifest: &mut Manifest, last: &Manifest, now: DateTime<Utc>) {
+    let known = manifest.data().map(|data| &data.file);
+    let known: BTreeSet<&RemotePath> =
+        known.chain(manifest.retired.iter().map(|old| &old.file)).collect();
+    let since = Stamp::from_millis(now.timestamp_millis());
+    let gone = last.data().filter(|data| !known.contains(&data.file));
+    let gone: Vec<Retired> = gone.map(|data| Retired { file: data.file.clone(), since }).collect();
+    manifest.retired.extend(gone);
+}
