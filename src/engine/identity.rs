@@ -93,9 +93,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether heads that do not count yet tell of another life of this replica.
+    /// Whether heads that do not count, or not yet, tell of another life of this replica.
     pub(super) fn is_taken_unmet(&self, head: &HeadState) -> Result<bool> {
         let replica = self.replica()?;
+        let own = format!("{}.json", replica.device);
+        if head.others.unreadable.iter().any(|file| file.name() == own) {
+            // It was cut off by a commit: by one of this replica only if that came to no end.
+            let is_over = self.store.remote_mark()?.is_some_and(|mark| !mark.head.is_empty());
+            if is_over || self.store.tried()?.is_empty() {
+                return Ok(true);
+            }
+        }
         for unmet in &head.others.unmet {
             let is_own = unmet.commit.device == replica.device;
             if unmet.claims(&replica.device) > replica.attempted

@@ -200,11 +200,13 @@ impl Sides<'_> {
     }
 
     /// The value that both sides of a field grew from. A record without the field has counted nothing;
-    /// one whose trash was emptied says nothing of what it had counted.
+    /// one whose trash was emptied says nothing of what it had counted. Shown again, a value must not be
+    /// one that both sides know to be replaced.
     fn ancestor_of(&self, field: &str, rule: Rule) -> Option<Content> {
         let base = self.base.state?;
         match rule {
             Rule::Counter if is_marker(base) => None,
+            Rule::Manual if !self.base.is_latest => None,
             Rule::Counter if base.siblings(field).is_empty() => Some(Content::new(0)),
             _ => shown(rule, base.siblings(field)),
         }

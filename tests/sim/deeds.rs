@@ -16,7 +16,7 @@ pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 impl World {
     pub(crate) async fn do_step(&mut self, step: &Step) -> Verdict {
-        self.time.pass(step.wait_ms);
+        self.pass(step.wait_ms);
         let index = self.actor(step);
         match step.deed {
             Deed::Edit { .. } if self.shape.vaults => self.edit_files(index),
@@ -31,7 +31,7 @@ impl World {
                 self.sync_while_typing(index, nth).await?;
             }
             Deed::Years(days) if self.shape.ages => {
-                self.time.pass(days * DAY_MS);
+                self.pass(days * DAY_MS);
                 self.log.trash_is_emptied = true;
                 self.tell(format!("{days} days pass"));
             }

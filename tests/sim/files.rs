@@ -6,12 +6,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use larder::{
+    engine::At,
+    merge::view,
+    model::{Entity, Rules, VaultPath},
+};
+
 use super::{
     oracle::{States, Word, collect, words_in, words_of},
     promise::{Promise, Verdict},
-    replica::Typing,
+    replica::{Replica, Typing},
     world::World,
 };
+
+/// Rules that the files of a vault may be under, one after the other.
+const LAWS: [&str; 3] = [
+    "[[type]]\nname = \"task\"\nfiles = [\"sub/**\", \"c.json\"]\nconflict = \"manual\"\n",
+    "[[type]]\nname = \"note\"\ndelete = \"delete_wins\"\n[type.fields]\ntitle = \"longest\"\n",
+    "[[type]]\nname = \"fact\"\nfiles = [\"*.md\"]\nconflict = \"newest_wins\"\ndelete = \"newest\"\n",
+];
 
 const NAMES: [&str; 5] = ["a.md", "b.md", "sub/a.md", "c.json", "d.txt"];
 
@@ -29,8 +42,7 @@ impl World {
 
     fn edit_file(&mut self, index: usize) {
         let vault = self.vault(index);
-        let is_own = |name: &String| !name.contains(".larder-tmp");
-        let files: Vec<String> = tree(&vault).into_keys().filter(is_own).collect();
+        let files: Vec<String> = tree(&vault).into_keys().filter(|name| is_note(name)).collect();
         let name = self.random.choice(NAMES).unwrap_or("a.md").to_owned();
         let some = self.random.choice(files.clone()).unwrap_or_else(|| name.clone());
         let path = vault.join(&some);
@@ -124,6 +136,55 @@ impl World {
         self.tell(format!("{index} writes {name}: {text:?}"));
     }
 
+    /// Whoever has the say gives the vault new rules, twice in a story at most.
+    #[allow(clippy::disallowed_methods, reason = "a user does not write atomically either")]
+    pub(crate) fn give_rules(&mut self, step: usize) {
+        let Some((first, which)) = self.shape.ruled.filter(|_| self.shape.vaults) else { return };
+        let again = first + LAWS.len();
+        if step != first && step != again {
+            return;
+        }
+        let index = which % self.replicas.len();
+        let law = (which + usize::from(step == again)) % LAWS.len();
+        fs::write(self.vault(index).join("larder.toml"), LAWS[law]).unwrap();
+        self.tell(format!("{index} gives rules {law}"));
+    }
+
+    /// A file that somebody deletes is gone for all, and comes back as it was.
+    pub(crate) async fn delete_and_bring_back(&mut self) -> Verdict {
+        let mut files = tree(&self.vault(0)).into_iter().filter(|(name, _)| is_note(name));
+        let Some((name, text)) = files.next_back() else { return Ok(()) };
+        let path = VaultPath::new(&name).unwrap();
+        let Some(id) = self.replicas[0].peek().store().id_of_file(&path).unwrap() else {
+            return Ok(());
+        };
+        let place = |replica: &Replica| {
+            let record = replica.peek().store().record(&id).unwrap();
+            record.and_then(|record| record.file)
+        };
+        self.tell(format!("0 deletes {name}"));
+        self.log.untyped.extend(words_in(&text));
+        fs::remove_file(self.vault(0).join(&name)).unwrap();
+        self.come_to_rest().await?;
+        let left = self.replicas.iter().filter_map(place);
+        let left = left.map(|file| format!("{name} was deleted, {file:?} is there"));
+        Promise::NoResurrection.holds_unless(left.collect())?;
+        let present = self.replicas[0].states();
+        let restored = self.replicas[0].engine().restore(&id, At::Before);
+        self.log_command(0, &present, &format!("brings {name} back"));
+        restored.map_err(|why| Promise::Restorable.broken(format!("{name}: {why}")))?;
+        self.come_to_rest().await?;
+        for (index, replica) in self.replicas.iter().enumerate() {
+            let file = place(replica).map(|file| self.vault(index).join(file.as_str()));
+            let back = file.and_then(|file| fs::read_to_string(file).ok());
+            if back.as_ref() != Some(&text) {
+                let text = format!("{name} came back to {index} as {back:?} after {text:?}");
+                return Err(Promise::Restorable.broken(text));
+            }
+        }
+        Ok(())
+    }
+
     /// Everything that was typed and not removed by hand is in sight, waits in a conflict, or can
     /// be brought back; and all vaults hold the same files.
     pub(crate) fn judge_files(&self, states: &States) -> Verdict {
@@ -136,7 +197,15 @@ impl World {
             }
         }
         let mut there: BTreeSet<Word> = BTreeSet::new();
-        for state in states.values() {
+        // By default edits win: what nobody took out is in no trash.
+        let rules = Rules::default();
+        let counts = |state: &&Entity| {
+            let shown = view(state, &rules);
+            // A field that was edited elsewhere when a note became plain text is in no file.
+            let is_text = shown.path().is_some_and(|path| path.ends_with(".txt"));
+            self.shape.ruled.is_some() || is_text || !shown.is_deleted
+        };
+        for state in states.values().filter(counts) {
             there.extend(state.fields.keys().flat_map(|field| words_of(state, field)));
         }
         let past = self.settled_words();
@@ -177,6 +246,11 @@ impl World {
             self.tell(format!("{index} has {files:?}"));
         }
     }
+}
+
+/// Whether a file is one that people write: not the rules, nor what a dead process left.
+fn is_note(name: &str) -> bool {
+    name != "larder.toml" && !name.contains(".larder-tmp")
 }
 
 /// The files of a folder and their text.

@@ -156,7 +156,7 @@ impl Watch {
     }
 
     /// The head still names what it named.
-    fn note_named(&mut self, now_ms: i64) {
+    pub(crate) fn note_named(&mut self, now_ms: i64) {
         let Some(Ground { manifest, .. }) = &self.ground else { return };
         for data in manifest.data() {
             self.there.entry(data.file.clone()).and_modify(|last| *last = Some(now_ms));

@@ -13,7 +13,7 @@ use std::{
 use larder::{
     merge::{conflicts, is_deleted, view},
     model::{
-        DeleteRule, DeviceId, Dot, Entity, EntityId, Rule, Rules, Stamp, VersionVector,
+        DeleteRule, DeviceId, Dot, Entity, EntityId, Rule, Rules, Stamp, Strategy, VersionVector,
         entity::{BODY, DELETED, LAYOUT, TYPE},
     },
     store::Store,
@@ -51,7 +51,8 @@ pub(crate) struct Edit {
     pub(crate) sets: bool,
     /// What it added to a counter.
     pub(crate) added: i64,
-    /// Made where several values stood beside each other, of which its author saw one.
+    /// A count made where several stood beside each other, of which its author saw one; or one that was
+    /// taken up from what its maker may send again.
     pub(crate) is_choice: bool,
     /// Made by a merge and by nobody.
     pub(crate) is_merge: bool,
@@ -129,7 +130,9 @@ impl Log {
                     at: last.at,
                     sets: !state.siblings(field).is_empty(),
                     added: if is_merge || field != COUNT { 0 } else { added },
-                    is_choice: old.siblings(field).len() > 1,
+                    is_choice: field == COUNT
+                        && (old.siblings(field).len() > 1
+                            || is_merge && old.siblings(field).is_empty()),
                     is_merge,
                     sent: false,
                     excused: false,
@@ -184,6 +187,7 @@ impl Log {
         };
         let clear: BTreeSet<&EntityId> = states.keys().filter(is_clear).collect();
         Promise::NoResurrection.holds_unless(self.zombies(states, &clear))?;
+        Promise::NoResurrection.holds_unless(self.revenants(states, rules, &clear))?;
         Promise::NoResurrection.holds_unless(self.deletions(states, rules, &clear))
     }
 
@@ -357,6 +361,37 @@ impl Log {
             let killer = self.successors(edit, states).next();
             if let (true, Some(killer)) = (stands, killer) {
                 found.push(format!("{} stands, but see {}", told(edit), told(killer)));
+            }
+        }
+        found
+    }
+
+    /// Words that are in sight again although their field was edited by one after the other only, and
+    /// one took them out.
+    fn revenants(
+        &self,
+        states: &States,
+        rules: &Rules,
+        clear: &BTreeSet<&EntityId>,
+    ) -> Vec<String> {
+        let mut found = Vec::new();
+        for edit in self.edits.iter().filter(|e| clear.contains(&e.entity) && !e.drops.is_empty()) {
+            let own = || self.edits.iter().filter(|other| other.entity == edit.entity);
+            let Some(state) = states.get(&edit.entity) else { continue };
+            let shown = view(state, rules);
+            let mut others = own().filter(|o| o.field == edit.field && o.dots != edit.dots);
+            let is_alone = others.all(|other| saw(other, edit) || saw(edit, other));
+            let is_merged = rules.strategy(&shown.type_name) == Strategy::Merge;
+            let was_deleted = own().any(|other| other.field == DELETED);
+            if !is_alone || !is_merged || was_deleted || !is_standing(edit, states) {
+                continue;
+            }
+            let mut words = BTreeSet::new();
+            shown.fields.get(&edit.field).into_iter().for_each(|c| collect(&c.value, &mut words));
+            for word in edit.drops.intersection(&words) {
+                if !own().any(|other| other.adds.contains(word) && saw(other, edit)) {
+                    found.push(format!("{word} is back, taken out in {}", told(edit)));
+                }
             }
         }
         found
@@ -538,14 +573,15 @@ pub(crate) fn hidden_words(states: &States, rules: &Rules) -> Vec<String> {
     hidden
 }
 
-/// Two states of a record, both without what was deleted if one has emptied its trash already.
+/// Two states of a record, both without what was deleted if one may have emptied its trash already.
 pub(crate) fn alike(
     a: Option<&Entity>,
     b: Option<&Entity>,
     rules: &Rules,
+    is_emptied: bool,
 ) -> (Option<Entity>, Option<Entity>) {
     let is_gone = |state: &Entity| is_deleted(state, rules, &view(state, rules).type_name);
-    let both_gone = a.is_some_and(is_gone) && b.is_some_and(is_gone);
+    let both_gone = is_emptied && a.is_some_and(is_gone) && b.is_some_and(is_gone);
     let emptied = |state: &Entity| {
         let mut state = state.clone();
         state.fields.retain(|field, _| !both_gone || field == DELETED);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use larder::{engine::FindingKind, model::Rules};
+use larder::{engine::FindingKind, model::Rules, remote::CommitMode};
 
 use super::{
     ground::{Files, are_same},
@@ -18,6 +18,9 @@ const ROUNDS_MAX: usize = 14;
 /// After so many rounds more nobody writes anything.
 const LAST_ROUNDS: usize = 2;
 
+/// Makes of the seed of a story's faults another one, by which it is drawn what a remote loses.
+const LOSS_SALT: u64 = 0x1055;
+
 /// So many calls may it take to see that a remote has nothing new.
 const IDLE_CALLS: u64 = 2;
 
@@ -27,7 +30,8 @@ impl World {
             self.step += 1;
             let mut is_quiet = true;
             for index in 0..self.replicas.len() {
-                self.time.pass(self.random.i64(1..4_000_000));
+                let millis = self.random.i64(1..4_000_000);
+                self.pass(millis);
                 let before = self.replicas[index].states();
                 let result = self.replicas[index].turn().await;
                 self.after(index, &before, &result)?;
@@ -49,10 +53,11 @@ impl World {
     /// What must be true in the end.
     pub(crate) fn check_end(&mut self) -> Verdict {
         let states = self.replicas[0].states();
-        let rules = if self.shape.vaults { Rules::default() } else { rules() };
+        let rules = self.replicas[0].peek().rules().clone();
+        let is_emptied = self.log.trash_is_emptied;
         for (index, replica) in self.replicas.iter().enumerate() {
             let who = index.to_string();
-            let differences = differences(&states, &replica.states(), &who, &rules);
+            let differences = differences(&states, &replica.states(), &who, (&rules, is_emptied));
             Promise::Convergence.holds_unless(differences)?;
             let store = replica.peek().store();
             let unsent = store.unsent().unwrap();
@@ -87,10 +92,11 @@ impl World {
 
     /// What is on the remotes is what everybody has.
     fn check_remotes(&mut self, states: &States, rules: &Rules) -> Verdict {
+        let how = (rules, self.log.trash_is_emptied);
         for (number, place) in self.places.iter_mut().enumerate() {
             let Some(ground) = place.look(&self.time)? else { continue };
             let who = format!("remote {number}");
-            Promise::Convergence.holds_unless(differences(states, &ground.states, &who, rules))?;
+            Promise::Convergence.holds_unless(differences(states, &ground.states, &who, how))?;
         }
         Ok(())
     }
@@ -110,7 +116,29 @@ impl World {
         let index = self.random.usize(..self.replicas.len());
         let nth = self.random.usize(..self.bound[index].len());
         self.check_data(index, nth).await?;
+        self.lose_and_repair(index, nth).await?;
         self.welcome(self.bound[index][nth]).await
+    }
+
+    /// A remote loses a file that the head names, and somebody has it repaired. Where each device has
+    /// a head of its own the watch takes those for the truth, and not the one that is made anew.
+    async fn lose_and_repair(&mut self, index: usize, nth: usize) -> Verdict {
+        let place = self.bound[index][nth];
+        let is_meant = self.shape.mode != CommitMode::Devices && !self.shape.sealed[place];
+        let mut random = fastrand::Rng::with_seed(self.shape.faults.seed ^ LOSS_SALT);
+        if !is_meant || random.u8(0..4) > 0 {
+            return Ok(());
+        }
+        let Some(ground) = self.places[place].look(&self.time)? else { return Ok(()) };
+        let named = ground.manifest.data().map(|data| data.file.clone());
+        let Some(lost) = random.choice(named.collect::<Vec<_>>()) else { return Ok(()) };
+        self.places[place].memory.remove_raw(&lost);
+        self.places[place].watch.forget();
+        self.tell(format!("remote {place} loses {lost}"));
+        self.repair(index, nth).await?;
+        self.come_to_rest().await?;
+        self.check_data(index, nth).await?;
+        self.check_end()
     }
 
     /// Where nothing changes, little is asked and nothing is written. Once a day a replica looks
@@ -124,14 +152,19 @@ impl World {
         for round in 0..=LAST_ROUNDS {
             let mut are_loud = BTreeSet::new();
             for index in 0..self.replicas.len() {
-                self.time.pass(60_000);
+                self.pass(60_000);
                 let before = self.look_at_places(index);
-                self.sync(index).await?;
+                let states = self.replicas[index].states();
+                let result = self.replicas[index].turn().await;
+                self.after(index, &states, &result)?;
+                result.map_err(|error| {
+                    Promise::NoHelp.broken(format!("{index} fails in peace: {error}"))
+                })?;
                 let after = self.look_at_places(index);
                 for (nth, (before, after)) in before.iter().zip(&after).enumerate() {
                     let is_written = !are_same(&before.1, &after.1);
                     if is_written || after.0 - before.0 > IDLE_CALLS {
-                        are_loud.insert((index, nth, after.0 - before.0, is_written));
+                        are_loud.insert((index, nth));
                     }
                 }
             }
@@ -186,14 +219,19 @@ impl World {
 }
 
 /// In what the first replica's records differ from those of somebody else.
-fn differences(states: &States, theirs: &States, who: &str, rules: &Rules) -> Vec<String> {
+fn differences(
+    states: &States,
+    theirs: &States,
+    who: &str,
+    (rules, is_emptied): (&Rules, bool),
+) -> Vec<String> {
     let mut wrong = Vec::new();
     for id in states.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
         let (ours, theirs) = (states.get(id), theirs.get(id));
         if ours == theirs {
             continue;
         }
-        let (a, b) = alike(ours, theirs, rules);
+        let (a, b) = alike(ours, theirs, rules, is_emptied);
         let (a, b) = (bytes(a.as_ref()), bytes(b.as_ref()));
         if a != b {
             wrong.push(format!("{id}: 0 has\n{a}\nand {who} has\n{b}"));

@@ -70,6 +70,9 @@ const REMOTES_SALT: u64 = 0x2e_3077e5;
 /// The same for the types of records.
 const TYPES_SALT: u64 = 0x7_79e5;
 
+/// The same for the rules of vaults.
+const RULES_SALT: u64 = 0x51_1a35;
+
 impl Script {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -78,6 +81,7 @@ impl Script {
         if !SEEDS.iter().any(|(kept, _)| *kept == seed) {
             shape.draw_remotes(&mut fastrand::Rng::with_seed(seed ^ REMOTES_SALT));
             shape.draw_types(&mut fastrand::Rng::with_seed(seed ^ TYPES_SALT));
+            shape.draw_rules(&mut fastrand::Rng::with_seed(seed ^ RULES_SALT));
         }
         // Not drawn: the stories of the other seeds stay as they are.
         let is_sealed = seed % SEALED_OF == 3;

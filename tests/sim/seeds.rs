@@ -53,4 +53,11 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         184_198,
         "a device that was set back wrote over its own head, which named what had not arrived",
     ),
+    (
+        16_349,
+        "an old answer told of files as old that a backup had brought back: they were removed",
+    ),
+    (11_798, "a file that a torn head had named was an orphan to others, and removed"),
+    (11_242, "a text that both had replaced was shown again as what they last agreed to"),
+    (23_847, "a device that was set back wrote over its own torn head, and used its names again"),
 ];

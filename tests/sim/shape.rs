@@ -42,6 +42,8 @@ pub(crate) struct Shape {
     pub(crate) faults: FaultPlan,
     /// Where there are two remotes, which of them each replica has.
     pub(crate) bound: Vec<Vec<usize>>,
+    /// When a vault gets rules, and by whom and which.
+    pub(crate) ruled: Option<(usize, usize)>,
     /// By how much the types of the records are shifted.
     pub(crate) shift: usize,
     /// One of two remotes cannot be reached for a while: which, from which step, up to which.
@@ -87,6 +89,7 @@ impl Shape {
             skews_ms,
             faults: draw_faults(random),
             bound: Vec::new(),
+            ruled: None,
             shift: 0,
             outage: None,
         };
@@ -145,6 +148,13 @@ impl Shape {
         self.shift = random.usize(..TYPES.len());
     }
 
+    /// Draws whether and when a vault gets rules, from a source of its own as well.
+    pub(crate) fn draw_rules(&mut self, random: &mut fastrand::Rng) {
+        if self.vaults && random.bool() {
+            self.ruled = Some((random.usize(1..30), random.usize(..6)));
+        }
+    }
+
     /// How many remotes there are.
     pub(crate) fn remotes(&self) -> usize {
         if self.bound.is_empty() { 1 } else { 2 }
@@ -163,6 +173,15 @@ impl Shape {
         let rates = [fail_before, fail_after, torn, refused, busy, throttled, full];
         let denies = self.faults.denied_after > 0.0 || self.faults.stale > 0.0;
         self.outage.is_none() && !self.crashes && !denies && rates.iter().all(|rate| *rate == 0.0)
+    }
+
+    /// Whether the server may lose a commit that a turn was told is made.
+    pub(crate) fn loses_commits(&self) -> bool {
+        match self.mode {
+            CommitMode::IfMatch => !self.keeps_commits(),
+            CommitMode::Rename => false,
+            CommitMode::Devices => self.manners.ignores_conditions && self.faults.stale > 0.0,
+        }
     }
 
     /// Whether the server never loses a commit that it took.
@@ -216,6 +235,7 @@ pub(crate) fn skew(random: &mut fastrand::Rng) -> i64 {
 pub(crate) const CURES: &[fn(&mut Shape)] = &[
     |shape| shape.bound.clear(),
     |shape| shape.outage = None,
+    |shape| shape.ruled = None,
     |shape| shape.shift = 0,
     |shape| shape.vaults = false,
     |shape| shape.copies = false,

@@ -189,6 +189,15 @@ impl World {
         self.places.iter().for_each(|place| place.server.set_calm(calm));
     }
 
+    /// Time passes, in which the heads name what they name.
+    pub(crate) fn pass(&mut self, millis: i64) {
+        self.time.pass(millis);
+        let now_ms = self.time.now_ms();
+        if !self.is_fooled {
+            self.places.iter_mut().for_each(|place| place.watch.note_named(now_ms));
+        }
+    }
+
     /// A remote cannot be reached, or can be again.
     fn cut_off(&mut self, step: usize) {
         let Some((place, from, to)) = self.shape.outage.filter(|_| self.places.len() > 1) else {
@@ -211,6 +220,7 @@ impl World {
             self.step = step.number;
             self.random = fastrand::Rng::with_seed(step.seed);
             self.cut_off(step.number);
+            self.give_rules(step.number);
             self.do_step(step).await?;
             self.check_ground()?;
         }
@@ -231,7 +241,9 @@ impl World {
             self.check_end()?;
         }
         self.check_history()?;
-        if !self.shape.vaults {
+        if self.shape.vaults {
+            self.delete_and_bring_back().await?;
+        } else {
             self.bring_back().await?;
         }
         if self.shape.ages && self.shape.compacts {
@@ -310,7 +322,7 @@ impl World {
         // A server that loses commits, or a stale answer from before it was rolled back, may have
         // told the turn what is not so; the next one makes up for it.
         let is_fooled = self.shape.rollbacks && self.shape.faults.stale > 0.0;
-        if !self.shape.keeps_commits() || is_fooled {
+        if self.shape.loses_commits() || is_fooled {
             return Ok(());
         }
         let mut remotes = Vec::new();
@@ -331,7 +343,7 @@ impl World {
         }
         for round in 0..4 {
             for index in 0..self.replicas.len() {
-                self.time.pass(DAY_MS);
+                self.pass(DAY_MS);
                 if self.shape.mode != CommitMode::Devices && round % 2 == 0 {
                     for nth in 0..self.bound[index].len() {
                         self.repair(index, nth).await?;
@@ -427,7 +439,7 @@ impl World {
                 self.compact(index, true, None).await?;
                 self.check_ground()?;
             }
-            self.time.pass(100 * DAY_MS);
+            self.pass(100 * DAY_MS);
         }
         self.come_to_rest().await?;
         self.check_end()
@@ -435,12 +447,13 @@ impl World {
 
     /// Has everybody but the first empty their trash: that one then brings everything back alone.
     async fn empty_other_trash(&mut self) -> Verdict {
+        self.log.trash_is_emptied = true;
         for _ in 0..2 {
             for index in 1..self.replicas.len() {
                 self.compact(index, false, None).await?;
                 self.check_ground()?;
             }
-            self.time.pass(100 * DAY_MS);
+            self.pass(100 * DAY_MS);
         }
         Ok(())
     }

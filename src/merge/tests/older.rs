@@ -111,6 +111,22 @@ fn two_who_count_to_the_same_have_both_counted() {
 }
 
 #[test]
+fn what_both_know_to_be_replaced_is_not_shown_again() {
+    let rules = rules("edit_wins", "merge", "manual");
+    let set = counted;
+    let old = set(&Entity::new(EntityId::new("e").unwrap()), 0, 1, 1);
+    let common = set(&old, 0, 2, 2);
+    let (ours, theirs) = (set(&common, 0, 3, 3), set(&common, 1, 1, 4));
+    for (base, shown) in [(&common, 2), (&old, 4)] {
+        let resolved = resolve(Some(base), &ours, &theirs, &rules);
+        let Some(Change::Set(content, waiting)) = resolved.changes.get("status") else {
+            panic!("{resolved:?}")
+        };
+        assert_eq!((content.value.as_i64(), waiting.len()), (Some(shown), 2));
+    }
+}
+
+#[test]
 fn who_counts_first_counts_from_nothing() {
     let rules = rules("edit_wins", "merge", "counter");
     let mut base = Entity::new(EntityId::new("e").unwrap());
