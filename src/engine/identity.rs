@@ -97,12 +97,11 @@ impl Engine {
     pub(super) fn is_taken_unmet(&self, head: &HeadState) -> Result<bool> {
         let replica = self.replica()?;
         let own = format!("{}.json", replica.device);
-        if head.others.unreadable.iter().any(|file| file.name() == own) {
-            // It was cut off by a commit: by one of this replica only if that came to no end.
-            let is_over = self.store.remote_mark()?.is_some_and(|mark| !mark.head.is_empty());
-            if is_over || self.store.tried()?.is_empty() {
-                return Ok(true);
-            }
+        // Who never tried a commit has no head. Of others a head that cannot be read tells nothing: the
+        // answers may have been cut off, and to take a new id would send again what was sent.
+        let is_cut = head.others.unreadable.iter().any(|file| file.name() == own);
+        if is_cut && self.store.tried()?.is_empty() {
+            return Ok(true);
         }
         for unmet in &head.others.unmet {
             let is_own = unmet.commit.device == replica.device;

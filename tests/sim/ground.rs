@@ -46,6 +46,8 @@ pub(crate) struct Watch {
     there: BTreeMap<RemotePath, Option<i64>>,
     /// Since when each file is there.
     seen: BTreeMap<RemotePath, i64>,
+    /// When a head was last seen to be cut off: nobody can tell since when what it named is not.
+    torn: Option<i64>,
     /// How many files wait to be deleted.
     retired: usize,
 }
@@ -104,9 +106,6 @@ impl Watch {
     /// The devices whose heads are half written.
     pub(crate) fn torn_heads(&self) -> Vec<String> {
         let plain = revealed(&self.files, self.sealed);
-        let is_torn = |path: &RemotePath, bytes: &bytes::Bytes| {
-            is_head(path) && Manifest::decode(path.as_str(), bytes).is_err()
-        };
         let torn = plain.iter().filter(|(path, bytes)| is_torn(path, bytes));
         torn.map(|(path, _)| path.name().trim_end_matches(".json").to_owned()).collect()
     }
@@ -117,11 +116,16 @@ impl Watch {
         for path in files.keys() {
             self.seen.entry(path.clone()).or_insert(now_ms);
         }
+        if files.iter().any(|(path, bytes)| is_torn(path, bytes)) {
+            self.torn = Some(now_ms);
+        }
         let Some(Ground { manifest, .. }) = &self.ground else { return Ok(()) };
         let is_new = self.there.is_empty();
         for (path, named) in self.there.iter().filter(|(path, _)| !files.contains_key(path)) {
             let built_on = layout::data_generation(path.as_str()).unwrap_or(0);
-            let is_blind = self.shows_old && manifest.commit_mode == CommitMode::Devices;
+            let was_torn = self.torn.is_some_and(|torn| now_ms - torn < GRACE_MS);
+            let is_blind =
+                was_torn || self.shows_old && manifest.commit_mode == CommitMode::Devices;
             let grace_ms = if is_blind { 1 } else { GRACE_MS };
             match named {
                 Some(last) if now_ms - last < grace_ms && self.retired <= RETIRED_KEPT => {
@@ -293,6 +297,10 @@ fn joined_heads(files: &Files) -> Option<Manifest> {
 
 fn is_head(path: &RemotePath) -> bool {
     path.parent().is_some_and(|folder| folder.as_str() == layout::HEADS)
+}
+
+fn is_torn(path: &RemotePath, bytes: &bytes::Bytes) -> bool {
+    is_head(path) && Manifest::decode(path.as_str(), bytes).is_err()
 }
 
 fn generation(token: &str) -> u64 {
