@@ -42,8 +42,6 @@ pub enum Mutant {
     NotSetAnew,
     /// A record that is edited after its deletion stays deleted in part.
     RevivesPartly,
-    /// A record that is set anew is as new as the edit that does so.
-    NewerAnew,
     /// The best ancestor that is known is taken for the latest.
     OldAncestor,
     /// Of two values that were set side by side the first is dropped.

@@ -149,7 +149,7 @@ fn age_of_anew(state: &Entity, seen: &VersionVector, now: Stamp) -> Stamp {
     let mut covered = state.seen_by_deletions();
     covered.join(seen);
     let unseen = state.clock.iter().filter(|(device, last)| covered.get(device) < last.counter);
-    let latest = unseen.map(|(_, last)| last.at).max().filter(|_| !mutant::is(Mutant::NewerAnew));
+    let latest = unseen.map(|(_, last)| last.at).max();
     latest.map_or(now, |latest| latest.min(now))
 }
 

@@ -41,7 +41,6 @@ const CASES: &[Case] = &[
     case(Mutant::StripsUnseen, Promise::Restorable, |s| s.ages && s.compacts),
     case(Mutant::NotSetAnew, Promise::EditsStay, |s| s.ages && s.compacts && s.hermit),
     case(Mutant::RevivesPartly, Promise::Restorable, |s| s.ages && s.compacts),
-    case(Mutant::NewerAnew, Promise::NoResurrection, |_| true),
     case(Mutant::OldAncestor, Promise::EditsStay, |_| true),
     case(Mutant::JoinDropsSibling, Promise::EditsStay, |s| s.races),
     case(Mutant::JoinRevives, Promise::NoResurrection, |s| !s.vaults),
