@@ -1,7 +1,7 @@
 //! Which values a merge could not keep in sight, read off the state alone, so that every device
 //! lists the same.
 
-use super::view::{field_rule, is_deleted, is_same, newest, shown, type_name};
+use super::view::{differ, field_rule, is_deleted, newest, shown, type_name};
 use crate::{
     digest::sha256_hex,
     model::{
@@ -43,9 +43,7 @@ fn field_conflict(
     siblings: &[Sibling],
 ) -> Option<Conflict> {
     let waits = siblings.iter().any(|sibling| !sibling.alternatives.is_empty());
-    let differ = siblings
-        .windows(2)
-        .any(|pair| matches!(pair, [a, b] if !is_same(field, &a.content.value, &b.content.value)));
+    let differ = differ(field, siblings);
     let unites = rule == Rule::Union && siblings.iter().all(|s| s.content.value.is_array());
     if !waits && (!differ || unites) {
         return None;

@@ -8,8 +8,8 @@ use super::{
     join::join,
     object, set, text,
     view::{
-        age_order, field_rule, fitting, is_deleted, is_marker, is_same, newest, shown, type_name,
-        view, without_ancestor,
+        age_order, differ, field_rule, fitting, is_deleted, is_marker, is_same, newest, shown,
+        type_name, view, without_ancestor,
     },
 };
 use crate::{
@@ -63,10 +63,7 @@ pub(super) struct Ancestor<'a> {
 impl Ancestor<'_> {
     /// Whether it has different values of a field.
     fn is_contested(&self, field: &str) -> bool {
-        let siblings = self.state.map_or(&[][..], |state| state.siblings(field));
-        siblings.windows(2).any(
-            |pair| matches!(pair, [a, b] if !is_same(field, &a.content.value, &b.content.value)),
-        )
+        self.state.is_some_and(|state| differ(field, state.siblings(field)))
     }
 }
 
@@ -183,11 +180,10 @@ impl Sides<'_> {
 
     /// Whether both sides hold values of this field that the other lacks.
     fn both_changed(&self, field: &str, rule: Rule, joined: &[Sibling]) -> bool {
-        let differ = |pair: &[Sibling]| matches!(pair, [a, b] if !is_same(field, &a.content.value, &b.content.value));
         joined.len() > 1
             && self.local.siblings(field) != joined
             && self.remote.siblings(field) != joined
-            && (joined.windows(2).any(differ) || self.counts_twice(field, rule))
+            && (differ(field, joined) || self.counts_twice(field, rule))
     }
 
     /// Whether equal counts are two additions: to one and the same count that both sides had, or to

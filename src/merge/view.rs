@@ -113,6 +113,12 @@ pub(super) fn is_same(field: &str, a: &Value, b: &Value) -> bool {
     if field == BLOB { Blob::is_same(a, b) } else { a == b }
 }
 
+/// Whether these concurrent values of a field are not all the same.
+pub(super) fn differ(field: &str, siblings: &[Sibling]) -> bool {
+    let mut pairs = siblings.windows(2);
+    pairs.any(|pair| matches!(pair, [a, b] if !is_same(field, &a.content.value, &b.content.value)))
+}
+
 /// The one of these concurrent values that a rule chooses.
 fn chosen(rule: Rule, siblings: &[Sibling]) -> Option<&Sibling> {
     siblings.iter().max_by(|a, b| {

@@ -319,7 +319,8 @@ impl Log {
         Ok(())
     }
 
-    /// Counters of records that one person made and nobody ever deleted, and that do not show what was added to them.
+    /// Counters of records that one person made and nobody ever deleted, and that do not show what was
+    /// added to them.
     pub(crate) fn miscounted<'a>(
         &self,
         states: impl Iterator<Item = &'a Entity>,

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use larder::{engine::FindingKind, model::Rules, remote::CommitMode};
+use larder::{
+    engine::{FindingKind, Report},
+    model::Rules,
+    remote::CommitMode,
+};
 
 use super::{
     ground::{Files, are_same},
@@ -33,11 +37,7 @@ impl World {
                 let millis = self.random.i64(1..4_000_000);
                 self.pass(millis);
                 let before = self.replicas[index].states();
-                let result = self.replicas[index].turn().await;
-                self.after(index, &before, &result)?;
-                let report = result.map_err(|error| {
-                    Promise::NoHelp.broken(format!("{index} fails in peace: {error}"))
-                })?;
+                let report = self.turn_in_peace(index).await?;
                 is_quiet &= report.pulled + report.pushed + report.raced as usize == 0;
                 is_quiet &= before == self.replicas[index].states();
                 is_quiet &= report.plan.is_empty() || !self.shape.vaults;
@@ -48,6 +48,14 @@ impl World {
             }
         }
         Err(Promise::Convergence.broken(format!("no rest after {ROUNDS_MAX} rounds")))
+    }
+
+    /// One turn, which nothing keeps from succeeding.
+    async fn turn_in_peace(&mut self, index: usize) -> Verdict<Report> {
+        let before = self.replicas[index].states();
+        let result = self.replicas[index].turn().await;
+        self.after(index, &before, &result)?;
+        result.map_err(|error| Promise::NoHelp.broken(format!("{index} fails in peace: {error}")))
     }
 
     /// What must be true in the end.
@@ -154,12 +162,7 @@ impl World {
             for index in 0..self.replicas.len() {
                 self.pass(60_000);
                 let before = self.look_at_places(index);
-                let states = self.replicas[index].states();
-                let result = self.replicas[index].turn().await;
-                self.after(index, &states, &result)?;
-                result.map_err(|error| {
-                    Promise::NoHelp.broken(format!("{index} fails in peace: {error}"))
-                })?;
+                self.turn_in_peace(index).await?;
                 let after = self.look_at_places(index);
                 for (nth, (before, after)) in before.iter().zip(&after).enumerate() {
                     let is_written = !are_same(&before.1, &after.1);
@@ -204,11 +207,7 @@ impl World {
         let index = self.replicas.len();
         self.add_replica(index, Home::Memory, vec![place]);
         self.connect_one(index, 0).await?;
-        let before = self.replicas[index].states();
-        let result = self.replicas[index].turn().await;
-        self.after(index, &before, &result)?;
-        let report = result
-            .map_err(|error| Promise::NoHelp.broken(format!("{index} fails in peace: {error}")))?;
+        let report = self.turn_in_peace(index).await?;
         if report.pushed > 0 {
             let text = format!("{index} joins and pushes {}", report.pushed);
             return Err(Promise::Convergence.broken(text));

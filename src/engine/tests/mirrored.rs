@@ -276,9 +276,13 @@ async fn who_was_set_back_leaves_alone_its_head_that_names_what_has_not_arrived(
     fs::write(&file, before).unwrap();
     fs::remove_file(a.device.path("two.md")).unwrap();
     open(&mut a);
+    let storage = a.device.storage.clone();
+    let refused = a.device.engine.rename_device(&storage, "desk").await;
+    assert!(matches!(refused, Err(EngineError::Refused(_))), "{refused:?}");
+    let own = a.folder.files()[&RemotePath::new(&heads[0]).unwrap()].clone();
     let report = a.try_sync().await.unwrap();
     assert!(report.notes.iter().any(|note| note.kind == NoteKind::NewIdentity), "{report:?}");
-    assert_eq!(a.names(&heads[0]), heads);
+    assert_eq!(a.folder.files()[&RemotePath::new(&heads[0]).unwrap()], own);
     put(&a.folder, &file_of_two, text_of_two.as_ref()).await;
     a.device.sync().await;
     assert_eq!(a.device.names(), ["one.md", "two.md"]);

@@ -222,3 +222,22 @@ async fn what_a_command_replaced_under_a_slow_clock_is_not_old_once_that_is_righ
     device.engine.restore(&id, At::Before).unwrap();
     assert_eq!(device.read("note.md"), "first\n");
 }
+
+#[tokio::test]
+async fn what_is_replaced_before_the_first_sync_under_a_slow_clock_is_kept() {
+    let years = Years::new();
+    let mut a = years.device("laptop").await;
+    let (now, slow) = (years.now_ms.clone(), Arc::new(AtomicI64::new(2 * HISTORY_MS)));
+    let behind = slow.clone();
+    a.engine.clock =
+        Clock::custom(move || Stamp::from_millis(now.load(SeqCst) - behind.load(SeqCst)));
+    let title = |title: &str| {
+        serde_json::json!({ "title": title }).as_object().cloned().unwrap_or_default()
+    };
+    let id = a.engine.put("note", None, title("Milk")).unwrap();
+    a.engine.put("note", Some(id.as_str()), title("Bread")).unwrap();
+    slow.store(0, SeqCst);
+    a.sync().await;
+    let kept = a.engine.store().history(&id).unwrap();
+    assert!(format!("{kept:?}").contains("Milk"), "{kept:?}");
+}
