@@ -42,24 +42,22 @@ impl Engine {
             }
             _ => self.rules_to_come(news)?.unwrap_or_default(),
         };
-        let digest = sha256_hex(text.as_bytes());
-        let last = self.store.rules()?;
-        let before = match Rules::parse(&text) {
-            Ok(rules) => std::mem::replace(&mut self.rules, rules),
+        let rules = match Rules::parse(&text) {
+            Ok(rules) => rules,
             Err(error) => {
                 report.note(
                     NoteKind::Rules,
                     RULES_FILE,
                     format!("the rules before stay in force: {}", error.to_string().trim_end()),
                 );
-                let last = last.map(|last| last.text).unwrap_or_default();
-                self.rules = Rules::parse(&last).unwrap_or_default();
-                return Ok(());
+                return self.recall_rules();
             }
         };
-        if last.is_none_or(|last| last.digest != digest) {
-            self.rejudge(&before, &digest, &text)?;
+        let digest = sha256_hex(text.as_bytes());
+        if self.rules_in_force()?.is_none_or(|last| last != digest) {
+            self.rejudge(&rules, StoredRules { digest, text })?;
         }
+        self.rules = rules;
         Ok(())
     }
 
@@ -87,31 +85,37 @@ impl Engine {
 
     /// Takes up the rules of the last turn, for commands that do not scan.
     pub fn recall_rules(&mut self) -> Result<()> {
-        let last = self.store.rules()?.map(|last| last.text).unwrap_or_default();
-        self.rules = Rules::parse(&last).unwrap_or_default();
+        self.rules = self.last_rules()?;
         Ok(())
     }
 
+    /// The rules by which the replica's records were judged last.
+    fn last_rules(&self) -> Result<Rules> {
+        let last = self.store.rules()?.map(|last| last.text).unwrap_or_default();
+        Ok(Rules::parse(&last).unwrap_or_default())
+    }
+
     /// New rules may turn a record into another type, hide it, or bring it back.
-    /// Files show what the rules `before` chose, until they are written.
-    fn rejudge(&mut self, before: &Rules, digest: &str, text: &str) -> Result<()> {
+    /// Files show what the rules before chose, until they are written.
+    fn rejudge(&mut self, rules: &Rules, stored: StoredRules) -> Result<()> {
+        let before = self.last_rules()?;
         let mut pending = BTreeSet::new();
         let mut updates = Vec::new();
         for id in self.store.all_ids()? {
             let Some(record) = self.store.record(&id)? else { continue };
-            let view = view(&record.state, &self.rules);
+            let view = view(&record.state, rules);
             // Where values compete, other rules may show another one.
             let is_open = record.state.fields.values().any(|siblings| siblings.len() > 1);
             let mut shown = record.shown;
             if is_open && record.file.is_some() {
-                shown = Some(as_shown(shown.as_ref().unwrap_or(&record.state), before));
+                shown = Some(as_shown(shown.as_ref().unwrap_or(&record.state), &before));
             }
             if is_open || shown.is_some() || view.is_deleted == record.file.is_some() {
                 pending.insert(id);
             }
-            let standing = conflicts(&record.state, &self.rules);
+            let standing = conflicts(&record.state, rules);
             updates.push(Update {
-                settled: settled(&conflicts(&record.state, before), &standing),
+                settled: settled(&conflicts(&record.state, &before), &standing),
                 conflicts: standing,
                 replaced: None,
                 agreed: record.agreed,
@@ -122,9 +126,8 @@ impl Engine {
                 view,
             });
         }
-        let rules = StoredRules { digest: digest.to_owned(), text: text.to_owned() };
         let now_ms = self.dated().millis();
-        self.store.rejudge(&updates, &pending, &rules, now_ms)?;
+        self.store.rejudge(&updates, &pending, &stored, now_ms)?;
         Ok(())
     }
 }

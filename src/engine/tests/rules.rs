@@ -1,6 +1,9 @@
 //! Rules that change while files and records do.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use super::*;
+use crate::{engine::EngineError, store::StoreError};
 
 #[tokio::test]
 async fn new_rules_and_an_edit_in_one_turn() {
@@ -217,6 +220,17 @@ async fn a_conflict_that_new_rules_do_not_know_is_settled() {
         b.sync().await;
     }
     assert_eq!(a.engine.store().conflict_counts().unwrap(), (0, 1));
+    // The disk is full while the records are judged anew.
+    let may_commit = Arc::new(AtomicBool::new(false));
+    let gate = may_commit.clone();
+    a.engine.store.set_commit_gate(Box::new(move || gate.load(SeqCst)));
+    a.write("larder.toml", &rules("union"));
+    let (storage, options) = (a.storage.clone(), TurnOptions::default());
+    let stopped = a.engine.turn(&storage, &Traffic::new(), options, &Silent).await.unwrap_err();
+    assert!(matches!(stopped, EngineError::Store(StoreError::Stopped)), "{stopped}");
+    may_commit.store(true, SeqCst);
+    a.sync().await;
+    assert_eq!(a.engine.store().conflict_counts().unwrap(), (0, 0));
 }
 
 #[tokio::test]
