@@ -251,7 +251,11 @@ impl<'a> Planner<'a> {
                 if let Some(revived) = revived {
                     state = revived;
                 }
-                outlive(&mut state, &remote, rules, &mut self.pen, now);
+                // What is committed already outlives a deletion, too, whose maker had not seen it.
+                let own = &self.pen.device;
+                let is_unmet = news.seen().get(own) < state.seen().get(own);
+                let deleted = if is_unmet { &news } else { &remote };
+                outlive(&mut state, deleted, rules, &mut self.pen, now);
                 let unmet = self.unmet_ancestor(agreed.as_ref(), &state, &news);
                 let joined = if let Some(base) = unmet {
                     self.bring_together(Some(&base), &state, &news)

@@ -461,3 +461,30 @@ async fn texts_edited_at_once_are_merged_from_their_ancestor() {
     assert_eq!(b.device.read("note.md"), "One 2 3.\n");
     assert_eq!(a.device.engine.store().conflict_counts().unwrap(), (0, 0));
 }
+
+#[tokio::test]
+async fn a_committed_edit_comes_back_at_once_from_a_deletion_of_which_nothing_is_left() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    let note = "---\ntitle: Milk\nstatus: open\n---\nHello\n";
+    a.device.write("note.md", note);
+    a.device.sync().await;
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    fs::remove_file(b.device.path("note.md")).unwrap();
+    b.device.sync().await;
+    let edited = note.replace("open", "done");
+    a.device.write("note.md", &edited);
+    a.device.sync().await;
+    for _ in 0..2 {
+        b.pass_days(100);
+        b.compact().await.unwrap();
+    }
+    // What b deleted comes to a, and nothing of a's to b, who has no more than the mark of it.
+    mirror.copy(&a.folder, &b.folder, |name| b.folder.files().contains_key(name)).await;
+    let report = a.device.sync().await;
+    assert_eq!((a.device.read("note.md"), report.pushed), (edited.clone(), 1), "{report:?}");
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    assert_eq!(b.device.read("note.md"), edited);
+    assert_eq!((a.device.sync().await.pushed, b.device.sync().await.pushed), (0, 0));
+}
