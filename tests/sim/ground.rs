@@ -23,6 +23,8 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Ground {
     pub(crate) manifest: Manifest,
+    /// All that any head names: where each device has one, also what the others have no use for.
+    named: BTreeSet<RemotePath>,
     pub(crate) states: Rc<States>,
 }
 
@@ -119,15 +121,15 @@ impl Watch {
         if files.iter().any(|(path, bytes)| is_torn(path, bytes)) {
             self.torn = Some(now_ms);
         }
-        let Some(Ground { manifest, .. }) = &self.ground else { return Ok(()) };
+        let Some(Ground { manifest, named, .. }) = &self.ground else { return Ok(()) };
         let is_new = self.there.is_empty();
-        for (path, named) in self.there.iter().filter(|(path, _)| !files.contains_key(path)) {
+        for (path, last_named) in self.there.iter().filter(|(path, _)| !files.contains_key(path)) {
             let built_on = layout::data_generation(path.as_str()).unwrap_or(0);
             let was_torn = self.torn.is_some_and(|torn| now_ms - torn < GRACE_MS);
             let is_blind =
                 was_torn || self.shows_old && manifest.commit_mode == CommitMode::Devices;
             let grace_ms = if is_blind { 1 } else { GRACE_MS };
-            match named {
+            match last_named {
                 Some(last) if now_ms - last < grace_ms && self.retired <= RETIRED_KEPT => {
                     let age = (now_ms - last) / 1000;
                     let text = format!("{path} is deleted {age} s after a head named it");
@@ -142,7 +144,6 @@ impl Watch {
                 _ => {}
             }
         }
-        let named: BTreeSet<&RemotePath> = manifest.data().map(|data| &data.file).collect();
         let retired: BTreeSet<&RemotePath> = manifest.retired.iter().map(|old| &old.file).collect();
         // What is retired was named, if only between two looks, or before a backup came back.
         let missed = if is_new { i64::MIN / 2 } else { now_ms };
@@ -161,14 +162,17 @@ impl Watch {
 
     /// The head still names what it named.
     pub(crate) fn note_named(&mut self, now_ms: i64) {
-        let Some(Ground { manifest, .. }) = &self.ground else { return };
-        for data in manifest.data() {
-            self.there.entry(data.file.clone()).and_modify(|last| *last = Some(now_ms));
+        let Some(Ground { named, .. }) = &self.ground else { return };
+        for file in named {
+            self.there.entry(file.clone()).and_modify(|last| *last = Some(now_ms));
         }
     }
 
     fn read(&mut self, files: &Files) -> Result<Option<Ground>, String> {
-        let Some(manifest) = manifest(files)? else { return Ok(None) };
+        let Some((manifest, named)) = manifest(files)? else { return Ok(None) };
+        if let Some(gone) = named.iter().find(|file| !files.contains_key(*file)) {
+            return Err(format!("a head names {gone}: it is gone"));
+        }
         let mut states = States::new();
         let mut folded = Vec::new();
         for data in manifest.data() {
@@ -190,7 +194,7 @@ impl Watch {
                 return Err(format!("a run claims all up to {up_to:?} and lacks {}", state.id));
             }
         }
-        Ok(Some(Ground { manifest, states: Rc::new(states) }))
+        Ok(Some(Ground { manifest, named, states: Rc::new(states) }))
     }
 
     fn entities(&mut self, data: &DataFile, files: &Files) -> Result<Rc<Vec<Entity>>, String> {
@@ -251,48 +255,49 @@ fn revealed(files: &Files, sealed: Option<usize>) -> Files {
     files.iter().map(reveal).collect()
 }
 
-fn manifest(files: &Files) -> Result<Option<Manifest>, String> {
+/// What the heads say together, and all files that any of them names.
+fn manifest(files: &Files) -> Result<Option<(Manifest, BTreeSet<RemotePath>)>, String> {
+    let heads = heads(files)?;
+    let named = heads.iter().flat_map(Manifest::data).map(|data| data.file.clone()).collect();
+    let joined = heads.into_iter().reduce(|mut joined, head| {
+        joined.join(&head);
+        joined
+    });
+    Ok(joined.map(|joined| (joined, named)))
+}
+
+/// The heads in the order in which they are joined.
+fn heads(files: &Files) -> Result<Vec<Manifest>, String> {
     let read = |name: &str| {
         let path = RemotePath::new(name).map_err(|error| error.to_string())?;
         let bytes = files.get(&path).ok_or(format!("{name} is gone"))?;
         Manifest::decode(name, bytes).map_err(|error| error.to_string())
     };
-    let mut tokens: Vec<&str> = files
-        .keys()
-        .filter_map(|path| path.as_str().strip_prefix(layout::HEAD)?.strip_prefix('/'))
-        .collect();
-    if let Some(joined) = joined_heads(files) {
-        return Ok(Some(joined));
+    let own = own_heads(files);
+    if !own.is_empty() {
+        return Ok(own);
     }
+    let tokens = files.keys().filter_map(|path| path.as_str().strip_prefix(layout::HEAD));
+    let mut tokens: Vec<&str> = tokens.filter_map(|token| token.strip_prefix('/')).collect();
     if tokens.is_empty() {
         let meta = RemotePath::new(layout::META).map_err(|error| error.to_string())?;
         let is_manifest =
             |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).contains("\"knows\"");
         let is_there = files.get(&meta).is_some_and(is_manifest);
-        return if is_there { read(layout::META).map(Some) } else { Ok(None) };
+        return if is_there { read(layout::META).map(|head| vec![head]) } else { Ok(Vec::new()) };
     }
     tokens.sort_by_key(|token| std::cmp::Reverse(generation(token)));
-    let mut joined: Option<Manifest> = None;
-    for token in tokens.into_iter().filter(|token| generation(token) > 0) {
-        let manifest = read(&format!("{}/{token}.json", layout::MANIFESTS))?;
-        match &mut joined {
-            None => joined = Some(manifest),
-            Some(joined) => joined.join(&manifest),
-        }
-    }
-    Ok(joined)
+    let committed = tokens.into_iter().filter(|token| generation(token) > 0);
+    committed.map(|token| read(&format!("{}/{token}.json", layout::MANIFESTS))).collect()
 }
 
-/// What the heads of all devices say together; one that is half written says nothing.
-fn joined_heads(files: &Files) -> Option<Manifest> {
+/// The heads of devices that have one each; one that is half written says nothing.
+fn own_heads(files: &Files) -> Vec<Manifest> {
     let heads = files.iter().filter(|(path, _)| is_head(path));
     let heads = heads.filter_map(|(path, bytes)| Manifest::decode(path.as_str(), bytes).ok());
     let mut heads: Vec<Manifest> = heads.collect();
     heads.sort_by_key(|head| (std::cmp::Reverse(head.generation), head.commit.id.clone()));
-    heads.into_iter().reduce(|mut joined, head| {
-        joined.join(&head);
-        joined
-    })
+    heads
 }
 
 fn is_head(path: &RemotePath) -> bool {

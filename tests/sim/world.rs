@@ -303,7 +303,7 @@ impl World {
                 Err(broken) if self.is_fooled && broken.promise == Promise::WholeHead => None,
                 ground => ground?,
             };
-            if let Some(Ground { manifest, states }) = ground {
+            if let Some(Ground { manifest, states, .. }) = ground {
                 self.log.check_claims(None, &manifest.knows, states)?;
             }
         }
