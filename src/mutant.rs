@@ -12,6 +12,8 @@ pub enum Mutant {
     DoneMeansDone,
     /// Files that no head names are deleted, whether or not a commit is on its way to name them.
     NoFloor,
+    /// A file that an earlier try sent is named by the next, whatever became of it meanwhile.
+    ReusesOld,
     /// What was retired is deleted at once.
     NoGrace,
     /// How long something was retired is told by this device's clock where the server said nothing.
@@ -60,6 +62,8 @@ pub enum Mutant {
     TakesForWritten,
     /// A remote whose maker was cut off is not finished by others.
     ExpectsWhole,
+    /// Any path that a record names is written to.
+    AnyPath,
     /// What a commit is called comes from chance and not from the engine's own source.
     Unsteady,
 }
@@ -73,6 +77,12 @@ thread_local! {
 #[cfg(feature = "sim")]
 pub fn breaks(mutant: Option<Mutant>) {
     BROKEN.set(mutant);
+}
+
+/// The rule that is broken on this thread.
+#[cfg(feature = "sim")]
+pub fn broken() -> Option<Mutant> {
+    BROKEN.get()
 }
 
 /// Whether this rule is broken.

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     merge::view,
     model::{DeviceId, EntityId, Record},
+    mutant::{self, Mutant},
     remote::{DataFile, Manifest, Outgoing, Packer, Parcel, Remote, layout, pack_one},
 };
 
@@ -101,7 +102,8 @@ impl Engine {
         let is_free = |sent: &&DataFile| {
             let is_named = manifest.data().any(|data| data.file == sent.file);
             let is_retired = manifest.retired.iter().any(|old| old.file == sent.file);
-            sent.from_generation > manifest.floor && !is_named && !is_retired
+            let may_go = sent.from_generation <= manifest.floor || is_named || is_retired;
+            !may_go || mutant::is(Mutant::ReusesOld)
         };
         if let Some(sent) = self.sent.get(&parcel.file.sha256).filter(is_free) {
             flight.has_arrived(DataFile { up_to: None, ..sent.clone() });

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
+use crate::mutant::{self, Mutant};
+
 /// The folder of larder's own files in a vault.
 pub const CONTROL_DIR: &str = ".larder";
 /// What the names of larder's temporary files start with.
@@ -87,6 +89,9 @@ impl VaultPath {
     /// # Errors
     /// The first rule that it breaks.
     pub fn check(path: &str) -> Result<(), BadPath> {
+        if mutant::is(Mutant::AnyPath) {
+            return Ok(());
+        }
         if path.is_empty() {
             return Err(BadPath::Empty);
         }

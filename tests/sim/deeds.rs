@@ -1,23 +1,34 @@
 //! What happens in the steps of a story.
 
-use std::{collections::BTreeSet, fmt::Debug, rc::Rc, sync::atomic::Ordering::SeqCst};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    rc::Rc,
+    sync::atomic::Ordering::SeqCst,
+};
 
 use larder::engine::{EngineError, Report};
 
 use super::{
     oracle::States,
-    promise::Verdict,
-    replica::Death,
-    script::{Deed, Step},
+    promise::{Promise, Verdict},
+    replica::{Death, ENDLESS},
+    script::{Deed, Step, moment},
     world::World,
 };
 
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
+/// In one step of so many somebody does harm, where somebody means it.
+const HARM_OF: u64 = 6;
+
 impl World {
     pub(crate) async fn do_step(&mut self, step: &Step) -> Verdict {
         self.pass(step.wait_ms);
         let index = self.actor(step);
+        if self.shape.harm && step.seed.is_multiple_of(HARM_OF) {
+            self.plant().await;
+        }
         match step.deed {
             Deed::Edit { .. } if self.shape.vaults => self.edit_files(index),
             Deed::Edit { dies } => self.edit(index, dies && self.shape.crashes)?,
@@ -132,20 +143,52 @@ impl World {
         self.after(index, &before, &result)
     }
 
-    /// Some replicas have their turns side by side.
+    /// Some replicas have their turns side by side; among them may be compactions, and some may die.
     async fn sync_together(&mut self) -> Verdict {
         let befores: Vec<Rc<States>> = self.replicas.iter().map(|r| r.states()).collect();
         let mut chosen: BTreeSet<usize> = (0..self.replicas.len()).collect();
         chosen.retain(|_| self.random.u8(0..4) > 0);
         chosen.retain(|index| !self.is_away(*index));
-        self.tell(format!("together: {chosen:?}"));
+        let folds = self.draw_folds(&chosen);
+        self.tell(format!("together: {chosen:?}, of which compact: {folds:?}"));
         let some = self.replicas.iter_mut().enumerate();
-        let turns = some.filter(|(index, _)| chosen.contains(index)).map(|(_, r)| r.turn());
+        let some = some.filter(|(index, _)| chosen.contains(index));
+        let turns = some.map(|(index, replica)| replica.turn_or_fold(folds.get(&index).copied()));
         let results = futures::future::join_all(turns).await;
-        for (index, result) in chosen.iter().zip(results) {
-            self.after(*index, &befores[*index], &result)?;
+        for (&index, result) in chosen.iter().zip(results) {
+            let died = self.replicas[index].disarm();
+            let result = if died { Err(EngineError::NotConnected) } else { result };
+            let nths = match folds.get(&index) {
+                Some((nth, _)) => vec![*nth],
+                None => (0..self.bound[index].len()).collect(),
+            };
+            self.after_some(index, &nths, &befores[index], &result)?;
+            if died {
+                self.reopen(index);
+            }
         }
         Ok(())
+    }
+
+    /// Which of those who are at work at once compact which of their remotes, by force or not; and has
+    /// some of them die.
+    fn draw_folds(&mut self, chosen: &BTreeSet<usize>) -> BTreeMap<usize, (usize, bool)> {
+        let mut folds = BTreeMap::new();
+        if !self.shape.mixed {
+            return folds;
+        }
+        for &index in chosen {
+            let remotes = self.bound[index].len();
+            if self.shape.compacts && self.random.u8(0..3) == 0 {
+                folds.insert(index, (self.random.usize(..remotes), self.random.bool()));
+            }
+            if self.shape.crashes && self.random.u8(0..4) == 0 {
+                let death = Death::Call(self.random.u64(1..25), moment(&mut self.random));
+                self.tell(format!("{index} is to die {death:?}"));
+                self.replicas[index].arm(death);
+            }
+        }
+        folds
     }
 
     /// Takes down what a turn did.
@@ -167,6 +210,11 @@ impl World {
         before: &States,
         result: &Result<Report, EngineError>,
     ) -> Verdict {
+        if let Err(EngineError::Refused(why)) = result
+            && why == ENDLESS
+        {
+            return Err(Promise::Harmless.broken(format!("{index} has {why}")));
+        }
         let (device, states) = (self.replicas[index].device(), self.replicas[index].states());
         self.log.renamed(index, &device, &states);
         self.log.note((index, self.step), &device, (before, &states), true);

@@ -14,10 +14,12 @@
     reason = "clippy spares test functions but not their helpers, which also fail by panicking"
 )]
 
+mod deaths;
 mod deeds;
 mod edits;
 mod files;
 mod ground;
+mod harm;
 mod mutants;
 mod oracle;
 mod promise;

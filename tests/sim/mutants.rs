@@ -26,6 +26,7 @@ const CASES: &[Case] = &[
     case(Mutant::LostMeansLost, Promise::WholeHead, |s| s.faults.denied_after > 0.0),
     case(Mutant::DoneMeansDone, Promise::EditsStay, |s| s.faults.lying > 0.0),
     case(Mutant::NoFloor, Promise::NamedFilesStay, |s| s.compacts && s.races),
+    case(Mutant::ReusesOld, Promise::WholeHead, |s| s.mixed && s.compacts),
     case(Mutant::NoGrace, Promise::NamedFilesStay, |s| s.compacts),
     case(Mutant::OwnClock, Promise::NamedFilesStay, |s| s.skews_ms.iter().any(|ms| *ms != 0)),
     case(Mutant::FoldsUnread, Promise::HonestClaims, |s| s.faults.torn > 0.0),
@@ -51,6 +52,7 @@ const CASES: &[Case] = &[
     case(Mutant::NoRecovery, Promise::Convergence, |s| s.vaults && s.crashes),
     case(Mutant::ExpectsWhole, Promise::NoHelp, |s| s.crashes),
     case(Mutant::CarriesNothing, Promise::HonestClaims, |s| s.remotes() > 1),
+    case(Mutant::AnyPath, Promise::Harmless, |s| s.harm),
     case(Mutant::AgreesWithAll, Promise::EditsStay, |s| s.remotes() > 1),
 ];
 

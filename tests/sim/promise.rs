@@ -21,6 +21,8 @@ pub(crate) enum Promise {
     NoResurrection,
     /// 7: what a merge or a deletion took out of sight is listed and comes back.
     Restorable,
+    /// 8: what lies on the remote does no harm outside of vaults, and keeps nobody busy for ever.
+    Harmless,
     /// Nothing panics, whatever happens.
     NoPanic,
 }

@@ -48,6 +48,9 @@ pub(crate) struct Line {
     pub(crate) sealed: Option<usize>,
 }
 
+/// What is said of a turn that does not end.
+pub(crate) const ENDLESS: &str = "a turn without end";
+
 /// Where a replica's database lies.
 #[derive(Debug, Clone)]
 pub(crate) enum Home {
@@ -418,6 +421,17 @@ impl Replica {
         self.engine().compact(&storage, &traffic, options, &Silent).await
     }
 
+    /// A turn, or the compaction of one of its remotes, by force or not.
+    pub(crate) async fn turn_or_fold(
+        &mut self,
+        fold: Option<(usize, bool)>,
+    ) -> Result<Report, EngineError> {
+        match fold {
+            None => self.turn().await,
+            Some((nth, force)) => self.compact(nth, force).await.map(|_| Report::default()),
+        }
+    }
+
     /// Reads everything and holds it against each other.
     pub(crate) async fn check(&mut self, nth: usize) -> Result<CheckReport, EngineError> {
         let (storage, traffic) = (self.look_at(nth)?, Traffic::new());
@@ -436,7 +450,7 @@ impl Replica {
         let turns = self.engine().turns(&ways, &traffic, options, &Silent);
         let longest = Duration::from_hours(10);
         let turned = tokio::time::timeout(longest, turns).await;
-        let turned = turned.unwrap_or_else(|_| panic!("a turn without end"));
+        let turned = turned.map_err(|_| EngineError::Refused(ENDLESS.to_owned()))?;
         let mut all = Report::default();
         for turned in turned {
             all.add(turned.result?);

@@ -196,6 +196,9 @@ impl World {
             !matches!(kind, ClockAhead | Edited | Orphan)
         };
         let wrong = report.findings.into_iter().filter(|found| is_wrong(found.kind));
+        // What somebody planted is there, and told of.
+        let wrong =
+            wrong.filter(|found| found.kind != FindingKind::BadPath || self.harmful.is_none());
         // The head of a lost device stays torn.
         let wrong = wrong.filter(|_| !self.log.took_up_torn);
         let told = wrong.map(|found| format!("{index} finds {found:?}"));

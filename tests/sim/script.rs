@@ -73,6 +73,9 @@ const TYPES_SALT: u64 = 0x7_79e5;
 /// The same for the rules of vaults.
 const RULES_SALT: u64 = 0x51_1a35;
 
+/// The same for what servers are like.
+const SERVERS_SALT: u64 = 0x5e_12e5;
+
 impl Script {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -82,6 +85,7 @@ impl Script {
             shape.draw_remotes(&mut fastrand::Rng::with_seed(seed ^ REMOTES_SALT));
             shape.draw_types(&mut fastrand::Rng::with_seed(seed ^ TYPES_SALT));
             shape.draw_rules(&mut fastrand::Rng::with_seed(seed ^ RULES_SALT));
+            shape.draw_servers(&mut fastrand::Rng::with_seed(seed ^ SERVERS_SALT));
         }
         // Not drawn: the stories of the other seeds stay as they are.
         let is_sealed = seed % SEALED_OF == 3;

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use larder_providers::{
     Body, Capabilities, Error, ErrorKind, Get, GetOptions, Listing, Move, Put, PutMode, RemotePath,
-    Result, SharedStorage, Storage,
+    Result, SharedStorage, Storage, StorageExt,
 };
 
 /// A replica's way to the storage. Each call takes a random time before and after it takes effect,
@@ -32,6 +32,10 @@ pub(crate) struct Manners {
     pub(crate) untrusted: bool,
     /// It takes no notice of conditions on writes.
     pub(crate) ignores_conditions: bool,
+    /// Nor of the one that nothing may be there yet.
+    pub(crate) ignores_creation: bool,
+    /// It checks a condition, and writes a moment later.
+    pub(crate) checks_early: bool,
 }
 
 impl Seat {
@@ -57,6 +61,22 @@ impl Seat {
         }
         Ok(())
     }
+
+    /// Between the two, somebody else may write.
+    async fn put_in_two_steps(&self, path: &RemotePath, body: Body, mode: &PutMode) -> Result<Put> {
+        let found = match self.inner.read(path, u64::MAX).await {
+            Ok((_, version)) => Some(version),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
+        };
+        let holds = match (mode, found) {
+            (PutMode::Update(wanted), Some(version)) => version.as_ref() == Some(wanted),
+            (PutMode::Update(_), None) | (PutMode::Create, Some(_)) => false,
+            _ => true,
+        };
+        self.pass_time().await;
+        if holds { self.inner.put(path, body, PutMode::Overwrite).await } else { Ok(Put::Lost) }
+    }
 }
 
 #[async_trait]
@@ -72,9 +92,14 @@ impl Storage for Seat {
         self.set_out(path).await?;
         let mode = match mode {
             PutMode::Update(_) if self.manners.ignores_conditions => PutMode::Overwrite,
+            PutMode::Create if self.manners.ignores_creation => PutMode::Overwrite,
             mode => mode,
         };
-        let put = self.inner.put(path, body, mode).await;
+        let put = if self.manners.checks_early && mode != PutMode::Overwrite {
+            self.put_in_two_steps(path, body, &mode).await
+        } else {
+            self.inner.put(path, body, mode).await
+        };
         self.pass_time().await;
         put
     }

@@ -48,6 +48,10 @@ pub(crate) struct Shape {
     pub(crate) shift: usize,
     /// One of two remotes cannot be reached for a while: which, from which step, up to which.
     pub(crate) outage: Option<(usize, usize, usize)>,
+    /// Among turns that run side by side there are compactions, and processes that die.
+    pub(crate) mixed: bool,
+    /// Somebody who can write to the remote means harm.
+    pub(crate) harm: bool,
 }
 
 impl Shape {
@@ -59,8 +63,8 @@ impl Shape {
         let skews_ms = (0..replicas).map(|_| skew(random)).collect();
         // A server that is not trusted is probed, and then the lie comes out.
         let manners = match random.u8(0..6) {
-            0 => Manners { ignores_conditions: true, untrusted: false },
-            1 | 2 => Manners { ignores_conditions: false, untrusted: true },
+            0 => Manners { ignores_conditions: true, ..Manners::default() },
+            1 | 2 => Manners { untrusted: true, ..Manners::default() },
             _ => Manners::default(),
         };
         let tags = match random.u8(0..10) {
@@ -92,12 +96,16 @@ impl Shape {
             ruled: None,
             shift: 0,
             outage: None,
+            mixed: false,
+            harm: false,
         };
         // Who is away long enough meets deletions whose trash is emptied.
         shape.hermit |= shape.ages && random.bool();
-        if !shape.keeps_commits() {
+        let is_blind = mode == CommitMode::IfMatch && tags == Tags::Seconds;
+        if manners.ignores_conditions || is_blind {
             // A commit that a server lost is made again by its author, if that one lives; and fences
-            // hold only where a commit does.
+            // hold only where a commit does. Where that is elsewhere than in conditions, see
+            // `draw_servers`.
             shape.copies = false;
             shape.compacts = false;
         }
@@ -155,6 +163,33 @@ impl Shape {
         }
     }
 
+    /// Draws what else servers are like, and who else is about, from a source of its own as well.
+    pub(crate) fn draw_servers(&mut self, random: &mut fastrand::Rng) {
+        let Manners { untrusted, ignores_conditions, .. } = self.manners;
+        let (ignores_creation, checks_early) = (random.bool(), random.u8(0..8) == 0);
+        let (compacts, copies) = (random.bool(), random.u8(0..6) == 0);
+        let torn = random.choice([0.0, 0.05, 0.3]).unwrap_or_default();
+        self.mixed = self.races && random.bool();
+        self.harm = self.vaults && random.bool();
+        self.manners.ignores_creation = ignores_conditions && ignores_creation;
+        if self.mode == CommitMode::IfMatch {
+            // A server that is not trusted is probed, and then it comes out.
+            self.manners.checks_early = checks_early && !untrusted && !ignores_conditions;
+            if self.manners.checks_early {
+                (self.compacts, self.copies, self.faults.torn) = (false, false, 0.0);
+            }
+            return;
+        }
+        self.manners.checks_early = checks_early && !ignores_conditions;
+        if ignores_conditions {
+            // Commits do not rest on conditions here, nor do fences.
+            self.compacts = compacts;
+            self.faults.torn = torn;
+            self.copies = copies && self.mode == CommitMode::Rename && !self.rollbacks;
+            self.copies &= !self.vaults;
+        }
+    }
+
     /// How many remotes there are.
     pub(crate) fn remotes(&self) -> usize {
         if self.bound.is_empty() { 1 } else { 2 }
@@ -180,14 +215,19 @@ impl Shape {
         match self.mode {
             CommitMode::IfMatch => !self.keeps_commits(),
             CommitMode::Rename => false,
-            CommitMode::Devices => self.manners.ignores_conditions && self.faults.stale > 0.0,
+            CommitMode::Devices => !self.keeps_commits() && self.faults.stale > 0.0,
         }
     }
 
     /// Whether the server never loses a commit that it took.
     pub(crate) fn keeps_commits(&self) -> bool {
-        let is_blind = self.mode == CommitMode::IfMatch && self.tags == Tags::Seconds;
-        !(self.manners.ignores_conditions || is_blind)
+        let Manners { ignores_conditions, checks_early, .. } = self.manners;
+        let breaks_conditions = ignores_conditions || checks_early;
+        match self.mode {
+            CommitMode::IfMatch => !breaks_conditions && self.tags != Tags::Seconds,
+            CommitMode::Rename => true,
+            CommitMode::Devices => !breaks_conditions,
+        }
     }
 }
 
@@ -236,6 +276,8 @@ pub(crate) const CURES: &[fn(&mut Shape)] = &[
     |shape| shape.bound.clear(),
     |shape| shape.outage = None,
     |shape| shape.ruled = None,
+    |shape| shape.mixed = false,
+    |shape| shape.harm = false,
     |shape| shape.shift = 0,
     |shape| shape.vaults = false,
     |shape| shape.copies = false,

@@ -86,6 +86,8 @@ pub(crate) struct World {
     pub(crate) folder: Option<tempfile::TempDir>,
     pub(crate) backups: Vec<(usize, usize, PathBuf)>,
     pub(crate) time: Time,
+    /// The replica of somebody who means harm.
+    pub(crate) harmful: Option<Replica>,
     /// A head may name what is gone.
     is_fooled: bool,
 }
@@ -114,7 +116,7 @@ impl Place {
     }
 
     /// How a replica finds it.
-    fn line(&self) -> Line {
+    pub(crate) fn line(&self) -> Line {
         let (server, is_cut) = (self.server.clone(), self.is_cut.clone());
         Line { server, is_cut, sealed: self.sealed }
     }
@@ -145,6 +147,7 @@ impl World {
             folder,
             backups: Vec::new(),
             time,
+            harmful: None,
             is_fooled: shape.fools(),
             shape,
         };
@@ -185,7 +188,7 @@ impl World {
         self.bound.push(bound);
     }
 
-    fn set_calm(&self, calm: bool) {
+    pub(crate) fn set_calm(&self, calm: bool) {
         self.places.iter().for_each(|place| place.server.set_calm(calm));
     }
 
@@ -297,6 +300,7 @@ impl World {
 
     /// What must be true at every moment.
     pub(crate) fn check_ground(&mut self) -> Verdict {
+        self.check_harmless()?;
         for place in &mut self.places {
             let ground = match place.look(&self.time) {
                 // Until somebody looks who is not fooled.
