@@ -77,7 +77,7 @@ impl Engine {
         let turn = TurnOptions { dry_run: options.dry_run, ..TurnOptions::default() };
         self.turn(storage, traffic, turn, progress).await?;
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
-        let mut adopted = BTreeSet::new();
+        let mut adopted = Adopted::default();
         for race in 0..=RACES_MAX {
             let outcome =
                 self.try_compact(&remote, options, &mut adopted, progress, &mut report).await?;
@@ -98,7 +98,7 @@ impl Engine {
         &mut self,
         remote: &Remote,
         options: CompactOptions,
-        adopted: &mut BTreeSet<RemotePath>,
+        adopted: &mut Adopted,
         progress: &dyn Progress,
         report: &mut CompactReport,
     ) -> Result<Outcome> {
@@ -138,7 +138,7 @@ impl Engine {
             return Ok(Outcome::Done);
         }
         let leniently = Adopting { is_strict: false, is_lost: &|_| true };
-        if self.adopt(remote, &survey.orphans, adopted, leniently).await?.has_values {
+        if self.adopt(remote, &survey.orphans, adopted, leniently).await? {
             return Ok(Outcome::Raced);
         }
         let unnamed = self.long_unnamed(&survey, &named)?;
@@ -153,7 +153,10 @@ impl Engine {
         if is_idle && !raises_floor && !head.wants_commit() && unnamed.is_empty() {
             return Ok(Outcome::Done);
         }
-        let old = Old { left: survey.expired.iter().cloned().chain(named).collect(), unnamed };
+        let left = survey.expired.iter().cloned().chain(named).collect();
+        // Whoever is cut off before these are removed has nobody take them up again.
+        let taken_up = adopted.files.iter().cloned();
+        let old = Old { left, gone: unnamed.into_iter().chain(taken_up).collect() };
         let outcome = self.commit_compaction(remote, &head, &cargo, old, progress, report).await?;
         if outcome == Outcome::Done {
             // Only a commit proves that this was the head: after a backup came back an older answer
@@ -210,7 +213,7 @@ impl Engine {
         next.floor = head.manifest.generation + 1;
         next.retired.retain(|retired| !old.left.contains(&retired.file));
         let since = self.server_now(head.server_time);
-        let retired = old.unnamed.into_iter().map(|file| Retired { file, since });
+        let retired = old.gone.into_iter().map(|file| Retired { file, since });
         next.retired.extend(retired);
         let bytes_after = next.bytes();
         match self.advance(remote, head, next).await? {
@@ -227,18 +230,18 @@ impl Engine {
 
     /// Takes values out of files that a cut turn left behind and whose maker may never come back,
     /// as edits of this device that compete with what is there: their own dots may be missing
-    /// earlier ones. What there was has to be sent before the files may go.
+    /// earlier ones. What there was has to be sent before the files may go; says whether there was any.
     pub(super) async fn adopt(
         &mut self,
         remote: &Remote,
         orphans: &[Entry],
-        looked_at: &mut BTreeSet<RemotePath>,
+        adopted: &mut Adopted,
         how: Adopting<'_>,
-    ) -> Result<Adopted> {
-        let (mut found, mut adopted) = (Vec::new(), Adopted::default());
+    ) -> Result<bool> {
+        let mut found = Vec::new();
         let knows = self.replica()?.knows;
         for orphan in orphans {
-            if looked_at.insert(orphan.path.clone()) {
+            if adopted.looked_at.insert(orphan.path.clone()) {
                 let mut entities = read_orphan(remote, orphan, how.is_strict).await?;
                 let is_new = |(device, counter): (&DeviceId, u64)| {
                     counter > knows.get(device) && (how.is_lost)(device)
@@ -250,13 +253,14 @@ impl Engine {
                 found.extend(entities);
             }
         }
+        let mut has_values = false;
         for state in join_news(found).into_values() {
             for edit in self.unknown_edits(&state)? {
                 self.edit(&state.id, edit)?;
-                adopted.has_values = true;
+                has_values = true;
             }
         }
-        Ok(adopted)
+        Ok(has_values)
     }
 
     /// The edits in a state that this replica has neither seen nor holds.
@@ -297,21 +301,20 @@ pub(super) struct Adopting<'a> {
     pub(super) is_lost: &'a dyn Fn(&DeviceId) -> bool,
 }
 
-/// What was found in files that nothing names.
+/// Files that nothing names, as far as they were looked at.
 #[derive(Default)]
 pub(super) struct Adopted {
+    looked_at: BTreeSet<RemotePath>,
     /// Those with edits that this replica had not seen.
     pub(super) files: BTreeSet<RemotePath>,
-    /// Whether they had values that were not here.
-    pub(super) has_values: bool,
 }
 
 /// Files that a compaction lets go of.
 struct Old {
     /// What leaves the list of those that wait to be removed.
     left: BTreeSet<RemotePath>,
-    /// Contents that nothing names any more, to be put on it.
-    unnamed: Vec<RemotePath>,
+    /// Contents that nothing names any more, and files whose edits were taken up, to be put on it.
+    gone: Vec<RemotePath>,
 }
 
 fn describe(report: &mut CompactReport, manifest: &Manifest, cargo: &Cargo) {

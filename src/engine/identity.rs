@@ -82,8 +82,7 @@ impl Engine {
         let replica = self.replica()?;
         let is_taken = self.is_taken(&head.manifest)? || self.is_taken_unmet(head)?;
         if is_taken && !mutant::is(Mutant::KeepsIdentity) {
-            let body = replica.body.clone();
-            self.renew(&replica, body)?;
+            self.take_new_id()?;
             let text = format!(
                 "this replica was restored from a backup or copied: it is now the device {}",
                 self.replica()?.device
@@ -91,6 +90,12 @@ impl Engine {
             report.note(NoteKind::NewIdentity, &replica.device, text);
         }
         Ok(())
+    }
+
+    /// Takes a new id: what was sent under the old one cannot be told any more.
+    pub(super) fn take_new_id(&mut self) -> Result<()> {
+        let replica = self.replica()?;
+        self.renew(&replica, replica.body.clone())
     }
 
     /// Whether heads that do not count, or not yet, tell of another life of this replica.

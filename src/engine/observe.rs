@@ -24,6 +24,9 @@ use crate::{
     store::{Awaited, Replica},
 };
 
+/// A mark that no head has.
+const NO_MARK: &str = "none";
+
 /// How long something may be on its way, and how often a device looks whether all is there, in
 /// milliseconds: a day.
 const PATIENCE_MS: u64 = 24 * 60 * 60 * 1000;
@@ -192,14 +195,21 @@ impl Engine {
             Err(RemoteError::Incomplete { detail })
                 if reader.last.is_some() && self.has_waited_for(&detail)? =>
             {
-                remote.head.read(&Reader { is_lenient: true, ..reader }).await?
+                // It is over once this device has agreed with what there is, not before.
+                return Ok(remote.head.read(&Reader { is_lenient: true, ..reader }).await?);
             }
             read => read?,
         };
+        self.end_wait()?;
+        Ok(read)
+    }
+
+    /// Nothing is waited for any more.
+    pub(super) fn end_wait(&mut self) -> Result<()> {
         if self.store.awaited()?.is_some() {
             self.store.set_awaited(None)?;
         }
-        Ok(read)
+        Ok(())
     }
 
     /// Whether it is time to look if what the heads name is there. Where each device has a head of its
@@ -213,28 +223,35 @@ impl Engine {
         Ok(self.store.looked_ms()?.is_none_or(is_over))
     }
 
-    /// Whether just this has been missing for so long that it is not on its way.
+    /// Whether just this has been missing for so long that it is not on its way; from the first time on
+    /// it is waited for.
     fn has_waited_for(&mut self, what: &str) -> Result<bool> {
         let now_ms = self.clock.now().millis();
-        let awaited = self.store.awaited()?.filter(|awaited| awaited.what == what);
-        match awaited.map(|awaited| now_ms - awaited.since_ms) {
-            Some(waited_ms @ 0..) => {
-                Ok(waited_ms >= PATIENCE_MS.cast_signed() && !mutant::is(Mutant::WaitsForEver))
-            }
-            _ => {
-                let awaited = Awaited { what: what.to_owned(), since_ms: now_ms };
-                self.store.set_awaited(Some(&awaited))?;
-                Ok(false)
-            }
+        let is_new = |awaited: Awaited| awaited.what != what || awaited.since_ms > now_ms;
+        if self.store.awaited()?.is_none_or(is_new) {
+            let awaited = Awaited { what: what.to_owned(), since_ms: now_ms };
+            self.store.set_awaited(Some(&awaited))?;
         }
+        self.is_given_up(what)
+    }
+
+    /// Whether this was waited for, and for long enough.
+    pub(super) fn is_given_up(&self, what: &str) -> Result<bool> {
+        let now_ms = self.clock.now().millis();
+        let awaited = self.store.awaited()?.filter(|awaited| awaited.what == what);
+        let is_over = awaited.is_some_and(|a| now_ms - a.since_ms >= PATIENCE_MS.cast_signed());
+        Ok(is_over && !mutant::is(Mutant::WaitsForEver))
     }
 
     /// Reads the head whatever is known of it; lenient is who wants to see what is there even where
-    /// something is sure to be missing.
+    /// something is sure to be missing. Where heads are joined, what was agreed last stands in for one
+    /// that is on its way, as in a turn.
     pub async fn look_at_head(&self, remote: &Remote, is_lenient: bool) -> Result<HeadRead> {
-        let device = self.replica()?.device;
-        let reader = Reader { is_lenient, ..Reader::new(&device) };
-        Ok(remote.head.read(&reader).await?)
+        let (device, is_joined) =
+            (self.replica()?.device, remote.head.mode() == CommitMode::Devices);
+        let last = self.last_manifest()?.filter(|last| is_joined && last.remote_id == remote.id);
+        let last = last.as_deref().map(|manifest| Last { mark: NO_MARK, manifest });
+        Ok(remote.head.read(&Reader { is_lenient, last, ..Reader::new(&device) }).await?)
     }
 
     /// The records that a batch has to look at: those edited here or there, those that the remote

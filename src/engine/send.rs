@@ -256,6 +256,7 @@ impl Engine {
         head: &HeadState,
         ids: &[EntityId],
     ) -> Result<()> {
+        self.end_wait()?;
         let (manifest, _) = head.manifest.encode();
         let mark = RemoteMark {
             id: remote.id.clone(),

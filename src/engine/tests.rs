@@ -2,6 +2,7 @@
 
 mod contents;
 mod hostile;
+mod lagging;
 mod meanwhile;
 mod mirrored;
 mod obstacles;

@@ -57,8 +57,10 @@ pub(super) fn outlive(
     now: Stamp,
 ) {
     let is_gone = view(remote, rules).is_deleted && !view(state, rules).is_deleted;
-    let is_gone = is_gone && !mutant::is(Mutant::NotSetAnew);
-    if is_gone && !remote.seen().includes(&state.seen()) && may_return(state, remote, rules) {
+    let (ours, theirs) = (state.seen(), remote.seen());
+    // What was met before has been outlived then.
+    let is_new = !theirs.includes(&ours) && !ours.includes(&theirs);
+    if is_gone && is_new && !mutant::is(Mutant::NotSetAnew) && may_return(state, remote, rules) {
         let (dot, at) = pen.next(now);
         let before = state.clone();
         let at = age_of_anew(&before, &remote.seen_by_deletions(), at);

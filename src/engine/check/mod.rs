@@ -50,8 +50,8 @@ pub struct CheckReport {
 impl CheckReport {
     /// Whether nothing is wrong. What is merely left over, or waits for the next turn, does no harm.
     pub fn is_ok(&self) -> bool {
-        use FindingKind::{Edited, Orphan};
-        self.findings.iter().all(|finding| matches!(finding.kind, Orphan | Edited))
+        use FindingKind::{Edited, Orphan, Waiting};
+        self.findings.iter().all(|finding| matches!(finding.kind, Orphan | Edited | Waiting))
     }
 }
 
@@ -77,6 +77,8 @@ pub enum FindingKind {
     Head,
     /// A file that the manifest names is not there.
     Missing,
+    /// News that do not count yet: in a mirrored folder files that they name are on their way.
+    Waiting,
     /// A file is not what the manifest says.
     Damaged,
     /// A file or a manifest says of its records what is not so.
@@ -138,13 +140,18 @@ impl Engine {
 
     /// The head, or what is wrong with it; an error where it is not the head that is wrong.
     async fn readable_head(&self, remote: &Remote) -> Result<Result<Box<HeadState>, RemoteError>> {
-        let error = match self.look_at_head(remote, true).await {
+        let error = match self.look_closely(remote).await {
             Ok(HeadRead::Current(head)) if head.manifest.remote_id != remote.id => {
                 let (expected, found) = (remote.id.clone(), head.manifest.remote_id);
                 return Err(RemoteError::Foreign { expected, found }.into());
             }
-            // In mode devices no heads are a state like any other; but not where there were some.
-            Ok(HeadRead::Current(head)) if head.manifest.generation == 0 && self.had_head()? => {
+            // In mode devices no heads are a state like any other; but not where there were some, and
+            // none is on its way.
+            Ok(HeadRead::Current(head))
+                if head.manifest.generation == 0
+                    && head.others.unmet.is_empty()
+                    && self.had_head()? =>
+            {
                 match has_data(&remote.storage).await? {
                     true => headless(),
                     false => return Ok(Ok(head)),

@@ -5,25 +5,28 @@
 //! Where there is none the new head knows nothing, and every device sends what it has, this one at
 //! once; what others sent and no head names any more is taken up as edits of this device.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use larder_providers::{Body, ErrorKind, PutMode, RemotePath, Storage as _, StorageExt as _};
 
 use crate::{
     engine::{
-        Engine, EngineError, RACES_MAX, Report, Result, compact::Adopting, connect::has_data,
+        Engine, EngineError, RACES_MAX, Report, Result,
+        compact::{Adopted, Adopting},
+        connect::has_data,
         feed::is_about_one_file,
     },
     model::{DeviceId, Stamp, VersionVector, limits::MANIFEST_BYTES_MAX},
     remote::{
-        Advance, CommitMode, FORMAT, Fetched, HeadRead, HeadState, Last, Manifest, Meta, Others,
-        Reader, Remote, RemoteError, fetch, layout, survey,
+        Advance, CommitMode, FORMAT, Fetched, HeadRead, HeadState, Manifest, Meta, Others, Reader,
+        Remote, RemoteError, fetch, layout, survey,
     },
 };
 
-/// A mark that no head has.
-const NO_MARK: &str = "none";
+/// How long a look at heads that cannot be read is apart from the one before: one of them may be just
+/// being written.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
 impl Engine {
     /// Makes sure that everybody finds out what the folder is: a `meta.json` that is no manifest says
@@ -58,22 +61,16 @@ impl Engine {
     pub(super) async fn repair_head(
         &mut self,
         remote: &Remote,
+        accept_loss: bool,
         repaired: &mut Vec<String>,
     ) -> Result<bool> {
-        let Some(wrong) = self.wrong_head(remote).await? else { return Ok(false) };
+        let Some(wrong) = self.wrong_head(remote, accept_loss).await? else { return Ok(false) };
         let base = self.base_of_head(remote).await?;
         for folder in layout::folders(remote.head.mode()) {
             remote.storage.make_folder(&Remote::path(folder)?).await?;
         }
         let before = base.as_ref().map(|base| base.generation);
-        if remote.head.mode() == CommitMode::Devices
-            && let HeadRead::Current(head) = self.look_at_head(remote, true).await?
-        {
-            // A turn got no further than to what is wrong.
-            let mut report = Report::default();
-            self.check_identity(&head, &mut report)?;
-            repaired.extend(report.notes.into_iter().map(|note| note.text));
-        }
+        self.make_sure_of_identity(remote, repaired).await?;
         for race in 0..=RACES_MAX {
             let next = self.next_head(remote, base.as_ref()).await?;
             let device = self.replica()?.device;
@@ -92,35 +89,54 @@ impl Engine {
                     return Ok(true);
                 }
                 // Somebody else repairs it as well.
-                Advance::Raced if self.wrong_head(remote).await?.is_none() => return Ok(false),
+                Advance::Raced if self.wrong_head(remote, accept_loss).await?.is_none() => {
+                    return Ok(false);
+                }
                 Advance::Raced => self.pause(race).await,
             }
         }
         Err(EngineError::Raced { tries: RACES_MAX + 1 })
     }
 
-    /// What keeps a turn from going on from the head; an error where that is nothing to repair.
-    async fn wrong_head(&self, remote: &Remote) -> Result<Option<String>> {
+    /// A turn got no further than to what is wrong with the head. Where each device has one of its own,
+    /// the others tell of another life of this replica. Elsewhere nothing does: what it sent in that
+    /// life the new head may not know, and others do.
+    async fn make_sure_of_identity(
+        &mut self,
+        remote: &Remote,
+        repaired: &mut Vec<String>,
+    ) -> Result<()> {
+        if remote.head.mode() != CommitMode::Devices {
+            self.take_new_id()?;
+            repaired.push(format!(
+                "this device goes on as {}: what it sent under its old id may be more than the new head knows",
+                self.replica()?.device
+            ));
+            return Ok(());
+        }
+        if let HeadRead::Current(head) = self.look_at_head(remote, true).await? {
+            let mut report = Report::default();
+            self.check_identity(&head, &mut report)?;
+            repaired.extend(report.notes.into_iter().map(|note| note.text));
+        }
+        Ok(())
+    }
+
+    /// What keeps a turn from going on from the head; an error where that is nothing to repair, or is
+    /// still waited for.
+    async fn wrong_head(&self, remote: &Remote, accept_loss: bool) -> Result<Option<String>> {
         if let Err(error) = self.readable_head(remote).await? {
             return Ok(Some(error.to_string()));
         }
-        match self.read_anew(remote).await {
+        match self.look_at_head(remote, false).await {
             Ok(_) => Ok(None),
-            Err(EngineError::Remote(error @ RemoteError::Incomplete { .. })) => {
-                Ok(Some(error.to_string()))
+            Err(EngineError::Remote(RemoteError::Incomplete { detail }))
+                if accept_loss || self.is_given_up(&detail)? =>
+            {
+                Ok(Some(detail))
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Reads the head as a turn would that has not seen it: where heads are joined, what was agreed last
-    /// stands in for one that is on its way.
-    pub(super) async fn read_anew(&self, remote: &Remote) -> Result<HeadRead> {
-        let (device, is_joined) =
-            (self.replica()?.device, remote.head.mode() == CommitMode::Devices);
-        let last = self.last_manifest()?.filter(|last| is_joined && last.remote_id == remote.id);
-        let last = last.as_ref().map(|manifest| Last { mark: NO_MARK, manifest });
-        Ok(remote.head.read(&Reader { last, ..Reader::new(&device) }).await?)
     }
 
     /// The latest manifest all of whose files are whole.
@@ -178,7 +194,7 @@ impl Engine {
         repaired: &mut Vec<String>,
     ) -> Result<(BTreeSet<RemotePath>, Stamp)> {
         let nothing = (BTreeSet::new(), self.clock.now());
-        let HeadRead::Current(head) = self.look_at_head(remote, true).await? else {
+        let HeadRead::Current(head) = self.look_closely(remote).await? else {
             return Ok(nothing);
         };
         let makers: BTreeSet<&str> = head
@@ -196,11 +212,33 @@ impl Engine {
         // A file of somebody else may be about to be named by a head that is fine.
         let is_lost = |unknown: &DeviceId| is_head_new || makers.contains(unknown.as_str());
         let strictly = Adopting { is_strict: true, is_lost: &is_lost };
-        let adopted = self.adopt(remote, &files, &mut BTreeSet::new(), strictly).await?;
-        if adopted.has_values {
+        let mut adopted = Adopted::default();
+        if self.adopt(remote, &files, &mut adopted, strictly).await? {
             repaired.push("edits of others in files that no head names: taken up".to_owned());
         }
         Ok((adopted.files, self.server_now(head.server_time)))
+    }
+}
+
+impl Engine {
+    /// Reads the head as [`look_at_head`](Self::look_at_head) does. Where some cannot be read, now and a
+    /// while later, and none is on its way, it is what somebody sees who comes new.
+    pub(super) async fn look_closely(&self, remote: &Remote) -> Result<HeadRead> {
+        match self.look_at_head(remote, true).await? {
+            HeadRead::Current(head) if !head.others.unreadable.is_empty() => {}
+            read => return Ok(read),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        match self.look_at_head(remote, true).await? {
+            HeadRead::Current(head)
+                if !head.others.unreadable.is_empty() && head.others.unmet.is_empty() =>
+            {
+                let device = self.replica()?.device;
+                let reader = Reader { is_lenient: true, ..Reader::new(&device) };
+                Ok(remote.head.read(&reader).await?)
+            }
+            read => Ok(read),
+        }
     }
 }
 
@@ -259,7 +297,8 @@ async fn latest_trace(remote: &Remote) -> Result<u64> {
         for entry in remote.storage.list_if_there(&Remote::path(folder)?).await?.entries {
             let built_on = layout::data_generation(entry.path.as_str());
             let made = layout::token_generation(entry.path.name());
-            latest = latest.max(built_on.map_or(0, |on| on + 1)).max(made.unwrap_or(0));
+            latest =
+                latest.max(built_on.map_or(0, |on| on.saturating_add(1))).max(made.unwrap_or(0));
         }
     }
     Ok(latest.min(crate::model::limits::COUNT_MAX / 2))

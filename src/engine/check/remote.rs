@@ -44,7 +44,7 @@ impl Engine {
         let manifest = &head.manifest;
         let survey = survey(remote, head).await?;
         for (file, detail) in &head.others.waiting {
-            found.report.add(FindingKind::Missing, file.as_str(), detail);
+            found.report.add(self.kind_of_wait(head, file)?, file.as_str(), detail);
         }
         let present: BTreeMap<&RemotePath, Option<u64>> =
             survey.present.iter().map(|entry| (&entry.path, entry.bytes)).collect();
@@ -85,9 +85,24 @@ impl Engine {
         }
         self.check_history(head, report)?;
         if options.read_data {
-            self.check_holdings(&holdings, found)?;
+            self.check_holdings(head, &holdings, found)?;
         }
         Ok(())
+    }
+
+    /// What it is that a head does not count: it is torn, its files are on their way, or they were here
+    /// and are gone.
+    fn kind_of_wait(&self, head: &HeadState, file: &RemotePath) -> Result<FindingKind> {
+        if head.others.unreadable.contains(file) {
+            return Ok(FindingKind::Damaged);
+        }
+        let Some(last) = self.last_manifest()? else { return Ok(FindingKind::Waiting) };
+        let is_known = |unmet: &Manifest| {
+            let is_of = file.name().strip_suffix(".json") == Some(unmet.commit.device.as_str());
+            is_of && last.knows.includes(&unmet.knows)
+        };
+        let was_here = head.others.unmet.iter().any(is_known);
+        Ok(if was_here { FindingKind::Missing } else { FindingKind::Waiting })
     }
 
     fn check_history(&self, head: &HeadState, report: &mut CheckReport) -> Result<()> {
@@ -154,14 +169,21 @@ impl Engine {
     }
 
     /// Whatever this replica believes to be agreed has to be covered by what the remote holds.
-    fn check_holdings(&self, holdings: &Holdings, found: &mut Inspected) -> Result<()> {
+    fn check_holdings(
+        &self,
+        head: &HeadState,
+        holdings: &Holdings,
+        found: &mut Inspected,
+    ) -> Result<()> {
         let nothing = VersionVector::default();
         let mut lacking = Vec::new();
         for id in self.store.all_ids()? {
             let agreed = self.store.record(&id)?.and_then(Record::agreed_state);
             let Some(agreed) = agreed.map(|agreed| agreed.seen()) else { continue };
             let held = holdings.edits.get(&id).unwrap_or(&nothing);
-            if held.includes(&agreed) {
+            // What is not counted as known may come with heads that wait; else a turn sends it.
+            let is_open = !head.others.unmet.is_empty() && !head.manifest.knows.includes(&agreed);
+            if held.includes(&agreed) || is_open {
                 continue;
             }
             let detail = if held.is_empty() {

@@ -46,7 +46,7 @@ impl Engine {
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
         let (mut repaired, mut advice) = (Vec::new(), Vec::new());
         self.repair_meta(&remote, &mut repaired).await?;
-        let is_head_new = self.repair_head(&remote, &mut repaired).await?;
+        let is_head_new = self.repair_head(&remote, options.accept_loss, &mut repaired).await?;
         self.store.set_looked_ms(None)?;
         let turn = self.turn(storage, traffic, TurnOptions::default(), progress).await?;
         let healed = turn.notes.iter().filter(|note| note.kind == NoteKind::Healed);
@@ -86,7 +86,7 @@ impl Engine {
     }
 
     async fn current_head(&self, remote: &Remote) -> Result<Box<HeadState>> {
-        match self.read_anew(remote).await? {
+        match self.look_at_head(remote, false).await? {
             HeadRead::Current(head) => Ok(head),
             HeadRead::Unchanged | HeadRead::Missing => Err(self.why_missing(remote).await),
         }

@@ -18,23 +18,28 @@ use crate::{
 };
 
 /// A device and the folder that is its copy of the remote.
-struct Place {
-    device: Device,
-    folder: Memory,
+pub(super) struct Place {
+    pub(super) device: Device,
+    pub(super) folder: Memory,
     /// By how many milliseconds the folder's clock is ahead.
     ahead_ms: Arc<AtomicI64>,
 }
 
 /// Copies files between folders; remembers what was the same on both sides.
 #[derive(Default)]
-struct Mirror {
+pub(super) struct Mirror {
     same: BTreeMap<RemotePath, Bytes>,
 }
 
 impl Mirror {
     /// Copies what `may` allows. Of two versions of one file that of `a` stays; the other is kept
     /// beside it.
-    async fn copy(&mut self, a: &Memory, b: &Memory, mut may: impl FnMut(&RemotePath) -> bool) {
+    pub(super) async fn copy(
+        &mut self,
+        a: &Memory,
+        b: &Memory,
+        mut may: impl FnMut(&RemotePath) -> bool,
+    ) {
         let (in_a, in_b) = (a.files(), b.files());
         let names: BTreeSet<_> =
             in_a.keys().chain(in_b.keys()).chain(self.same.keys()).cloned().collect();
@@ -69,7 +74,7 @@ impl Mirror {
         }
     }
 
-    async fn copy_all(&mut self, a: &Memory, b: &Memory) {
+    pub(super) async fn copy_all(&mut self, a: &Memory, b: &Memory) {
         self.copy(a, b, |_| true).await;
     }
 }
@@ -81,7 +86,7 @@ async fn put(folder: &Memory, name: &RemotePath, bytes: Option<&Bytes>) {
     }
 }
 
-fn place(name: &str) -> Place {
+pub(super) fn place(name: &str) -> Place {
     let ahead_ms = Arc::new(AtomicI64::new(0));
     let ahead = ahead_ms.clone();
     let folder = Memory::with_clock(larder_providers::Clock::new(move || {
@@ -92,7 +97,7 @@ fn place(name: &str) -> Place {
 }
 
 /// Two devices whose folders are mirrored, with the remote made on the first.
-async fn mirrored() -> (Place, Place, Mirror) {
+pub(super) async fn mirrored() -> (Place, Place, Mirror) {
     let (mut a, mut b, mut mirror) = (place("laptop"), place("phone"), Mirror::default());
     a.connect(Some(CommitMode::Devices)).await;
     mirror.copy_all(&a.folder, &b.folder).await;
@@ -106,7 +111,7 @@ impl Place {
         assert_eq!(connected.mode, CommitMode::Devices);
     }
 
-    async fn try_sync(&mut self) -> Result<Report, EngineError> {
+    pub(super) async fn try_sync(&mut self) -> Result<Report, EngineError> {
         let storage = self.device.storage.clone();
         self.device.engine.turn(&storage, &Traffic::new(), TurnOptions::default(), &Silent).await
     }
@@ -121,7 +126,7 @@ impl Place {
         self.ahead_ms.fetch_add(TimeDelta::days(days).num_milliseconds(), SeqCst);
     }
 
-    fn names(&self, folder: &str) -> Vec<String> {
+    pub(super) fn names(&self, folder: &str) -> Vec<String> {
         let files = self.folder.files();
         let names = files.keys().map(|name| name.as_str().to_owned());
         names.filter(|name| name.starts_with(folder)).collect()
@@ -329,6 +334,9 @@ async fn what_was_agreed_is_waited_for_while_news_are_on_their_way_and_a_day_at_
     let awaited = b.device.engine.store().awaited().unwrap().unwrap();
     let long_ago = Awaited { since_ms: 0, ..awaited };
     b.device.engine.store_mut().set_awaited(Some(&long_ago)).unwrap();
+    // Who only looks uses nothing up.
+    let storage = b.device.storage.clone();
+    b.device.engine.devices(&storage).await.unwrap();
     assert_eq!((b.device.sync().await.pushed, b.names("entities/").len()), (1, 1));
     assert_eq!(b.device.engine.store().awaited().unwrap(), None);
     for _ in 0..2 {
