@@ -1,28 +1,19 @@
 //! Folding deltas and entity files into packs, and removing what no longer counts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use larder_providers::{Entry, RemotePath, SharedStorage, Storage, StorageExt, Traffic};
+use larder_providers::{RemotePath, SharedStorage, Storage, Traffic};
 
 use super::{
     Cost, Engine, EngineError, HISTORY_MS, Progress, RACES_MAX, Result, TurnOptions,
+    adopt::{Adopted, Adopting},
     cargo::{Cargo, Folding},
     cost::Meter,
     identity::Lineage,
-    observe::join_news,
     turn::Outcome,
 };
-use crate::{
-    digest::sha256_hex,
-    merge::{LocalEdit, view},
-    model::{
-        Change, Changes, DeviceId, Dot, Entity, Sibling, Stamp, entity::DELETED,
-        limits::DATA_FILE_BYTES_MAX,
-    },
-    remote::{
-        Advance, CommitMode, DataFile, HeadRead, HeadState, Manifest, Remote, Retired, Survey,
-        decode_loose, layout, survey,
-    },
+use crate::remote::{
+    Advance, CommitMode, DataFile, HeadRead, HeadState, Manifest, Remote, Retired, Survey, survey,
 };
 
 /// The most contents that one commit retires: the manifest names them.
@@ -227,86 +218,6 @@ impl Engine {
             }
         }
     }
-
-    /// Takes values out of files that a cut turn left behind and whose maker may never come back,
-    /// as edits of this device that compete with what is there: their own dots may be missing
-    /// earlier ones. What there was has to be sent before the files may go; says whether there was any.
-    pub(super) async fn adopt(
-        &mut self,
-        remote: &Remote,
-        orphans: &[Entry],
-        adopted: &mut Adopted,
-        how: Adopting<'_>,
-    ) -> Result<bool> {
-        let mut found = Vec::new();
-        let knows = self.replica()?.knows;
-        for orphan in orphans {
-            if adopted.looked_at.insert(orphan.path.clone()) {
-                let mut entities = read_orphan(remote, orphan, how.is_strict).await?;
-                let is_new = |(device, counter): (&DeviceId, u64)| {
-                    counter > knows.get(device) && (how.is_lost)(device)
-                };
-                entities.retain(|entity| entity.seen().iter().any(is_new));
-                if !entities.is_empty() {
-                    adopted.files.insert(orphan.path.clone());
-                }
-                found.extend(entities);
-            }
-        }
-        let mut has_values = false;
-        for state in join_news(found).into_values() {
-            for edit in self.unknown_edits(&state)? {
-                self.edit(&state.id, edit)?;
-                has_values = true;
-            }
-        }
-        Ok(has_values)
-    }
-
-    /// The edits in a state that this replica has neither seen nor holds.
-    fn unknown_edits(&self, found: &Entity) -> Result<Vec<LocalEdit>> {
-        let record = self.store.record(&found.id)?;
-        let is_deleted = view(found, &self.rules).is_deleted;
-        // Whoever deleted it had seen what it was; a copy that lies about brings it not back.
-        if is_deleted && record.is_some() {
-            return Ok(Vec::new());
-        }
-        let own = record.map_or_else(|| Entity::new(found.id.clone()), |record| record.state);
-        let knows = self.replica()?.knows;
-        let mut edits: BTreeMap<&Dot, (Changes, Stamp)> = BTreeMap::new();
-        for (field, siblings) in found.fields.iter().filter(|(field, _)| *field != DELETED) {
-            for sibling in siblings {
-                let is_there = |own: &Sibling| own.content == sibling.content;
-                let is_known = own.covers(&sibling.dot) || knows.covers(&sibling.dot);
-                if !is_known && !own.siblings(field).iter().any(is_there) {
-                    let (changes, _) =
-                        edits.entry(&sibling.dot).or_insert_with(|| (Changes::new(), sibling.at));
-                    let waiting = sibling.alternatives.clone();
-                    changes.insert(field.clone(), Change::Set(sibling.content.clone(), waiting));
-                }
-            }
-        }
-        let found = edits.into_values().map(|(changes, at)| LocalEdit::Found(changes, at));
-        // One that nobody here knew goes to the trash.
-        Ok(found.chain(is_deleted.then_some(LocalEdit::Deleted)).collect())
-    }
-}
-
-/// Which files that nothing names are taken up.
-#[derive(Clone, Copy)]
-pub(super) struct Adopting<'a> {
-    /// Only those that are what their name says.
-    pub(super) is_strict: bool,
-    /// Only those with edits of such devices that this replica has not seen.
-    pub(super) is_lost: &'a dyn Fn(&DeviceId) -> bool,
-}
-
-/// Files that nothing names, as far as they were looked at.
-#[derive(Default)]
-pub(super) struct Adopted {
-    looked_at: BTreeSet<RemotePath>,
-    /// Those with edits that this replica had not seen.
-    pub(super) files: BTreeSet<RemotePath>,
 }
 
 /// Files that a compaction lets go of.
@@ -339,19 +250,4 @@ async fn sweep(remote: &Remote, survey: &Survey) -> Result<usize> {
         gone += 1;
     }
     Ok(gone)
-}
-
-/// The entities of a file that no manifest speaks for. One that is damaged was never whole: its
-/// writer cannot have committed it.
-async fn read_orphan(remote: &Remote, orphan: &Entry, is_strict: bool) -> Result<Vec<Entity>> {
-    let bytes = match remote.storage.read(&orphan.path, DATA_FILE_BYTES_MAX).await {
-        Ok((bytes, _)) => bytes,
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    // The name has the digest's beginning: what was altered since is nobody's edit.
-    if is_strict && !layout::is_named_after(&orphan.path, &sha256_hex(&bytes)) {
-        return Ok(Vec::new());
-    }
-    Ok(decode_loose(orphan.path.name(), &bytes))
 }

@@ -1,5 +1,6 @@
 //! The turn: observe, plan, execute, settle. The only place where store, vault and remote meet.
 
+mod adopt;
 mod cargo;
 mod check;
 mod command;

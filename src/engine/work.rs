@@ -277,7 +277,7 @@ fn text_bytes(file: &ScannedFile) -> u64 {
 }
 
 /// What an entity takes of a batch's room: about its length, and more where many values are short.
-fn weight(entity: &Entity) -> u64 {
+pub(super) fn weight(entity: &Entity) -> u64 {
     let of_content = |content: &Content| {
         let source = content.source.as_ref().map_or(0, String::len);
         let value = match &content.value {

@@ -16,10 +16,7 @@ use super::{
 };
 use crate::{
     digest::sha256_hex,
-    model::{
-        Entity, EntityId, VersionVector,
-        limits::{DATA_FILE_BYTES_MAX, DATA_TEXT_BYTES_MAX},
-    },
+    model::{Entity, EntityId, VersionVector, limits::DATA_FILE_BYTES_MAX},
 };
 
 /// A file of fewer bytes is read whole: a request more costs more than it spares.
@@ -29,11 +26,11 @@ const PARTS_FROM_BYTES: u64 = 256 << 10;
 const GAP_BYTES: u64 = 64 << 10;
 
 /// How much text is decoded at once, in bytes; one record may have more.
-const PORTION_BYTES: usize = 4 << 20;
+pub(super) const PORTION_BYTES: usize = 4 << 20;
 
 /// How many values are decoded at once; one record may have more. A list of zeros takes two bytes of
 /// text each, and two hundred times that in memory.
-const PORTION_VALUES: usize = 1 << 16;
+pub(super) const PORTION_VALUES: usize = 1 << 16;
 
 /// A text of at most so many bytes is unpacked in one step.
 const SHORT_TEXT_BYTES: usize = 256 << 10;
@@ -128,7 +125,7 @@ impl Fetched {
                 continue;
             }
             bytes += line.len();
-            values += line.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+            values += values_of(line);
             let at = self.line;
             let damaged =
                 |detail: String| RemoteError::damaged(name, format!("line {at}: {detail}"));
@@ -152,6 +149,11 @@ impl Fetched {
         }
         Ok(entities)
     }
+}
+
+/// About how many values a line has; what stands in its strings counts as well.
+pub(super) fn values_of(line: &str) -> usize {
+    line.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count()
 }
 
 /// Fetches a data file, or the blocks of it that hold edits which a replica of the edits `knows`
@@ -354,21 +356,6 @@ fn inflate_short(bytes: &[u8], text_bytes: u64) -> Option<Vec<u8>> {
         let text = unpacker.as_mut()?.decompress(bytes, length).ok()?;
         (text.len() == length).then_some(text)
     })
-}
-
-/// Decodes what can be decoded of a data file that no manifest describes.
-pub fn decode_loose(name: &str, bytes: &[u8]) -> Vec<Entity> {
-    let mut text = Vec::new();
-    if name.ends_with(".zst") {
-        let Ok(decoder) = zstd::stream::read::Decoder::new(bytes) else { return Vec::new() };
-        if decoder.take(DATA_TEXT_BYTES_MAX).read_to_end(&mut text).is_err() {
-            return Vec::new();
-        }
-    } else {
-        text.extend_from_slice(bytes);
-    }
-    let text = String::from_utf8_lossy(&text);
-    text.lines().filter_map(|line| codec::decode(line).ok()).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod data;
 mod gc;
 mod head;
 pub mod layout;
+mod loose;
 mod manifest;
 mod pack;
 pub mod tiers;
@@ -14,11 +15,12 @@ pub mod tiers;
 use larder_providers::{ErrorKind, RemotePath, SharedStorage};
 use serde::{Deserialize, Serialize};
 
-pub use data::{Fetched, decode_loose, fetch, take_whole};
+pub use data::{Fetched, fetch, take_whole};
 pub use gc::{Survey, expired, old_manifests, survey};
 pub use head::{
     Advance, Devices, Head, HeadRead, HeadState, IfMatch, Last, Others, Reader, Rename,
 };
+pub use loose::Loose;
 pub use manifest::{Commit, DataFile, FORMAT, IndexRow, Manifest, Meta, Participant, Retired};
 pub use pack::{DELTA_ENTITIES_MAX, Outgoing, Packer, Parcel, pack_one};
 

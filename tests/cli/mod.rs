@@ -1,5 +1,7 @@
 //! The contract of the command line: codes, messages, JSON.
 
+#[cfg(target_os = "linux")]
+mod bombs;
 mod conflicts;
 mod daemon;
 mod damage;

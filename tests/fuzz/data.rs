@@ -9,7 +9,7 @@ use bytes::Bytes;
 use larder::{
     digest::sha256_hex,
     model::{DeviceId, Entity, VersionVector, limits::DATA_TEXT_BYTES_MAX},
-    remote::{DataFile, Fetched, codec, decode_loose, fetch, take_whole},
+    remote::{DataFile, Fetched, Loose, codec, fetch, take_whole},
 };
 use larder_providers::{Memory, SharedStorage};
 use serde_json::{Map, Value, json};
@@ -156,7 +156,9 @@ fn entities(row: &DataFile, mut fetched: Fetched) -> (Vec<Entity>, bool) {
 /// What is taken of a data file is what its row says, and never more than may be declared.
 pub(crate) fn whole(data: &[u8]) {
     let Some(Built { row, bytes, .. }) = build(data, false) else { return };
-    decode_loose(row.file.as_str(), &bytes).iter().for_each(check);
+    if let Some(mut loose) = Loose::open(row.file.as_str(), &bytes) {
+        std::iter::from_fn(|| loose.next_portion()).flatten().for_each(|entity| check(&entity));
+    }
     let Ok(fetched) = take_whole(&row, bytes) else { return };
     assert!(row.text_bytes.unwrap_or_default() <= DATA_TEXT_BYTES_MAX);
     let (entities, is_whole) = entities(&row, fetched);

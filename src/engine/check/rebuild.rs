@@ -13,7 +13,7 @@ use larder_providers::{Body, ErrorKind, PutMode, RemotePath, Storage as _, Stora
 use crate::{
     engine::{
         Engine, EngineError, RACES_MAX, Report, Result,
-        compact::{Adopted, Adopting},
+        adopt::{Adopted, Adopting},
         connect::has_data,
         feed::is_about_one_file,
     },
@@ -280,13 +280,21 @@ async fn is_whole(
             continue;
         }
         let fetched = fetch(&remote.storage, data, &VersionVector::default()).await;
-        match fetched.and_then(Fetched::all) {
-            Ok(_) => drop(whole.insert(key)),
+        match fetched.and_then(reads) {
+            Ok(()) => drop(whole.insert(key)),
             Err(error) if is_about_one_file(&error) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }
     Ok(true)
+}
+
+/// Whether all of a data file can be read.
+fn reads(mut fetched: Fetched) -> Result<(), RemoteError> {
+    while let Some(portion) = fetched.next_portion() {
+        portion?;
+    }
+    Ok(())
 }
 
 /// The highest generation that the name of some file speaks of.

@@ -1,0 +1,149 @@
+//! Small remotes that become a great deal of memory: what they say is refused, or taken a little at a
+//! time.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use larder::digest::sha256_hex;
+use serde_json::{Value, json};
+
+use crate::common::{Device, Remote};
+
+const STAMP: &str = "2026-11-20T10:00:00.123Z";
+
+/// The most memory that larder takes, in MiB.
+const MEMORY_MIB_MAX: u64 = 256;
+
+/// Changes a manifest behind everybody's back.
+fn doctor(file: PathBuf, change: impl FnOnce(&mut Value)) {
+    let mut manifest = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    change(&mut manifest);
+    fs::write(file, manifest.to_string()).unwrap();
+}
+
+/// A remote with one note on it, made with these arguments.
+fn founded(args: &[&str]) -> Remote {
+    let remote = Remote::folder();
+    let writer = Device::new("writer");
+    writer.run(&[&["init", "--remote", remote.url()], args].concat()).exits(0);
+    writer.write("fine.md", "all is well\n");
+    writer.sync();
+    remote
+}
+
+/// A record whose only field is a list of zeros: so many values in all.
+fn zeros(id: u64, values: usize) -> String {
+    let list = format!("[{}0]", "0,".repeat(values - 2));
+    let sibling = format!(r#"{{"dot":"zzzzzz:{id}","at":"{STAMP}","value":{list}}}"#);
+    format!(
+        r#"{{"id":"z{id}","clock":{{"zzzzzz":[{id},1,"{STAMP}"]}},"fields":{{"x":[{sibling}]}}}}"#
+    ) + "\n"
+}
+
+/// Writes a pack of these lines, built on the generation before this one; says its row.
+fn add_pack(remote: &Remote, generation: u64, lines: &str) -> Value {
+    let bytes = zstd::bulk::compress(lines.as_bytes(), 1).unwrap();
+    let sha256 = sha256_hex(&bytes);
+    let name = format!("packs/{generation}-{}.jsonl.zst", &sha256[..16]);
+    let file = remote.dir().join(&name);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, &bytes).unwrap();
+    let old = SystemTime::now() - Duration::from_hours(1000);
+    fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
+    json!({
+        "file": name, "bytes": bytes.len(), "sha256": sha256,
+        "textBytes": lines.len(), "entities": lines.lines().count(),
+        "fromGeneration": 2, "toGeneration": 2, "holds": {"zzzzzz": 1000},
+    })
+}
+
+/// A remote with a pack of these lines.
+fn with_pack(lines: &str) -> Remote {
+    let remote = founded(&[]);
+    let row = add_pack(&remote, 1, lines);
+    doctor(remote.dir().join("meta.json"), |manifest| {
+        manifest["generation"] = 2.into();
+        manifest["knows"]["zzzzzz"] = 1000.into();
+        manifest["packs"].as_array_mut().unwrap().push(row);
+    });
+    remote
+}
+
+/// What a command says that has to do with little memory.
+fn said(device: &Device, args: &[&str]) -> String {
+    let mut command = device.command(args);
+    let said = tempfile::tempfile().unwrap();
+    command.stdout(said.try_clone().unwrap()).stderr(said.try_clone().unwrap());
+    let mut child = command.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_kib = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok());
+        peak_kib = peak.unwrap_or(0).max(peak_kib);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut told = said;
+    std::io::Seek::rewind(&mut told).unwrap();
+    let told = std::io::read_to_string(told).unwrap();
+    let peak: u64 = peak_kib >> 10;
+    assert!(peak < MEMORY_MIB_MAX, "{args:?}: {peak} MiB\n{told}");
+    told
+}
+
+/// What the first sync with a remote says.
+fn first_sync(remote: &Remote) -> String {
+    said(&Device::new("reader"), &["sync", "--remote", remote.url()])
+}
+
+/// Somebody who has synced with a remote.
+fn reader(remote: &Remote) -> Device {
+    let device = Device::joined("reader", remote);
+    device.sync();
+    device
+}
+
+#[test]
+fn bombs_fill_no_memory() {
+    let told = first_sync(&with_pack(&zeros(1, 7 << 20)));
+    assert!(told.contains("line 1: more than 262144 values"), "{told}");
+
+    let many: String = (1..=16).map(|id| zeros(id, 60_000)).collect();
+    let told = first_sync(&with_pack(&many));
+    assert!(told.contains("17 received"), "{told}");
+
+    let remote = founded(&[]);
+    doctor(remote.dir().join("meta.json"), |manifest| manifest["new"] = vec![0; 3 << 20].into());
+    let told = first_sync(&remote);
+    assert!(told.contains("meta.json on the remote is damaged: more than 262144 values"), "{told}");
+}
+
+/// Nobody speaks for such a file, so nothing says how much there is in it.
+#[test]
+fn bombs_that_nobody_names_fill_no_memory() {
+    let many: String = (1..=40).map(|id| zeros(id, 131_000)).collect();
+    let is_known = |manifest: &mut Value| {
+        manifest["generation"] = 2.into();
+        manifest["floor"] = 1.into();
+        manifest["knows"]["zzzzzz"] = 1000.into();
+    };
+    let remote = founded(&[]);
+    doctor(remote.dir().join("meta.json"), is_known);
+    let device = reader(&remote);
+    let orphan = add_pack(&remote, 0, &many);
+    let told = said(&device, &["compact"]);
+    assert!(told.contains("1 file that no longer count removed"), "{told}");
+    assert!(!remote.dir().join(orphan["file"].as_str().unwrap()).exists());
+
+    let remote = founded(&[]);
+    doctor(remote.dir().join("meta.json"), is_known);
+    let device = reader(&remote);
+    add_pack(&remote, 0, &(many + &zeros(2000, 9)));
+    fs::write(remote.dir().join("meta.json"), "{").unwrap();
+    let told = said(&device, &["check", "--read-data", "--repair"]);
+    assert!(told.contains("in files that no head names: taken up"), "{told}");
+}
