@@ -51,8 +51,9 @@ pub const BRAKE_FILES_MIN: usize = 10;
 pub const KEY_FILE_BYTES_MAX: u64 = 16 << 10;
 /// The most wrapped keys that a passphrase is tried on.
 pub const KEY_FILES_MAX: usize = 4;
-/// The most memory that a remote may have a passphrase cost, in KiB: 256 MiB.
-pub const KDF_MEMORY_KIB_MAX: u32 = 256 << 10;
+/// The most memory that a remote may have a passphrase cost, in KiB: 128 MiB, half of what larder may take
+/// in all and twice what it asks of its own.
+pub const KDF_MEMORY_KIB_MAX: u32 = 128 << 10;
 /// The least memory that a passphrase has to cost, in KiB.
 pub const KDF_MEMORY_KIB_MIN: u32 = 8 << 10;
 /// The most passes over that memory.

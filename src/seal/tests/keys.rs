@@ -67,10 +67,10 @@ fn a_key_that_would_cost_too_much_or_too_little_is_refused() {
     for (at, value, why) in [
         (
             "/kdf/memoryKib",
-            Value::from(262_145),
-            "262145 KiB of memory, not between 8192 and 262144",
+            Value::from(131_073),
+            "131073 KiB of memory, not between 8192 and 131072",
         ),
-        ("/kdf/memoryKib", Value::from(8191), "8191 KiB of memory, not between 8192 and 262144"),
+        ("/kdf/memoryKib", Value::from(8191), "8191 KiB of memory, not between 8192 and 131072"),
         ("/kdf/memoryKib", Value::from(u32::MAX), "not between"),
         ("/kdf/iterations", Value::from(17), "17 iterations, not between 1 and 16"),
         ("/kdf/iterations", Value::from(0), "0 iterations"),
