@@ -1,6 +1,7 @@
 //! Two devices and a remote in memory.
 
 mod contents;
+mod crowds;
 mod hostile;
 mod lagging;
 mod meanwhile;

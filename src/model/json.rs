@@ -14,6 +14,11 @@ use super::{
     limits::{NESTING_MAX, VALUES_MAX},
 };
 
+/// What a value takes in memory, in bytes: in a list that has grown, or with a key beside it.
+const VALUE_BYTES: u64 = 64;
+/// What an object takes, in bytes: the first node of a tree.
+const OBJECT_BYTES: u64 = 640;
+
 /// A text that is not JSON as larder takes it; says where and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -92,6 +97,22 @@ fn check_text(text: &str) -> Result<(), InvalidJson> {
 pub fn check_values(text: &str) -> Result<(), InvalidJson> {
     // Each takes a byte at least, so nearly all texts need no look.
     if text.len() <= VALUES_MAX { Ok(()) } else { check_text(text) }
+}
+
+/// About how many bytes of memory a text takes once it is read: a list of zeros takes many times its own
+/// length, and objects of one key each take more.
+pub fn weight(text: &[u8]) -> u64 {
+    let (mut at, mut values, mut objects) = (0, 1, 0);
+    while let Some(&byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'"' => at = string_end(text, at),
+            b',' | b'[' => values += 1,
+            b'{' => objects += 1,
+            _ => {}
+        }
+    }
+    text.len() as u64 + VALUE_BYTES * values + OBJECT_BYTES * objects
 }
 
 /// How many values there are in a value, itself included.
@@ -224,6 +245,13 @@ mod tests {
 
     fn refused(text: &str) -> String {
         parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_a_text_weighs() {
+        assert_eq!(weight(b"\"a,{[\\\",\""), 9 + 64);
+        assert_eq!(weight(b"[0,0,{}]"), 8 + 4 * 64 + 640);
+        assert_eq!(weight(b"\"cut"), 4 + 64);
     }
 
     #[test]

@@ -2,6 +2,13 @@
 
 /// The longest manifest that is read, in bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 8 << 20;
+/// How much memory the manifests may take that are read at once and joined, in bytes: heads of devices,
+/// copies that other programs made. The first of them counts, but is read in any case.
+pub const MANIFESTS_WEIGHT_MAX: u64 = 32 << 20;
+/// The most heads of devices that are read.
+pub const HEADS_MAX: usize = 256;
+/// The most tokens in `head/` that are looked into, and the most copies of a head.
+pub const TOKENS_MAX: usize = 16;
 /// The longest text of one record (a file, or what `put` is given), in bytes.
 pub const TEXT_BYTES_MAX: u64 = 1 << 20;
 /// The longest content of a file that is no record of fields, in bytes: 1 TiB.

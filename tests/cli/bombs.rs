@@ -147,3 +147,61 @@ fn bombs_that_nobody_names_fill_no_memory() {
     let told = said(&device, &["check", "--read-data", "--repair"]);
     assert!(told.contains("in files that no head names: taken up"), "{told}");
 }
+
+/// The only file in a folder of a remote that ends so, read as JSON.
+fn only(remote: &Remote, folder: &str) -> Value {
+    let mut files = fs::read_dir(remote.dir().join(folder)).unwrap();
+    serde_json::from_slice(&fs::read(files.next().unwrap().unwrap().path()).unwrap()).unwrap()
+}
+
+/// Has a manifest speak of very many records.
+fn speak_of_many(manifest: &mut Value, number: u64) {
+    let records = (0..120_000).map(|id| (format!("e{number}x{id}"), json!(1)));
+    manifest["entityVersions"] = Value::Object(records.collect());
+}
+
+/// Makes manifests of generations up to this one, each of which speaks of other records.
+fn write_manifests(remote: &Remote, name: impl Fn(u64, &mut Value) -> String, count: u64) {
+    let folder = if remote.dir().join("heads").exists() { "heads" } else { "meta" };
+    let mut manifest = only(remote, folder);
+    for number in 1..=count {
+        speak_of_many(&mut manifest, number);
+        manifest["generation"] = (number + 1).into();
+        let name = name(number, &mut manifest);
+        fs::write(remote.dir().join(folder).join(name), manifest.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn many_heads_fill_no_memory() {
+    let remote = founded(&["--commit", "devices"]);
+    let head_of = |number: u64, manifest: &mut Value| {
+        let device = format!("zz{number:04}");
+        manifest["commit"] = json!({"id": device, "device": device, "prev": ""});
+        format!("{device}.json")
+    };
+    write_manifests(&remote, head_of, 24);
+    let told = first_sync(&remote);
+    assert!(told.contains("the 32 MiB that heads may take in memory"), "{told}");
+    assert!(told.contains("1 received"), "{told}");
+}
+
+#[test]
+fn many_tokens_fill_no_memory() {
+    for ending in ["", " (copy)"] {
+        let remote = founded(&["--commit", "rename"]);
+        let device = reader(&remote);
+        write_manifests(&remote, |number, _| format!("{}-abcdefghij.json", number + 1), 24);
+        for number in 1..=24 {
+            let token = format!("head/{}-abcdefghij{ending}", number + 1);
+            fs::write(remote.dir().join(token), "").unwrap();
+        }
+        device.write("own.md", "own\n");
+        let told = said(&device, &["sync"]);
+        assert!(told.contains("the 32 MiB that heads may take in memory"), "{told}");
+        assert!(told.contains("1 sent"), "{told}");
+        // With all tokens gone, a repair looks into the manifests that lie there.
+        fs::remove_dir_all(remote.dir().join("head")).unwrap();
+        said(&device, &["check", "--repair"]);
+    }
+}

@@ -4,7 +4,10 @@
 //! writes over another's file, so no commit can be lost. Files may arrive late and in any order: a
 //! head counts from when all that it names is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,14 +18,17 @@ use larder_providers::{
 };
 
 use super::{
-    Advance, CommitMode, Head, HeadRead, HeadState, Last, Manifest, Others, Reader, Result,
+    Advance, Budget, CommitMode, Head, HeadRead, HeadState, Last, Manifest, Others, Reader, Result,
     shelf::Shelf,
-    sorted::{Found, Sorted, let_go, own_file},
+    sorted::{Found, Loaded, Sorted, let_go, own_file},
     stamps::{AGAIN, mark_of, stamp_of, stamps_of},
 };
 use crate::{
     digest::sha256_hex,
-    model::{DeviceId, RemoteId, limits::MANIFEST_BYTES_MAX},
+    model::{
+        DeviceId, RemoteId,
+        limits::{HEADS_MAX, MANIFEST_BYTES_MAX},
+    },
     mutant::{self, Mutant},
     remote::{RemoteError, layout},
 };
@@ -35,8 +41,8 @@ const LOOK_AGAIN_MS: u64 = 30;
 const REFUSALS_MAX: u64 = 6;
 /// How many heads are read at once.
 const READS: usize = 8;
-/// The most heads that are read: what lies there is not ours to trust.
-const HEADS_MAX: usize = 256;
+/// Longer heads are read one by one, in bytes.
+const LONG_BYTES: u64 = 1 << 20;
 /// The lengths that a manifest takes in turn, for storages that tell changes by length and second.
 const PADS: u64 = 61;
 
@@ -66,7 +72,6 @@ struct Listed {
 struct Read {
     manifest: Manifest,
     sha256: String,
-    bytes: u64,
     version: Option<Version>,
 }
 
@@ -93,45 +98,54 @@ impl Devices {
             }
         }
         look.files.retain(|listed| listed.file.as_str().ends_with(".json"));
-        if look.files.len() > HEADS_MAX {
-            let detail = format!("it holds {} files, over {HEADS_MAX}", look.files.len());
-            return Err(RemoteError::damaged(layout::HEADS, detail));
-        }
         Ok(look)
     }
 
-    /// Reads the heads; nothing for one that cannot be understood.
-    async fn load(&self, files: &[Listed]) -> Result<Sorted> {
-        let mut reads = Vec::new();
-        for listed in files {
-            reads.push(self.load_one(listed));
-        }
-        let read: Vec<Result<Found, RemotePath>> =
-            futures::stream::iter(reads).buffered(READS).try_collect().await?;
+    /// Reads the heads, as far as they can be understood and there is room for them: the own one before
+    /// all others, and the shortest of those first, as nobody needs long ones but who wants to do harm.
+    async fn load(&self, files: &[Listed], own: &RemotePath) -> Result<Sorted> {
+        let mut files: Vec<&Listed> = files.iter().collect();
+        files.sort_by_key(|listed| (listed.file != *own, listed.bytes.unwrap_or(u64::MAX)));
         let mut sorted = Sorted::default();
-        for found in read {
-            match found {
-                Ok(found) => sorted.whole.push(found),
-                Err(file) => sorted.unreadable.push(file),
-            }
+        let beyond = files.split_off(files.len().min(HEADS_MAX));
+        if let Some(first) = beyond.first() {
+            let why = format!("is one of {} beyond the {HEADS_MAX} that are read", beyond.len());
+            sorted.aside.push((first.file.clone(), why));
         }
+        let budget = Mutex::new(Budget::default());
+        let is_long = |listed: &&Listed| listed.bytes.is_none_or(|bytes| bytes > LONG_BYTES);
+        let (long, short): (Vec<&Listed>, Vec<&Listed>) = files.into_iter().partition(is_long);
+        let (own_first, short): (Vec<&Listed>, Vec<&Listed>) =
+            short.into_iter().partition(|listed| listed.file == *own);
+        for (files, reads) in [(own_first, 1), (short, READS), (long, 1)] {
+            let mut loads = Vec::new();
+            for listed in files {
+                loads.push(self.load_one(listed, &budget));
+            }
+            let loaded: Vec<Loaded> =
+                futures::stream::iter(loads).buffered(reads).try_collect().await?;
+            loaded.into_iter().for_each(|loaded| sorted.add(loaded));
+        }
+        sorted.whole.sort_by(|a, b| a.file.cmp(&b.file));
+        sorted.unreadable.sort();
         Ok(sorted)
     }
 
-    async fn load_one(&self, listed: &Listed) -> Result<Result<Found, RemotePath>> {
+    async fn load_one(&self, listed: &Listed, budget: &Mutex<Budget>) -> Result<Loaded> {
         let file = &listed.file;
         for look in 1..=LOOKS {
-            let read = self.read_one(file).await;
-            match read.and_then(|read| read.of_length(listed.bytes)) {
-                Ok(Read { manifest, .. }) if manifest.remote_id != self.id => {
+            match self.read_listed(listed, budget).await {
+                Ok(Some(Read { manifest, .. })) if manifest.remote_id != self.id => {
                     let (expected, found) = (self.id.clone(), manifest.remote_id);
                     return Err(RemoteError::Foreign { expected, found });
                 }
-                Ok(read) => {
+                Ok(Some(read)) => {
                     let is_certain = read.is_of(listed.version.as_ref());
                     let (file, Read { manifest, sha256, .. }) = (file.clone(), read);
-                    return Ok(Ok(Found { file, manifest, sha256, is_certain }));
+                    let found = Found { file, manifest, sha256, is_certain };
+                    return Ok(Loaded::Found(Box::new(found)));
                 }
+                Ok(None) => return Ok(Loaded::Aside(file.clone())),
                 Err(error) if !may_pass(&error) => return Err(error),
                 Err(_) if look == LOOKS => {}
                 Err(_) => {
@@ -140,13 +154,26 @@ impl Devices {
                 }
             }
         }
-        Ok(Err(file.clone()))
+        Ok(Loaded::Unreadable(file.clone()))
+    }
+
+    /// Reads a head; nothing if there is no room for it. Another state than the listing speaks of is
+    /// refused: it would count as read from then on.
+    async fn read_listed(&self, listed: &Listed, budget: &Mutex<Budget>) -> Result<Option<Read>> {
+        let told = listed.bytes.filter(|_| !mutant::is(Mutant::OldHeads));
+        let most = told.map_or(MANIFEST_BYTES_MAX, |told| told.min(MANIFEST_BYTES_MAX));
+        let (bytes, version) = self.storage.read(&listed.file, most).await?;
+        if let Some(told) = told.filter(|told| *told != bytes.len() as u64) {
+            let detail = format!("{} bytes came of the {told} that are listed", bytes.len());
+            return Err(RemoteError::damaged(layout::HEADS, detail));
+        }
+        let has_room = budget.lock().is_ok_and(|mut budget| budget.take(&bytes));
+        has_room.then(|| Read::decode(&listed.file, &bytes, version)).transpose()
     }
 
     async fn read_one(&self, file: &RemotePath) -> Result<Read> {
         let (bytes, version) = self.storage.read(file, MANIFEST_BYTES_MAX).await?;
-        let manifest = Manifest::decode(file.as_str(), &bytes)?;
-        Ok(Read { manifest, sha256: sha256_hex(&bytes), bytes: bytes.len() as u64, version })
+        Read::decode(file, &bytes, version)
     }
 
     /// Writes the own head over the state of it that was seen; whether it was still that one.
@@ -217,7 +244,7 @@ impl Devices {
     async fn join(&self, look: Look, mut sorted: Sorted, reader: &Reader<'_>) -> Result<HeadState> {
         let mut shelf = Shelf::default();
         self.put_off(&mut sorted, &mut shelf).await?;
-        let is_doubtful = !sorted.waiting.is_empty() || !sorted.unreadable.is_empty();
+        let is_doubtful = !sorted.waiting.is_empty() || sorted.unknown().next().is_some();
         let mut parts: Vec<&Manifest> = sorted.whole.iter().map(|found| &found.manifest).collect();
         // What was agreed last stands in for a head that is on its way.
         let last = reader.last.as_ref().map(|last| last.manifest);
@@ -259,7 +286,7 @@ impl Devices {
             server_time: look.server_time,
             others: Others {
                 named: kept,
-                unreadable: sorted.unreadable.iter().cloned().collect(),
+                unreadable: sorted.unknown().cloned().collect(),
                 waiting: sorted.notes(&manifest),
                 unmet: sorted.unmet(),
             },
@@ -286,7 +313,7 @@ impl Head for Devices {
         if look.files.is_empty() && !self.is_founded().await? {
             return Ok(HeadRead::Missing);
         }
-        let sorted = self.load(&look.files).await?;
+        let sorted = self.load(&look.files, &own_file(reader.device)?).await?;
         Ok(HeadRead::Current(Box::new(self.join(look, sorted, reader).await?)))
     }
 
@@ -373,15 +400,9 @@ impl Head for Devices {
 }
 
 impl Read {
-    /// Refuses another state than the listing speaks of: it would count as read from then on.
-    fn of_length(self, listed: Option<u64>) -> Result<Self> {
-        match listed {
-            Some(bytes) if bytes != self.bytes && !mutant::is(Mutant::OldHeads) => {
-                let detail = format!("{} bytes came of the {bytes} that are listed", self.bytes);
-                Err(RemoteError::damaged(layout::HEADS, detail))
-            }
-            _ => Ok(self),
-        }
+    fn decode(file: &RemotePath, bytes: &[u8], version: Option<Version>) -> Result<Self> {
+        let manifest = Manifest::decode(file.as_str(), bytes)?;
+        Ok(Self { manifest, sha256: sha256_hex(bytes), version })
     }
 
     /// Whether this is the state that is listed; some servers write one version in two ways.

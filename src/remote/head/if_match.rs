@@ -8,8 +8,8 @@ use larder_providers::{
 };
 
 use super::{
-    Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Others, Reader, Result, holds_commit,
-    join_copies, readable,
+    Advance, Budget, CommitMode, Head, HeadRead, HeadState, Manifest, Others, Reader, Result,
+    holds_commit, join_copies, readable,
 };
 use crate::{
     digest::sha256_hex,
@@ -47,6 +47,8 @@ impl IfMatch {
                 "the server gives meta.json no version, so nothing can be made to depend on it";
             return Err(RemoteError::NoCommit { detail: detail.to_owned() });
         };
+        let mut budget = Budget::default();
+        budget.take(&bytes);
         let mut state = HeadState {
             mark: version.0,
             strays: Vec::new(),
@@ -58,7 +60,8 @@ impl IfMatch {
         };
         // They come where `meta.json` was replaced, so where it is as it was nobody has to look.
         if self.storage.capabilities().at_hand {
-            join_copies(&self.storage, &mut state, self.copies().await?).await?;
+            let copies = self.copies().await?.into_iter().map(|file| (file.clone(), file));
+            join_copies(&self.storage, &mut state, copies.collect(), &mut budget).await?;
         }
         Ok(HeadRead::Current(Box::new(state)))
     }

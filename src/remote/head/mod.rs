@@ -1,5 +1,6 @@
 //! The one thing that changes on a remote, and how it changes for one writer at a time.
 
+mod budget;
 mod devices;
 mod if_match;
 mod rename;
@@ -13,8 +14,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use larder_providers::{RemotePath, SharedStorage, StorageExt};
 
+use self::budget::{Budget, too_much};
 use super::{CommitMode, Manifest, Result, layout};
-use crate::model::{DeviceId, limits::MANIFEST_BYTES_MAX};
+use crate::model::{
+    DeviceId,
+    limits::{MANIFEST_BYTES_MAX, TOKENS_MAX},
+};
 
 pub use devices::Devices;
 pub use if_match::IfMatch;
@@ -152,12 +157,15 @@ pub enum Advance {
     Raced,
 }
 
-/// The manifests among these files, as far as they can be read.
+/// The manifests among these files, as far as they can be read and there is room for them.
 async fn readable(storage: &SharedStorage, files: Vec<RemotePath>) -> Result<Vec<Manifest>> {
-    let mut manifests = Vec::new();
+    let (mut manifests, mut budget) = (Vec::new(), Budget::default());
     for file in files {
         match storage.read(&file, MANIFEST_BYTES_MAX).await {
-            Ok((bytes, _)) => manifests.extend(Manifest::decode(file.as_str(), &bytes).ok()),
+            Ok((bytes, _)) if budget.take(&bytes) => {
+                manifests.extend(Manifest::decode(file.as_str(), &bytes).ok());
+            }
+            Ok(_) => {}
             Err(error) if error.is_temporary() => return Err(error.into()),
             Err(_) => {}
         }
@@ -165,20 +173,28 @@ async fn readable(storage: &SharedStorage, files: Vec<RemotePath>) -> Result<Vec
     Ok(manifests)
 }
 
-/// The most copies of a head that are looked into at once.
-const COPIES_MAX: usize = 16;
-
 /// Joins what the copies of a head say that another program made, once all that they name is there;
-/// each of these is a stray from then on.
+/// each of these is a stray from then on. A copy is a manifest, or a file that stands for one.
 async fn join_copies(
     storage: &SharedStorage,
     state: &mut HeadState,
-    copies: Vec<RemotePath>,
+    copies: Vec<(RemotePath, RemotePath)>,
+    budget: &mut Budget,
 ) -> Result<()> {
     let mut shelf = shelf::Shelf::default();
-    for file in copies.into_iter().take(COPIES_MAX) {
-        let Ok((bytes, _)) = storage.read(&file, MANIFEST_BYTES_MAX).await else { continue };
-        let Ok(copy) = Manifest::decode(file.as_str(), &bytes) else { continue };
+    let beyond = copies.len().saturating_sub(TOKENS_MAX);
+    for (nth, (file, manifest)) in copies.into_iter().enumerate() {
+        if nth == TOKENS_MAX {
+            let why = format!("is one of {beyond} beyond the {TOKENS_MAX} copies that are read");
+            state.others.set_aside(file, why);
+            break;
+        }
+        let Ok((bytes, _)) = storage.read(&manifest, MANIFEST_BYTES_MAX).await else { continue };
+        if !budget.take(&bytes) {
+            state.others.set_aside(file, too_much());
+            continue;
+        }
+        let Ok(copy) = Manifest::decode(manifest.as_str(), &bytes) else { continue };
         let is_ours = copy.remote_id == state.manifest.remote_id;
         if is_ours && shelf.first_missing(storage, &copy).await?.is_none() {
             state.manifest.join(&copy);

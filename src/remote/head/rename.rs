@@ -9,12 +9,15 @@ use chrono::{DateTime, Utc};
 use larder_providers::{ErrorKind, Move, RemotePath, SharedStorage, Storage, StorageExt};
 
 use super::{
-    Advance, CommitMode, Head, HeadRead, HeadState, Manifest, Others, Reader, Result, holds_commit,
-    join_copies, readable,
+    Advance, Budget, CommitMode, Head, HeadRead, HeadState, Manifest, Others, Reader, Result,
+    holds_commit, join_copies, readable, too_much,
 };
 use crate::{
     digest::sha256_hex,
-    model::{DeviceId, RemoteId, limits::MANIFEST_BYTES_MAX},
+    model::{
+        DeviceId, RemoteId,
+        limits::{MANIFEST_BYTES_MAX, TOKENS_MAX},
+    },
     mutant::{self, Mutant},
     remote::{RemoteError, layout},
 };
@@ -40,6 +43,16 @@ struct Tokens {
     /// Copies of tokens, with the names that they are copies of.
     copies: Vec<(String, RemotePath)>,
     server_time: Option<DateTime<Utc>>,
+}
+
+/// What a token names.
+enum Named {
+    /// A manifest, and its digest.
+    Manifest(Box<Manifest>, String),
+    /// Nothing that is there.
+    Nothing,
+    /// A manifest that there is no room for.
+    TooMuch,
 }
 
 impl Rename {
@@ -87,18 +100,19 @@ impl Rename {
         }
     }
 
-    async fn manifest(&self, token: &str) -> Result<Option<(Manifest, String)>> {
+    async fn manifest(&self, token: &str, budget: &mut Budget) -> Result<Named> {
         if layout::token_generation(token) == Some(0) {
             // Nobody has committed yet: there is nothing to read.
-            return Ok(Some((self.first(), String::new())));
+            return Ok(Named::Manifest(Box::new(self.first()), String::new()));
         }
         let file = layout::manifest_file(token)?;
         match self.storage.read(&file, MANIFEST_BYTES_MAX).await {
-            Ok((bytes, _)) => {
+            Ok((bytes, _)) if budget.take(&bytes) => {
                 let manifest = Manifest::decode(file.as_str(), &bytes)?;
-                Ok(Some((manifest, sha256_hex(&bytes))))
+                Ok(Named::Manifest(Box::new(manifest), sha256_hex(&bytes)))
             }
-            Err(error) if error.is_not_found() => Ok(None),
+            Ok(_) => Ok(Named::TooMuch),
+            Err(error) if error.is_not_found() => Ok(Named::Nothing),
             Err(error) => Err(error.into()),
         }
     }
@@ -111,44 +125,63 @@ impl Rename {
     }
 
     async fn load(&self, tokens: Tokens) -> Result<HeadRead> {
-        let mut state: Option<HeadState> = None;
+        let (mut state, mut budget): (Option<HeadState>, _) = (None, Budget::default());
+        let (mut left, mut looks) = (tokens.names.len(), 0);
         for token in tokens.names {
-            let Some((manifest, sha256)) = self.manifest(&token).await? else { continue };
-            match &mut state {
-                None => {
+            if let Some(state) = state.as_mut().filter(|_| looks >= TOKENS_MAX) {
+                let why = format!("is one of {left} beyond the {TOKENS_MAX} tokens that are read");
+                state.others.set_aside(layout::head_token(&token)?, why);
+                break;
+            }
+            left -= 1;
+            let named = self.manifest(&token, &mut budget).await?;
+            looks += usize::from(!matches!(named, Named::Nothing));
+            match (named, &mut state) {
+                (Named::Nothing, _) | (Named::TooMuch, None) => {}
+                (Named::TooMuch, Some(state)) => {
+                    state.others.set_aside(layout::head_token(&token)?, too_much());
+                }
+                (Named::Manifest(manifest, sha256), None) => {
                     state = Some(HeadState {
                         mark: token,
                         strays: Vec::new(),
                         is_stale: false,
-                        manifest,
+                        manifest: *manifest,
                         sha256,
                         server_time: tokens.server_time,
                         others: Others::default(),
                     });
                 }
-                Some(state) => {
+                (Named::Manifest(manifest, _), Some(state)) => {
                     state.manifest.join(&manifest);
                     state.strays.push(layout::head_token(&token)?);
                 }
             }
         }
         if let Some(state) = &mut state {
-            for (token, file) in tokens.copies {
-                // A copy of the token that stands says nothing new.
-                if token == state.mark {
-                    state.strays.push(file);
-                } else if layout::token_generation(&token) > Some(0) {
-                    let manifest = layout::manifest_file(&token)?;
-                    let before = state.strays.len();
-                    join_copies(&self.storage, state, vec![manifest]).await?;
-                    if state.strays.len() > before {
-                        state.strays.truncate(before);
-                        state.strays.push(file);
-                    }
-                }
-            }
+            self.join_copies(state, tokens.copies, &mut budget).await?;
         }
         Ok(state.map_or(HeadRead::Missing, |state| HeadRead::Current(Box::new(state))))
+    }
+
+    /// Joins what the copies of tokens stand for, those of the highest generations first.
+    async fn join_copies(
+        &self,
+        state: &mut HeadState,
+        mut copies: Vec<(String, RemotePath)>,
+        budget: &mut Budget,
+    ) -> Result<()> {
+        copies.sort_by_key(|(token, _)| std::cmp::Reverse(layout::token_generation(token)));
+        let mut others = Vec::new();
+        for (token, file) in copies {
+            // A copy of the token that stands says nothing new.
+            if token == state.mark {
+                state.strays.push(file);
+            } else if layout::token_generation(&token) > Some(0) {
+                others.push((file, layout::manifest_file(&token)?));
+            }
+        }
+        join_copies(&self.storage, state, others, budget).await
     }
 
     /// Reads the head whole, again if what was listed is gone by the time it is read.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use larder_providers::RemotePath;
 
-use super::{Manifest, Result};
+use super::{Manifest, Result, budget::too_much};
 use crate::{
     model::{DeviceId, Stamp},
     mutant::{self, Mutant},
@@ -21,6 +21,15 @@ pub(super) struct Found {
     pub(super) is_certain: bool,
 }
 
+/// What came of reading a head.
+pub(super) enum Loaded {
+    Found(Box<Found>),
+    /// It cannot be understood.
+    Unreadable(RemotePath),
+    /// There is no room for it.
+    Aside(RemotePath),
+}
+
 /// The heads that count, those that do not yet, and those that say nothing.
 #[derive(Default)]
 pub(super) struct Sorted {
@@ -28,9 +37,24 @@ pub(super) struct Sorted {
     /// With a file that it names and that is not there.
     pub(super) waiting: Vec<(Found, RemotePath)>,
     pub(super) unreadable: Vec<RemotePath>,
+    /// Those that are not looked into, and why.
+    pub(super) aside: Vec<(RemotePath, String)>,
 }
 
 impl Sorted {
+    pub(super) fn add(&mut self, loaded: Loaded) {
+        match loaded {
+            Loaded::Found(found) => self.whole.push(*found),
+            Loaded::Unreadable(file) => self.unreadable.push(file),
+            Loaded::Aside(file) => self.aside.push((file, too_much())),
+        }
+    }
+
+    /// Those of which nobody knows what they say.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = &RemotePath> {
+        self.unreadable.iter().chain(self.aside.iter().map(|(file, _)| file))
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Found> {
         self.whole.iter().chain(self.waiting.iter().map(|(found, _)| found))
     }
@@ -91,7 +115,7 @@ impl Sorted {
                         devices forget` lets go of it)";
             (file.clone(), text.to_owned())
         });
-        waiting.chain(unreadable).collect()
+        waiting.chain(unreadable).chain(self.aside.iter().cloned()).collect()
     }
 
     pub(super) fn what_is_missing(&self, now: &Manifest) -> RemoteError {
