@@ -15,17 +15,20 @@ use std::{
 use reqwest::{Certificate, ClientBuilder, redirect::Policy};
 use url::Url;
 
-use self::error::told;
 #[cfg(feature = "object-stores")]
-pub(crate) use self::{error::causes, transport::ANSWER_BYTES_MAX};
+pub(crate) use self::error::causes;
+use self::error::told;
 pub(crate) use self::{
     error::{server_of, wrong},
-    transport::{STORY_BYTES_MAX, Transport},
+    transport::{ANSWER_BYTES_MAX, STORY_BYTES_MAX, Transport},
 };
-use crate::Result;
+use crate::{Entry, Result};
 
 /// The most names that are listed in one folder: a hostile server could go on for ever.
-pub(crate) const NAMES_MAX: usize = 2_000_000;
+const NAMES_MAX: usize = 200_000;
+
+/// The most memory that they may take, in bytes.
+const NAMES_BYTES_MAX: usize = 64 << 20;
 
 /// How long a connection is kept for the next request. Servers close theirs after five seconds and more
 /// (Apache, lighttpd): a request that goes out in that very moment is lost, and none knows how far it came.
@@ -97,6 +100,32 @@ fn without_roots(
     builder.tls_certs_only([]).build().map_err(|_| error)
 }
 
+/// What a listing that comes page by page has taken so far.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    count: usize,
+    bytes: usize,
+}
+
+impl Names {
+    /// Counts a name whose texts have so many bytes.
+    pub(crate) fn add(&mut self, text_bytes: usize) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(size_of::<Entry>() + text_bytes);
+    }
+
+    /// Whether these are more than are taken.
+    pub(crate) fn are_too_many(&self) -> bool {
+        self.count > NAMES_MAX || self.bytes > NAMES_BYTES_MAX
+    }
+
+    /// What to say of who lists so many, or page after page without names.
+    pub(crate) fn refusal(&self, who: &str) -> String {
+        let most = NAMES_BYTES_MAX >> 20;
+        format!("{who} lists more than {NAMES_MAX} names or {most} MiB of them, or without end")
+    }
+}
+
 /// Scheme, host and port of an address: what may be told of one that a server made up.
 pub(crate) fn place(url: &Url) -> String {
     url.origin().ascii_serialization()
@@ -128,6 +157,20 @@ fn authorities(file: &Path) -> Result<Vec<Certificate>> {
 mod tests {
     use super::*;
     use crate::{ErrorKind, testing::install_crypto};
+
+    #[test]
+    fn names_are_taken_up_to_their_number_and_what_they_take() {
+        let listed = |count: usize, text_bytes: usize| {
+            let mut names = Names::default();
+            (0..count).for_each(|_| names.add(text_bytes));
+            names
+        };
+        assert!(!listed(NAMES_MAX, 150).are_too_many(), "what honest folders hold");
+        assert!(listed(NAMES_MAX + 1, 1).are_too_many());
+        assert!(listed(1024, 64 << 10).are_too_many());
+        let told = listed(1, 1).refusal("Dropbox");
+        assert_eq!(told, "Dropbox lists more than 200000 names or 64 MiB of them, or without end");
+    }
 
     fn refusal(text: &[u8]) -> String {
         install_crypto();

@@ -3,6 +3,8 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -203,5 +205,71 @@ fn many_tokens_fill_no_memory() {
         // With all tokens gone, a repair looks into the manifests that lie there.
         fs::remove_dir_all(remote.dir().join("head")).unwrap();
         said(&device, &["check", "--repair"]);
+    }
+}
+
+/// Answers one request after the other: whoever lists gets this, and everything else is not there.
+fn answer(stream: TcpStream, listing: &[u8]) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut stream = stream;
+    loop {
+        let (mut head, mut body_bytes) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let start = head.len();
+            if reader.read_line(&mut head)? == 0 {
+                return Ok(());
+            }
+            let line = head[start..].to_ascii_lowercase();
+            let length = line.strip_prefix("content-length:").map(str::trim);
+            body_bytes = length.and_then(|length| length.parse().ok()).unwrap_or(body_bytes);
+        }
+        std::io::copy(&mut (&mut reader).take(body_bytes), &mut std::io::sink())?;
+        let (status, body) = match head.starts_with("PROPFIND") {
+            true => ("207 Multi-Status", listing),
+            false => ("404 Not Found", &b""[..]),
+        };
+        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len())?;
+        stream.write_all(body)?;
+    }
+}
+
+/// The address of a WebDAV server that lists this in every folder.
+fn server_of(listing: Vec<u8>) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listing = std::sync::Arc::new(listing);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let listing = listing.clone();
+            // Whoever hangs up has heard enough.
+            std::thread::spawn(move || drop(answer(stream, &listing)));
+        }
+    });
+    format!("http://{address}/dav/")
+}
+
+#[test]
+fn long_listings_fill_no_memory() {
+    let entry = |name: &str| {
+        let tag = "e".repeat(60);
+        format!(
+            "<response><href>/dav/{name}</href><propstat><prop><getetag>{tag}</getetag></prop>\
+             <status>HTTP/1.1 200 OK</status></propstat></response>"
+        )
+    };
+    let of = |names: &mut dyn Iterator<Item = String>| {
+        let entries: String = names.map(|name| entry(&name)).collect();
+        format!("<multistatus xmlns='DAV:'>{entries}</multistatus>").into_bytes()
+    };
+    let many = of(&mut (0..90_000).map(|number| format!("{number:0>120}")));
+    let foreign = of(&mut (0..80_000).map(|number| format!("{number:Z>180}")));
+    let noise = [&b"<multistatus xmlns='DAV:'>"[..], &vec![0xff; 31 << 20]].concat();
+    for (listing, expected) in
+        [(many, "not empty"), (foreign, "not empty"), (noise, "too long for an answer")]
+    {
+        assert!(listing.len() < 32 << 20, "{}", listing.len());
+        let device = Device::new("reader");
+        let told = said(&device, &["sync", "--remote", &server_of(listing)]);
+        assert!(told.contains(expected), "{told}");
     }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Entry, Error, ErrorKind, Get, GetOptions, Listing, Object, RemotePath, Result, Version,
-    http::{NAMES_MAX, PAGES_MAX, STORY_BYTES_MAX, fields},
+    http::{Names, PAGES_MAX, STORY_BYTES_MAX, fields},
     sync::lock,
 };
 
@@ -103,7 +103,7 @@ impl Dropbox {
     }
 
     pub(super) async fn entries(&self, folder: &RemotePath) -> Result<Listing> {
-        let mut listing = Listing::default();
+        let (mut listing, mut names) = (Listing::default(), Names::default());
         let mut call = Call::rpc(
             "list",
             folder,
@@ -116,21 +116,22 @@ impl Dropbox {
             listing.server_time = fields::server_time(response.headers());
             let page: Page = self.wire.read(&call, response).await?;
             for metadata in page.entries {
+                let rev = metadata.rev.as_ref().map_or(0, String::len);
+                names.add(folder.as_str().len() + metadata.name.len() + rev);
                 take(&mut listing, folder, metadata);
+            }
+            if names.are_too_many() {
+                break;
             }
             if !page.has_more {
                 listing.entries.sort_by(|a, b| a.path.cmp(&b.path));
                 listing.foreign.sort();
                 return Ok(listing);
             }
-            if listing.entries.len() + listing.foreign.len() > NAMES_MAX {
-                break;
-            }
             call.route = "files/list_folder/continue";
             call.arg = json!({ "cursor": page.cursor });
         }
-        let detail = format!("Dropbox lists more than {NAMES_MAX} names, or without end");
-        Err(Error::new(ErrorKind::TooLarge, "list", folder, detail))
+        Err(Error::new(ErrorKind::TooLarge, "list", folder, names.refusal("Dropbox")))
     }
 
     /// What lies at `path`, if anything does.

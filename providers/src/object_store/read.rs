@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Entry, Error, ErrorKind, Get, GetOptions, Listing, Object, RemotePath, Result, Version,
-    http::{NAMES_MAX, PAGES_MAX, causes, fields},
+    http::{Names, PAGES_MAX, causes, fields},
 };
 
 impl Bucket {
@@ -73,8 +73,13 @@ impl Bucket {
     pub(super) async fn entries(&self, folder: &RemotePath) -> Result<Listing> {
         let here = self.key(folder);
         let prefix = Some(format!("{here}/")).filter(|prefix| prefix != "/");
-        let mut found =
-            Found { folder, here: &here, entries: BTreeMap::new(), foreign: Vec::new() };
+        let mut found = Found {
+            folder,
+            here: &here,
+            entries: BTreeMap::new(),
+            foreign: Vec::new(),
+            names: Names::default(),
+        };
         let mut page_token = None;
         for _ in 0..PAGES_MAX {
             let asked = PaginatedListOptions {
@@ -87,14 +92,14 @@ impl Bucket {
             let listed = listed.map_err(|error| self.failure("list", folder, &error, &seen))?;
             page_token = listed.page_token.clone();
             found.take(self, listed);
+            if found.names.are_too_many() {
+                break;
+            }
             if page_token.is_none() {
                 return Ok(found.listing(&seen));
             }
-            if found.entries.len() + found.foreign.len() > NAMES_MAX {
-                break;
-            }
         }
-        let detail = format!("{} lists more than {NAMES_MAX} names, or without end", self.host);
+        let detail = found.names.refusal(&self.host);
         Err(Error::new(ErrorKind::TooLarge, "list", folder, detail))
     }
 }
@@ -105,22 +110,28 @@ struct Found<'a> {
     here: &'a Path,
     entries: BTreeMap<RemotePath, Entry>,
     foreign: Vec<String>,
+    names: Names,
 }
 
 impl Found<'_> {
     fn take(&mut self, bucket: &Bucket, listed: PaginatedListResult) {
         for ObjectMeta { location, last_modified, size, e_tag, version } in listed.result.objects {
+            let version = bucket.version(e_tag, version);
+            // The path is kept twice while pages come.
+            let version_bytes = version.as_ref().map_or(0, |version| version.0.len());
+            self.names.add(2 * location.as_ref().len() + version_bytes);
             let Some(path) = self.place(&location) else { continue };
             let entry = Entry {
                 path: path.clone(),
                 is_folder: false,
                 bytes: Some(size),
-                version: bucket.version(e_tag, version),
+                version,
                 modified: Some(last_modified),
             };
             self.entries.insert(path, entry);
         }
         for location in listed.result.common_prefixes {
+            self.names.add(2 * location.as_ref().len());
             let Some(path) = self.place(&location) else { continue };
             let (bytes, version, modified) = (None, None, None);
             let entry = Entry { path: path.clone(), is_folder: true, bytes, version, modified };

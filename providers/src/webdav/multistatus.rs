@@ -7,7 +7,10 @@ use quick_xml::{
     name::{Namespace, ResolveResult},
 };
 
-use crate::{Version, http::fields};
+use crate::{
+    Version,
+    http::{ANSWER_BYTES_MAX, fields},
+};
 
 /// The most resources that one answer may hold.
 pub(super) const RESOURCES_MAX: usize = 100_000;
@@ -39,6 +42,10 @@ impl Resource {
 /// is an error, in words, because half a listing must never be taken for a whole one.
 pub(super) fn parse(xml: &[u8]) -> Result<Vec<Resource>, String> {
     let xml = String::from_utf8_lossy(xml);
+    if xml.len() as u64 > ANSWER_BYTES_MAX {
+        // What is no UTF-8 becomes three times as long.
+        return Err("it is too long for an answer that is not UTF-8".to_owned());
+    }
     let mut reader = NsReader::from_str(xml.trim_start_matches('\u{feff}'));
     let mut state = State::default();
     let mut seen = false;

@@ -85,6 +85,14 @@ fn more_resources_than_anybody_needs_are_refused() {
     assert!(error.unwrap_err().contains("more than"));
 }
 
+#[test]
+fn bytes_that_are_no_text_do_not_become_many() {
+    let half = usize::try_from(ANSWER_BYTES_MAX / 2).unwrap();
+    let error = parse(&vec![0xff; half]).unwrap_err();
+    assert_eq!(error, "it is too long for an answer that is not UTF-8");
+    assert!(parse(&vec![0xff; half / 2]).unwrap_err().contains("no multistatus"));
+}
+
 proptest! {
     #[test]
     fn never_panics_on_noise(noise in prop::collection::vec(any::<u8>(), 0..400)) {
