@@ -20,9 +20,8 @@ use crate::{
 /// How much of what is found is held at once, in batches of a turn: all files have to be read again
 /// for what is beyond that.
 const BATCHES_HELD: u64 = 8;
-/// What a record weighs beside its values, in bytes, and a device in its clock.
+/// What a record weighs beside its values, in bytes.
 const RECORD_BYTES: u64 = 1024;
-const DEVICE_BYTES: u64 = 128;
 
 /// Which files that nothing names are taken up.
 #[derive(Clone, Copy)]
@@ -172,8 +171,7 @@ impl Found {
 }
 
 fn weight_of(entity: &Entity) -> u64 {
-    let clock = DEVICE_BYTES * entity.clock.len() as u64;
-    weight(entity).saturating_add(RECORD_BYTES + clock)
+    weight(entity).saturating_add(RECORD_BYTES)
 }
 
 /// A file that no manifest speaks for. One that is damaged was never whole: its writer cannot have
@@ -237,6 +235,24 @@ mod tests {
             assert_eq!(parts, all);
             assert!((2..=most).contains(&looks), "{looks}");
         }
+    }
+
+    /// A turn takes up as many records as weigh a few MB.
+    #[test]
+    fn clocks_of_many_devices_and_objects_weigh_what_they_take() {
+        let mut state = titled(1, "aaaa", 1, "Oats");
+        assert!(weight(&state) < 100);
+        for number in 0..4000 {
+            let dot = Dot::new(DeviceId::new(format!("d{number:05}")).unwrap(), 1);
+            state.edit(&dot, Stamp::from_millis(1), Changes::new());
+        }
+        assert!(weight(&state) > 4000 * 100, "{}", weight(&state));
+        let objects = serde_json::Value::from(vec![serde_json::json!({"a": 0}); 1000]);
+        let changes = [("x".to_owned(), Change::set(Content::new(objects)))];
+        let before = weight(&state);
+        let dot = Dot::new(DeviceId::new("zzzz").unwrap(), 1);
+        state.edit(&dot, Stamp::from_millis(1), changes.into_iter().collect::<Changes>());
+        assert!(weight(&state) - before > 1000 * 600);
     }
 
     #[test]

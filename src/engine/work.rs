@@ -24,8 +24,9 @@ const KEEP_BYTES: usize = 8 << 20;
 /// What a record weighs besides its text, in bytes.
 const RECORD_BYTES: u64 = 256;
 
-/// What a value weighs that is no text, in bytes.
-const VALUE_BYTES: usize = 32;
+/// What a device in a clock weighs, in bytes, and how many of them are nothing to speak of.
+const DEVICE_BYTES: u64 = 128;
+const DEVICES_USUAL: usize = 16;
 
 /// How much a turn takes up at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,18 +280,19 @@ fn text_bytes(file: &ScannedFile) -> u64 {
 /// What an entity takes of a batch's room: about its length, and more where many values are short.
 pub(super) fn weight(entity: &Entity) -> u64 {
     let of_content = |content: &Content| {
-        let source = content.source.as_ref().map_or(0, String::len);
+        let source = content.source.as_ref().map_or(0, String::len) as u64;
         let value = match &content.value {
-            Value::String(text) => text.len(),
-            value => json::count(value).saturating_mul(VALUE_BYTES),
+            Value::String(text) => text.len() as u64,
+            value => json::weight_of(value),
         };
-        (source + value) as u64
+        source + value
     };
     let of_sibling = |sibling: &Sibling| {
         let beside = sibling.alternatives.iter().map(|other| of_content(&other.content));
         of_content(&sibling.content).saturating_add(beside.sum())
     };
-    entity.fields.values().flatten().map(of_sibling).sum()
+    let clock = DEVICE_BYTES * entity.clock.len().saturating_sub(DEVICES_USUAL) as u64;
+    clock + entity.fields.values().flatten().map(of_sibling).sum::<u64>()
 }
 
 async fn has_moved(remote: &Remote, head: &HeadState) -> Result<bool> {

@@ -19,6 +19,9 @@ const VALUE_BYTES: u64 = 64;
 /// What an object takes, in bytes: the first node of a tree.
 const OBJECT_BYTES: u64 = 640;
 
+/// As how many values an object counts beside what is in it.
+const OBJECT_VALUES: usize = 4;
+
 /// A text that is not JSON as larder takes it; says where and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -81,7 +84,7 @@ fn check_text(text: &str) -> Result<(), InvalidJson> {
                 continue;
             }
             b',' | b'[' | b'{' => {
-                values += 1;
+                values += if byte == b'{' { OBJECT_VALUES } else { 1 };
                 if values > VALUES_MAX {
                     return Err(InvalidJson(format!("more than {VALUES_MAX} values")));
                 }
@@ -95,8 +98,8 @@ fn check_text(text: &str) -> Result<(), InvalidJson> {
 
 /// Says whether a text has more values than readers take.
 pub fn check_values(text: &str) -> Result<(), InvalidJson> {
-    // Each takes a byte at least, so nearly all texts need no look.
-    if text.len() <= VALUES_MAX { Ok(()) } else { check_text(text) }
+    // There are fewer than two in a byte (`{},`), so nearly all texts need no look.
+    if text.len() <= VALUES_MAX / 2 { Ok(()) } else { check_text(text) }
 }
 
 /// About how many bytes of memory a text takes once it is read: a list of zeros takes many times its own
@@ -113,6 +116,19 @@ pub fn weight(text: &[u8]) -> u64 {
         }
     }
     text.len() as u64 + VALUE_BYTES * values + OBJECT_BYTES * objects
+}
+
+/// About how many bytes of memory a value takes.
+pub fn weight_of(value: &Value) -> u64 {
+    match value {
+        Value::Array(items) => VALUE_BYTES + items.iter().map(weight_of).sum::<u64>(),
+        Value::Object(fields) => {
+            let weigh = |(key, value): (&String, &Value)| key.len() as u64 + weight_of(value);
+            OBJECT_BYTES + fields.iter().map(weigh).sum::<u64>()
+        }
+        Value::String(text) => VALUE_BYTES + text.len() as u64,
+        _ => VALUE_BYTES,
+    }
 }
 
 /// How many values there are in a value, itself included.
@@ -252,6 +268,8 @@ mod tests {
         assert_eq!(weight(b"\"a,{[\\\",\""), 9 + 64);
         assert_eq!(weight(b"[0,0,{}]"), 8 + 4 * 64 + 640);
         assert_eq!(weight(b"\"cut"), 4 + 64);
+        let value = parse(r#"[0,"abc",{"ab":null}]"#).unwrap();
+        assert_eq!(weight_of(&value), 64 + 64 + (64 + 3) + (640 + 2 + 64));
     }
 
     #[test]
@@ -273,6 +291,11 @@ mod tests {
         let many = |values| format!("[{}0]", "0,".repeat(values - 1));
         assert_eq!(refused(&many(VALUES_MAX)), "more than 262144 values");
         assert_eq!(count(&parse(&many(VALUES_MAX - 1)).unwrap()), VALUES_MAX);
+        let objects = |count| format!("[{{}}{}]", ",{}".repeat(count - 1));
+        let most = (VALUES_MAX - 1) / (1 + OBJECT_VALUES);
+        assert_eq!(refused(&objects(most + 1)), "more than 262144 values");
+        assert!(parse(&objects(most)).is_ok());
+        assert!(check_values(&objects(most)).is_ok() && check_values(&objects(most + 1)).is_err());
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub const NESTING_MAX: usize = 64;
 /// them count, and so does each comma: a value takes two bytes of text, and some hundred of memory.
 pub const VALUES_MAX: usize = 1 << 18;
 /// The most values in the fields of one file of a vault: room for a few versions of it in a record.
-pub const FILE_VALUES_MAX: usize = 1 << 16;
+pub const FILE_VALUES_MAX: usize = 1 << 15;
 /// The most fields an entity has.
 pub const FIELDS_MAX: usize = 1000;
 /// The longest field name, in bytes.

@@ -38,8 +38,17 @@ fn founded(args: &[&str]) -> Remote {
 
 /// A record whose only field is a list of zeros: so many values in all.
 fn zeros(id: u64, values: usize) -> String {
-    let list = format!("[{}0]", "0,".repeat(values - 2));
-    let sibling = format!(r#"{{"dot":"zzzzzz:{id}","at":"{STAMP}","value":{list}}}"#);
+    record(id, &format!("[{}0]", "0,".repeat(values - 2)))
+}
+
+/// A list of so many objects of one key, which take most memory of all that is as long.
+fn objects(count: usize) -> String {
+    format!(r#"[{}{{"":0}}]"#, r#"{"":0},"#.repeat(count - 1))
+}
+
+/// A record whose only field is this.
+fn record(id: u64, value: &str) -> String {
+    let sibling = format!(r#"{{"dot":"zzzzzz:{id}","at":"{STAMP}","value":{value}}}"#);
     format!(
         r#"{{"id":"z{id}","clock":{{"zzzzzz":[{id},1,"{STAMP}"]}},"fields":{{"x":[{sibling}]}}}}"#
     ) + "\n"
@@ -122,6 +131,28 @@ fn bombs_fill_no_memory() {
     doctor(remote.dir().join("meta.json"), |manifest| manifest["new"] = vec![0; 3 << 20].into());
     let told = first_sync(&remote);
     assert!(told.contains("meta.json on the remote is damaged: more than 262144 values"), "{told}");
+}
+
+/// Objects take more memory than what is in them.
+#[test]
+fn bombs_of_objects_fill_no_memory() {
+    let told = first_sync(&with_pack(&record(1, &objects(130_000))));
+    assert!(told.contains("line 1: more than 262144 values"), "{told}");
+    let many: String = (1..=6).map(|id| record(id, &objects(52_000))).collect();
+    let told = first_sync(&with_pack(&many));
+    assert!(told.contains("7 received"), "{told}");
+
+    // What a later form added is kept, in what was read, what was agreed, and what is written.
+    let remote = founded(&[]);
+    let new: Value = serde_json::from_str(&objects(52_000)).unwrap();
+    let file = remote.dir().join("meta.json");
+    doctor(file, |manifest| manifest["new"] = new);
+    let device = reader(&remote);
+    for (command, expected) in [("sync", "1 sent"), ("compact", "folded into")] {
+        device.write(&format!("{command}.md"), "own\n");
+        let told = said(&device, &[command]);
+        assert!(told.contains(expected), "{told}");
+    }
 }
 
 /// Nobody speaks for such a file, so nothing says how much there is in it.
