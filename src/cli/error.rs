@@ -231,7 +231,9 @@ fn brake_hint(brake: &Brake, remote: Option<&str>) -> String {
         ),
         Brake::Foreign { .. } => format!(
             "nothing was changed. Point the vault at its own remote with `larder remote set URL{of}`, or \
-             use another folder for this vault"
+             use another folder for this vault. If both were made in one folder before a program had copied it to all \
+             devices: `larder remote remove NAME`, then `larder sync --remote URL`, joins the one that is there, and \
+             merges the files"
         ),
     }
 }

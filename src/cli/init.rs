@@ -134,6 +134,9 @@ async fn try_connect(
         "{made} {url}{held}. {}",
         ui.dim(&format!("({encrypted}commit mode {mode}{why}, {requests} requests)"))
     ));
+    if let Some(program) = mirror.filter(|_| connected.created) {
+        ui.line(format!("Connect the next device once {program} has copied this folder there."));
+    }
     Ok((Way { id: connected.id.clone(), storage }, connected))
 }
 

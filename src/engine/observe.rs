@@ -112,7 +112,7 @@ impl Engine {
             entities: batch.news.into_values().collect(),
             knows: head.manifest.knows.clone(),
             complete: batch.complete,
-            is_joined: self.store.bindings()?.len() > 1 && self.store.remote_mark()?.is_none(),
+            is_joined: self.joins_with_records()?,
             holds_agreed: !self.contents.is_lost,
             holds: head.manifest.holds(),
         };
@@ -150,6 +150,12 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Whether the remote is new to a vault whose records another one has, or had.
+    fn joins_with_records(&self) -> Result<bool> {
+        let has_shared = self.store.bindings()?.len() > 1 || self.replica()?.attempted > 0;
+        Ok(has_shared && self.store.remote_mark()?.is_none())
     }
 
     pub(super) async fn read_head(&mut self, remote: &Remote) -> Result<HeadState> {

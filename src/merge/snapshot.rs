@@ -121,7 +121,7 @@ pub struct News {
     pub knows: VersionVector,
     /// Whether everything that was to be fetched came.
     pub complete: bool,
-    /// Whether the vault has another remote and meets this one for the first time.
+    /// Whether the vault has another remote, or had one, and meets this one for the first time.
     pub is_joined: bool,
     /// Whether what was agreed with it last is still there, as far as can be told.
     pub holds_agreed: bool,

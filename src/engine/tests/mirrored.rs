@@ -496,3 +496,45 @@ async fn a_committed_edit_comes_back_at_once_from_a_deletion_of_which_nothing_is
     assert_eq!(b.device.read("note.md"), edited);
     assert_eq!((a.device.sync().await.pushed, b.device.sync().await.pushed), (0, 0));
 }
+
+#[tokio::test]
+async fn of_two_remotes_that_were_made_before_the_folder_was_mirrored_one_is_joined() {
+    for has_files in [true, false] {
+        let (mut a, mut b) = (place("laptop"), place("phone"));
+        for (place, name) in [(&mut a, "a.md"), (&mut b, "b.md")] {
+            place.connect(Some(CommitMode::Devices)).await;
+            if has_files || name == "b.md" {
+                place.device.write(name, "one\n");
+                place.device.write("both.md", "both\n");
+            }
+            place.device.sync().await;
+        }
+        // That of the phone stays; what the program makes of the other is nobody's.
+        let meta = RemotePath::new("meta.json").unwrap();
+        let stays = b.folder.files()[&meta].clone();
+        put(&a.folder, &meta, Some(&stays)).await;
+        let mut mirror = Mirror::default();
+        mirror.copy_all(&a.folder, &b.folder).await;
+        let report = b.try_sync().await.unwrap();
+        let is_told = report.notes.iter().any(|note| note.text.contains("of another remote"));
+        assert_eq!(is_told, has_files, "{report:?}");
+        let error = a.try_sync().await.unwrap_err();
+        let is_foreign = matches!(error, EngineError::Brake(crate::engine::Brake::Foreign { .. }));
+        assert!(is_foreign, "{error}");
+        let own = a.device.engine.store().binding().unwrap().unwrap().id;
+        a.device.engine.remove_remote(&own).unwrap();
+        a.connect(None).await;
+        for _ in 0..3 {
+            for place in [&mut a, &mut b] {
+                place.device.sync().await;
+            }
+            mirror.copy_all(&a.folder, &b.folder).await;
+        }
+        let names: &[&str] =
+            if has_files { &["a.md", "b.md", "both.md"] } else { &["b.md", "both.md"] };
+        for place in [&mut a, &mut b] {
+            assert_eq!(place.device.names(), names);
+            assert!(place.device.sync().await.notes.is_empty());
+        }
+    }
+}

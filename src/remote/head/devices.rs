@@ -30,7 +30,7 @@ use crate::{
         limits::{HEADS_MAX, MANIFEST_BYTES_MAX},
     },
     mutant::{self, Mutant},
-    remote::{RemoteError, layout},
+    remote::{Meta, RemoteError, layout},
 };
 
 /// How often a head is read that cannot be understood: it may be just being written.
@@ -128,6 +128,7 @@ impl Devices {
         }
         sorted.whole.sort_by(|a, b| a.file.cmp(&b.file));
         sorted.unreadable.sort();
+        sorted.foreign.sort_by(|a, b| a.file.cmp(&b.file));
         Ok(sorted)
     }
 
@@ -135,15 +136,15 @@ impl Devices {
         let file = &listed.file;
         for look in 1..=LOOKS {
             match self.read_listed(listed, budget).await {
-                Ok(Some(Read { manifest, .. })) if manifest.remote_id != self.id => {
-                    let (expected, found) = (self.id.clone(), manifest.remote_id);
-                    return Err(RemoteError::Foreign { expected, found });
-                }
                 Ok(Some(read)) => {
                     let is_certain = read.is_of(listed.version.as_ref());
                     let (file, Read { manifest, sha256, .. }) = (file.clone(), read);
-                    let found = Found { file, manifest, sha256, is_certain };
-                    return Ok(Loaded::Found(Box::new(found)));
+                    let is_foreign = manifest.remote_id != self.id;
+                    let found = Box::new(Found { file, manifest, sha256, is_certain });
+                    return Ok(match is_foreign {
+                        true => Loaded::Foreign(found),
+                        false => Loaded::Found(found),
+                    });
                 }
                 Ok(None) => return Ok(Loaded::Aside(file.clone())),
                 Err(error) if !may_pass(&error) => return Err(error),
@@ -216,10 +217,25 @@ impl Devices {
 
     /// Whether this is a remote at all, where no head tells so.
     async fn is_founded(&self) -> Result<bool> {
+        Ok(self.meta().await?.is_some())
+    }
+
+    async fn meta(&self) -> Result<Option<Bytes>> {
         match self.storage.read(&layout::path(layout::META)?, MANIFEST_BYTES_MAX).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+            Ok((bytes, _)) => Ok(Some(bytes)),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Of several remotes in one folder that stays which `meta.json` tells of.
+    async fn is_this_one(&self) -> Result<()> {
+        let meta = self.meta().await?.map(|bytes| Meta::decode(&bytes));
+        match meta.and_then(Result::ok).filter(|meta| meta.remote_id != self.id) {
+            Some(Meta { remote_id: found, .. }) => {
+                Err(RemoteError::Foreign { expected: self.id.clone(), found })
+            }
+            None => Ok(()),
         }
     }
 
@@ -275,9 +291,10 @@ impl Devices {
         let is_certain = sorted.all().all(|found| found.is_certain);
         let is_settled = is_certain && !is_doubtful && !is_stale && strays.is_empty();
         let named: BTreeSet<&RemotePath> = manifest.data().map(|data| &data.file).collect();
-        let kept = sorted.all().flat_map(|found| found.manifest.data().map(|data| &data.file));
+        let understood = sorted.understood();
+        let kept = understood.flat_map(|found| found.manifest.data().map(|data| &data.file));
         let kept = kept.filter(|file| !named.contains(file)).cloned().collect();
-        let sha256 = sorted.all().find(|found| found.file == own);
+        let sha256 = sorted.understood().find(|found| found.file == own);
         Ok(HeadState {
             mark: mark_of(&look.stamps, is_settled),
             strays,
@@ -314,6 +331,9 @@ impl Head for Devices {
             return Ok(HeadRead::Missing);
         }
         let sorted = self.load(&look.files, &own_file(reader.device)?).await?;
+        if !sorted.foreign.is_empty() {
+            self.is_this_one().await?;
+        }
         Ok(HeadRead::Current(Box::new(self.join(look, sorted, reader).await?)))
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Found {
 /// What came of reading a head.
 pub(super) enum Loaded {
     Found(Box<Found>),
+    /// It is another remote's.
+    Foreign(Box<Found>),
     /// It cannot be understood.
     Unreadable(RemotePath),
     /// There is no room for it.
@@ -37,6 +39,8 @@ pub(super) struct Sorted {
     /// With a file that it names and that is not there.
     pub(super) waiting: Vec<(Found, RemotePath)>,
     pub(super) unreadable: Vec<RemotePath>,
+    /// Those of other remotes: before a folder was mirrored, two devices may each have made one in it.
+    pub(super) foreign: Vec<Found>,
     /// Those that are not looked into, and why.
     pub(super) aside: Vec<(RemotePath, String)>,
 }
@@ -45,6 +49,7 @@ impl Sorted {
     pub(super) fn add(&mut self, loaded: Loaded) {
         match loaded {
             Loaded::Found(found) => self.whole.push(*found),
+            Loaded::Foreign(found) => self.foreign.push(*found),
             Loaded::Unreadable(file) => self.unreadable.push(file),
             Loaded::Aside(file) => self.aside.push((file, too_much())),
         }
@@ -57,6 +62,11 @@ impl Sorted {
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Found> {
         self.whole.iter().chain(self.waiting.iter().map(|(found, _)| found))
+    }
+
+    /// Every head that was understood, whosever remote it is of.
+    pub(super) fn understood(&self) -> impl Iterator<Item = &Found> {
+        self.all().chain(&self.foreign)
     }
 
     /// What the heads say that do not count yet.
@@ -115,7 +125,15 @@ impl Sorted {
                         devices forget` lets go of it)";
             (file.clone(), text.to_owned())
         });
-        waiting.chain(unreadable).chain(self.aside.iter().cloned()).collect()
+        let foreign = self.foreign.iter().map(|found| {
+            let Manifest { commit, remote_id, .. } = &found.manifest;
+            let text = format!(
+                "is of another remote, {remote_id}, that {} made in this folder as well: it has to join this one",
+                commit.device
+            );
+            (found.file.clone(), text)
+        });
+        waiting.chain(unreadable).chain(foreign).chain(self.aside.iter().cloned()).collect()
     }
 
     pub(super) fn what_is_missing(&self, now: &Manifest) -> RemoteError {
