@@ -1,10 +1,13 @@
 //! `larder completions` and `larder man`.
 
-use std::io::Write;
-
 use clap::CommandFactory;
 
-use super::{Ended, args::Args, error::CliError};
+use super::{
+    Ended,
+    args::Args,
+    error::CliError,
+    ui::{put_out, unwritten},
+};
 
 /// Prints a completion script.
 pub(super) fn completions(shell: clap_complete::Shell) -> Result<Ended, CliError> {
@@ -26,10 +29,7 @@ pub(super) fn man() -> Result<Ended, CliError> {
     print(text.as_bytes())
 }
 
-/// A pipe that was closed at the other end is not larder's failure.
 fn print(text: &[u8]) -> Result<Ended, CliError> {
-    match std::io::stdout().lock().write_all(text) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(Ended::Done),
-    }
+    put_out(text).map_err(unwritten)?;
+    Ok(Ended::Done)
 }

@@ -61,19 +61,7 @@ enum Ended {
 pub fn run() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => {
-            let code = if error.use_stderr() { exit_code::USAGE } else { exit_code::DONE };
-            let text = error.render().to_string();
-            let safe = redact::redacted(&text);
-            // Help holds examples of addresses, and nothing that was typed.
-            if safe == text || !error.use_stderr() {
-                // Nothing is left to do if even this cannot be printed.
-                let _ = error.print();
-            } else {
-                ui::say(safe.trim_end());
-            }
-            return ExitCode::from(code);
-        }
+        Err(error) => return ExitCode::from(refuse(&error)),
     };
     let ui = Ui::new(&args);
     // A second installation in one process is refused, and the first one serves as well.
@@ -93,16 +81,39 @@ pub fn run() -> ExitCode {
     if ended.as_ref().is_err_and(|error| ui.doubt.arises(error, &ui)) {
         ended = runtime.block_on(dispatch(&args, &ui));
     }
-    match ended {
-        Ok(Ended::Done) => ExitCode::from(exit_code::DONE),
-        Ok(Ended::ConflictsWait) => ExitCode::from(exit_code::CONFLICTS_WAIT),
-        Ok(Ended::Findings) => ExitCode::from(exit_code::FAILED),
-        Ok(Ended::Partly(code)) => ExitCode::from(code),
+    let code = match ended {
+        Ok(Ended::Done) => exit_code::DONE,
+        Ok(Ended::ConflictsWait) => exit_code::CONFLICTS_WAIT,
+        Ok(Ended::Findings) => exit_code::FAILED,
+        Ok(Ended::Partly(code)) => code,
         Err(error) => {
             ui.error(&error);
-            ExitCode::from(error.code())
+            error.code()
         }
+    };
+    ExitCode::from(ui.code_if_heard(code))
+}
+
+/// Says what is wrong with a command line, or the help that it asks for.
+fn refuse(error: &clap::Error) -> u8 {
+    if !error.use_stderr() {
+        // Help holds examples of addresses, and nothing that was typed.
+        let Err(why) = error.print() else { return exit_code::DONE };
+        if why.kind() == std::io::ErrorKind::BrokenPipe {
+            return exit_code::DONE;
+        }
+        ui::say(&format!("error: {}", ui::unwritten(why).message()));
+        return exit_code::FAILED;
     }
+    let text = error.render().to_string();
+    let safe = redact::redacted(&text);
+    if safe == text {
+        // Nothing is left to do if even this cannot be printed.
+        let _ = error.print();
+    } else {
+        ui::say(safe.trim_end());
+    }
+    exit_code::USAGE
 }
 
 async fn dispatch(args: &Args, ui: &Ui) -> Result<Ended, CliError> {

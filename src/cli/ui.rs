@@ -1,7 +1,7 @@
 //! How larder talks: to people on a terminal, to programs in JSON.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -19,7 +19,7 @@ use tracing_subscriber::{
 use super::{
     args::Args,
     env,
-    error::CliError,
+    error::{CliError, exit_code},
     secrets::{Doubt, Entries},
 };
 use crate::{
@@ -69,7 +69,21 @@ pub(super) fn one_line(name: &str) -> String {
 /// Writes a line for a person, on standard error. That it cannot be written, to a terminal that is gone,
 /// is no reason to end.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", harmless(text));
+    let _ = writeln!(io::stderr(), "{}", harmless(text));
+}
+
+/// Writes to standard output, all of it. A pipe that was closed at the other end is not larder's failure.
+pub(super) fn put_out(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// That standard output takes nothing any more.
+pub(super) fn unwritten(why: io::Error) -> CliError {
+    anyhow::Error::from(why).context("not all of the answer could be written").into()
 }
 
 /// One of several remotes.
@@ -100,6 +114,8 @@ pub(super) struct Ui {
     about: Mutex<Option<About>>,
     /// Whether nobody is asked any more.
     asks_nobody: AtomicBool,
+    /// Why not all of what there was to say could be written.
+    unwritten: Mutex<Option<io::Error>>,
 }
 
 impl Ui {
@@ -107,7 +123,7 @@ impl Ui {
     pub(super) fn new(args: &Args) -> Self {
         // A person who waits is told why; requests are told when asked for, and what the libraries
         // below have to say only when everything is.
-        let is_watched = std::io::stderr().is_terminal() && !args.quiet && !args.json;
+        let is_watched = io::stderr().is_terminal() && !args.quiet && !args.json;
         let (others, ours) = match args.verbose {
             0 if !is_watched => (LevelFilter::WARN, LevelFilter::WARN),
             0 | 1 => (LevelFilter::WARN, LevelFilter::INFO),
@@ -121,7 +137,7 @@ impl Ui {
             .with_target("zbus", LevelFilter::WARN);
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(LevelFilter::TRACE)
-            .with_writer(std::io::stderr)
+            .with_writer(io::stderr)
             .without_time()
             .with_target(false)
             .with_level(args.verbose > 1)
@@ -130,7 +146,7 @@ impl Ui {
         // Only a second call in one process is refused.
         let _ = tracing::subscriber::set_global_default(subscriber);
         let plain = env::var("NO_COLOR").is_some() || env::var("TERM").as_deref() == Some("dumb");
-        let colour = !plain && std::io::stdout().is_terminal();
+        let colour = !plain && io::stdout().is_terminal();
         let is_ca_file_given = args.ca_file.is_some();
         let ca_file = args.ca_file.clone().or_else(|| env::var(CA_FILE).map(PathBuf::from));
         Self {
@@ -144,6 +160,7 @@ impl Ui {
             entries: Entries::default(),
             about: Mutex::default(),
             asks_nobody: AtomicBool::new(false),
+            unwritten: Mutex::default(),
         }
     }
 
@@ -159,7 +176,7 @@ impl Ui {
 
     /// Whether somebody is there to be asked.
     pub(super) fn may_ask(&self) -> bool {
-        std::io::stdin().is_terminal() && !self.asks_nobody.load(Ordering::Relaxed)
+        io::stdin().is_terminal() && !self.asks_nobody.load(Ordering::Relaxed)
     }
 
     /// Asks nobody any more: the work goes on without anybody looking.
@@ -244,7 +261,9 @@ impl Ui {
                 told.insert("remote".to_owned(), name.as_str().into());
             }
             self.print(&serde_json::json!({ "error": told }).to_string());
-            return;
+            if self.is_heard() {
+                return;
+            }
         }
         self.complain(about.as_deref(), error);
     }
@@ -264,7 +283,7 @@ impl Ui {
     }
 
     fn complain(&self, remote: Option<&str>, error: &CliError) {
-        let word = if std::io::stderr().is_terminal() && self.colour {
+        let word = if io::stderr().is_terminal() && self.colour {
             paint(FAILURE, "error:")
         } else {
             "error:".to_owned()
@@ -276,10 +295,27 @@ impl Ui {
         }
     }
 
-    /// A pipe that was closed at the other end is not larder's failure.
+    /// What could not be written is told at the end: what was to be done is done all the same.
     fn print(&self, text: &str) {
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        if let Err(error) = put_out(format!("{text}\n").as_bytes()) {
+            let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+            unwritten.get_or_insert(error);
+        }
+    }
+
+    fn is_heard(&self) -> bool {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// The code to end with: a command of which nobody heard what it did has failed.
+    pub(super) fn code_if_heard(&self, code: u8) -> u8 {
+        let why = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(error) = why.map(unwritten) else { return code };
+        self.complain(None, &error);
+        match code {
+            exit_code::DONE | exit_code::CONFLICTS_WAIT => error.code(),
+            code => code,
+        }
     }
 
     /// Emphasised, where colours are shown.
@@ -303,7 +339,7 @@ impl Ui {
 
     /// A progress bar that comes up if the work takes long and somebody is watching.
     pub(super) fn progress(&self) -> Bar {
-        let shown = !self.json && !self.quiet && std::io::stderr().is_terminal();
+        let shown = !self.json && !self.quiet && io::stderr().is_terminal();
         let clock = Clock::system();
         Bar { shown, started: clock.now(), clock, bar: Mutex::new(None) }
     }

@@ -21,4 +21,6 @@ mod prompts;
 mod remotes;
 mod secrets;
 mod tls;
+#[cfg(target_os = "linux")]
+mod unheard;
 mod usage;
