@@ -92,7 +92,7 @@ impl Engine {
     /// The rules by which the replica's records were judged last.
     fn last_rules(&self) -> Result<Rules> {
         let last = self.store.rules()?.map(|last| last.text).unwrap_or_default();
-        Ok(Rules::parse(&last).unwrap_or_default())
+        Ok(Rules::recall(&last).unwrap_or_default())
     }
 
     /// New rules may turn a record into another type, hide it, or bring it back.

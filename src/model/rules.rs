@@ -1,6 +1,6 @@
 //! What to do when two edits did not know of each other: the vault's own rules, from `larder.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
@@ -137,6 +137,20 @@ struct RulesFile {
 impl Rules {
     /// Reads the text of a `larder.toml`.
     pub fn parse(text: &str) -> Result<Self, InvalidRules> {
+        let rules = Self::recall(text)?;
+        let mut names = BTreeSet::new();
+        match rules.types.iter().find(|rules| !names.insert(&rules.name)) {
+            // Only one of them could be in force.
+            Some(TypeRules { name, .. }) => Err(InvalidRules(format!(
+                "there are two [[type]] with the name {name:?}; make one of them"
+            ))),
+            None => Ok(rules),
+        }
+    }
+
+    /// Reads a text that was in force once: of two types of one name the first counted then, and still
+    /// does, as what it keeps on this device must not leave it.
+    pub fn recall(text: &str) -> Result<Self, InvalidRules> {
         if text.len() > RULES_BYTES_MAX {
             let bytes = text.len();
             return Err(InvalidRules(format!("{bytes} bytes, over {RULES_BYTES_MAX}")));
@@ -295,6 +309,13 @@ mod tests {
         assert!(error("[[type]]\nname='a b'").contains("type name \"a b\""));
         assert!(error("[[type]]\nname='x'\nfiles=['a{']").starts_with("larder.toml: type \"x\""));
         assert!(error("[[typ]]\nname='x'").contains("typ"));
+        let twice = error("[[type]]\nname='x'\n[[type]]\nname='y'\n[[type]]\nname='x'\nsync=false");
+        assert_eq!(
+            twice,
+            "larder.toml: there are two [[type]] with the name \"x\"; make one of them"
+        );
+        let before = Rules::recall("[[type]]\nname='x'\nsync=false\n[[type]]\nname='x'").unwrap();
+        assert!(!before.syncs("x"));
     }
 
     #[test]

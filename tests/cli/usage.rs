@@ -299,6 +299,10 @@ fn broken_rules() {
         ("[[type]]\nname = \"task\"\ncolour = 1\n", "unknown field `colour`"),
         ("[[type]]\nname = \"task\"\n[type.fields]\nx = \"best\"\n", "unknown variant `best`"),
         ("[[type]]\nname = \"task\"\nfiles = [\"a[\"]\n", "type \"task\": error parsing glob"),
+        (
+            "[[type]]\nname = \"task\"\n[[type]]\nname = \"task\"\n",
+            "there are two [[type]] with the name \"task\"",
+        ),
     ] {
         device.write("larder.toml", text);
         let ran = device.run(&["sync"]).exits(0);
