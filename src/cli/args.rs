@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::model::rules::is_type_name;
+
 /// Keeps a folder of notes, tasks and other records in step on all your devices, through storage
 /// you already have.
 #[derive(Debug, Parser)]
@@ -192,7 +194,7 @@ pub(super) struct ListArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct PutArgs {
     /// The record's type.
-    #[arg(long = "type", value_name = "T")]
+    #[arg(long = "type", value_name = "T", value_parser = parse_type)]
     pub(super) type_name: String,
     /// The record's id; a new record gets one.
     #[arg(long, value_name = "ID")]
@@ -393,6 +395,13 @@ pub(super) enum RemoteAction {
 pub(super) struct DemoArgs {
     /// Where to make the folders; by default a new temporary one.
     pub(super) dir: Option<PathBuf>,
+}
+
+fn parse_type(text: &str) -> Result<String, String> {
+    match is_type_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err("a type is 1 to 64 of A-Z, a-z, 0-9, '_' and '-'".to_owned()),
+    }
 }
 
 /// What no clock of a process is known to reach.

@@ -9,12 +9,17 @@ use super::{
     args::{Args, PutArgs, RestoreArgs},
     error::CliError,
     show,
-    ui::{Ui, count, quoted},
+    ui::{Ui, count, one_line, quoted},
     workplace::{Access, Workplace},
 };
 use crate::{
     engine::{At, Restored},
-    model::{Stamp, json},
+    model::{
+        EntityId, Stamp,
+        entity::{BODY, PATH, TYPE},
+        json,
+    },
+    vault::document::Format,
 };
 
 /// Runs `larder put`.
@@ -37,9 +42,30 @@ pub(super) fn put(args: &Args, ui: &Ui, options: &PutArgs) -> Result<Ended, CliE
         }
         Err(error) => return Err(CliError::Usage(format!("the fields are not JSON: {error}"))),
     };
+    let names: Vec<String> = fields.keys().map(|name| one_line(name)).collect();
     let mut place = Workplace::find(args, Access::Change)?;
     let id = place.engine.put(&options.type_name, options.id.as_deref(), fields)?;
     show::tell(&place, ui, &id)?;
+    tell_hidden(&place, ui, &id, &names)
+}
+
+/// Says which of these fields the record's file does not show, as it has no place for fields.
+fn tell_hidden(
+    place: &Workplace,
+    ui: &Ui,
+    id: &EntityId,
+    names: &[String],
+) -> Result<Ended, CliError> {
+    let shown = |name: &&str| [TYPE, PATH, BODY].contains(name);
+    let hidden: Vec<&str> = names.iter().map(String::as_str).filter(|name| !shown(name)).collect();
+    match show::path_of(place, id)?.filter(|path| Format::of_path(path) == Format::Text) {
+        Some(path) if !hidden.is_empty() => ui.note(format!(
+            "note: the record alone keeps {}, as a file like {path} has no fields: `larder show {}`",
+            hidden.join(", "),
+            quoted(&path)
+        )),
+        _ => {}
+    }
     Ok(Ended::Done)
 }
 

@@ -125,10 +125,14 @@ impl Engine {
         }
         let record = self.store.record(&id)?;
         let before = record.as_ref().map(|record| view(&record.state, &self.rules));
+        check_text(&fields, before.as_ref())?;
         let mut changes = Changes::new();
         let typed = fields.into_iter().chain([(TYPE.to_owned(), Value::from(type_name))]);
         for (field, value) in typed {
             check_field(&field, &value)?;
+            if field == TYPE && value != type_name {
+                return Err(cannot_be_set(TYPE, "`--type` says otherwise"));
+            }
             let old = before.as_ref().and_then(|view| view.fields.get(&field));
             if old.is_none_or(|old| old.value != value) {
                 let content = match (&record, field.as_str()) {
@@ -386,8 +390,24 @@ fn check_field(field: &str, value: &Value) -> Result<()> {
     } else {
         return Ok(());
     };
+    Err(cannot_be_set(field, why))
+}
+
+/// Refuses what would stand in the place of a file's text and is none.
+fn check_text(fields: &serde_json::Map<String, Value>, before: Option<&View>) -> Result<()> {
+    let kept = |name| before.and_then(|view| view.fields.get(name)).map(|content| &content.value);
+    let value = |name| fields.get(name).or_else(|| kept(name));
+    let is_text = value(BODY).is_none_or(Value::is_string);
+    let is_about_it = fields.contains_key(BODY) || fields.contains_key(PATH);
+    if is_text || !is_about_it || value(PATH).is_none() {
+        return Ok(());
+    }
+    Err(cannot_be_set(BODY, "of a record with a file it is the file's text, and has to be a text"))
+}
+
+fn cannot_be_set(field: &str, why: &str) -> EngineError {
     let field: String = field.chars().take(40).collect();
-    Err(EngineError::Refused(format!("the field {field:?} cannot be set: {why}")))
+    EngineError::Refused(format!("the field {field:?} cannot be set: {why}"))
 }
 
 /// Texts one after the other, lists united; other values cannot both stay.

@@ -255,7 +255,8 @@ fn by_shape<'a>(values: impl IntoIterator<Item = &'a Value>) -> Rule {
     }
 }
 
-fn is_type_name(name: &str) -> bool {
+/// Whether a type may be called so.
+pub fn is_type_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }

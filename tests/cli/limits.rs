@@ -224,11 +224,39 @@ fn fields_that_nobody_could_read() {
     assert!(refused(&long).contains("its name is longer than 256 bytes"));
     assert!(refused(r#"{"$deleted":1}"#).contains("names that begin with $ are larder's own"));
     assert!(refused(r#"{"path":7}"#).contains("it has to be a text"));
+    assert_snapshot!(refused(r#"{"path":"num.md","body":5}"#), @r#"error: the field "body" cannot be set: of a record with a file it is the file's text, and has to be a text"#);
+    assert!(refused(r#"{"path":"a.json","body":null}"#).contains("has to be a text"));
+    assert_snapshot!(refused(r#"{"type":"y"}"#), @r#"error: the field "type" cannot be set: `--type` says otherwise"#);
+    for name in ["my task", "", "~", "ä", &"x".repeat(65)] {
+        let ran = device.run(&["put", "--type", name, "{}"]).exits(2);
+        assert!(ran.stderr.contains("--type <T>"), "{ran}");
+    }
     let big = format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20));
     assert!(refused(&big).contains("a record has at most 1048576"));
     let ran = device.run(&["put", "--type", "x", "--id", "../x", "{}"]).exits(1);
     assert!(ran.stderr.contains("is not a valid id"), "{ran}");
     assert_eq!(device.run(&["list"]).stdout, "No records.\n");
+}
+
+/// A body without a file may be anything; one that gets a file is its text.
+#[test]
+fn fields_that_a_file_cannot_show() {
+    let device = Device::joined("laptop", &Remote::folder());
+    let put = |fields: &str| device.run(&["put", "--type", "x", "--id", "a", fields]);
+    put(r#"{"body":5,"type":"x"}"#).exits(0);
+    assert!(put(r#"{"path":"a.md"}"#).exits(1).stderr.contains("has to be a text"));
+    put(r#"{"path":"a.md","body":"text"}"#).exits(0);
+    assert!(put(r#"{"body":[]}"#).exits(1).stderr.contains("has to be a text"));
+    let ran = put(r#"{"title":"told"}"#).exits(0);
+    assert_eq!(ran.stderr, "");
+    let ran = put(r#"{"path":"a b.txt","title":"kept","due":1,"body":"plain"}"#).exits(0);
+    assert_snapshot!(ran.stderr, @"note: the record alone keeps due, title, as a file like a b.txt has no fields: `larder show 'a b.txt'`");
+    assert!(ran.stdout.contains("title: kept"), "{ran}");
+    device.sync();
+    assert_eq!(device.read("a b.txt"), "plain");
+    device.write("a b.txt", "plain text");
+    device.sync();
+    assert!(device.run(&["show", "a b.txt"]).stdout.contains("title: kept"));
 }
 
 /// Whatever a user has in the vault: it arrives elsewhere as it is, or is left alone and named.
