@@ -82,7 +82,7 @@ impl VaultForms for Forms<'_> {
 }
 
 /// A record's fields as the parts of its file.
-fn to_document(view: &View) -> Document {
+pub(super) fn to_document(view: &View) -> Document {
     let text = |field: &str| Some(view.fields.get(field)?.value.as_str()?.to_owned());
     let own = [BODY, LAYOUT, PATH, BLOB];
     let fields = view.fields.iter().filter(|(field, _)| !own.contains(&field.as_str()));

@@ -129,6 +129,38 @@ fn quiet_and_verbose() {
     assert_eq!(device.run(&["sync", "--json"]).number("skipped"), 1);
 }
 
+/// Only the sync that takes it up sees that a file does not parse; a check sees it at any time.
+#[test]
+fn why_a_file_is_kept_as_plain_text() {
+    let (a, b) = pair(&Remote::folder());
+    a.write("good.md", "---\ntitle: fine\n---\ntext\n");
+    a.write("plain.md", "text\n");
+    a.write("bad.md", "---\ntitle: [\n---\ntext\n");
+    let ran = a.run(&["sync"]).exits(0);
+    let told = "1 file does not parse and is kept as plain text: larder check says why\n";
+    assert!(ran.stdout.contains(told), "{ran}");
+    a.write("bad.json", "{\"a\":");
+    a.write("worse.json", "[");
+    let ran = a.run(&["sync"]).exits(0);
+    let told = "2 files do not parse and are kept as plain text: larder check says why\n";
+    assert!(ran.stdout.contains(told), "{ran}");
+    b.sync();
+    for device in [&a, &b] {
+        let ran = device.run(&["check"]).exits(0);
+        assert!(ran.stdout.contains("bad.md: is kept as plain text: line "), "{ran}");
+        let found = device.run(&["check", "--json"]).exits(0).json();
+        let mut files: Vec<_> = found["findings"].as_array().unwrap().iter().collect();
+        assert!(files.iter().all(|finding| finding["kind"] == "unparsed"), "{found}");
+        files.sort_by_key(|finding| finding["file"].as_str());
+        let files: Vec<_> = files.iter().map(|finding| &finding["file"]).collect();
+        assert_eq!(files, ["bad.json", "bad.md", "worse.json"], "{found}");
+        assert_eq!(found["ok"], true);
+    }
+    a.write("bad.md", "---\ntitle: good\n---\ntext\n");
+    a.sync();
+    assert!(!a.run(&["check"]).exits(0).stdout.contains("bad.md"));
+}
+
 /// A demo leaves two devices that are in step.
 #[test]
 fn a_demo() {

@@ -186,14 +186,14 @@ impl World {
         places.map(|place| (place.server.calls(), place.memory.files())).collect()
     }
 
-    /// A check finds nothing wrong but clocks.
+    /// A check finds nothing wrong but clocks, and files that do not parse.
     async fn check_data(&mut self, index: usize, nth: usize) -> Verdict {
         let report = self.replicas[index].check(nth).await;
         let report = report
             .map_err(|error| Promise::NoHelp.broken(format!("{index} cannot check: {error}")))?;
         let is_wrong = |kind| {
-            use FindingKind::{ClockAhead, Edited, Orphan};
-            !matches!(kind, ClockAhead | Edited | Orphan)
+            use FindingKind::{ClockAhead, Edited, Orphan, Unparsed};
+            !matches!(kind, ClockAhead | Edited | Orphan | Unparsed)
         };
         let wrong = report.findings.into_iter().filter(|found| is_wrong(found.kind));
         // What somebody planted is there, and told of.

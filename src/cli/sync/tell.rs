@@ -259,8 +259,9 @@ pub(in crate::cli) fn tell_notes(ui: &Ui, notes: &[About<'_>]) {
         ui.line(format!("{files} left alone: larder sync -v says which and why"));
     }
     if unparsed > 0 && is_quiet(NoteKind::Unparsed) {
-        let files = count(unparsed, "file does", "files do");
-        ui.line(format!("{files} not parse and are kept as plain text: larder sync -v says why"));
+        let files = count(unparsed, "file does not parse and is", "files do not parse and are");
+        // A later turn has nothing to say of it.
+        ui.line(format!("{files} kept as plain text: larder check says why"));
     }
 }
 

@@ -48,10 +48,12 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
-    /// Whether nothing is wrong. What is merely left over, or waits for the next turn, does no harm.
+    /// Whether nothing is wrong. What is merely left over, waits for the next turn or is kept as it
+    /// stands does no harm.
     pub fn is_ok(&self) -> bool {
-        use FindingKind::{Edited, Orphan, Waiting};
-        self.findings.iter().all(|finding| matches!(finding.kind, Orphan | Edited | Waiting))
+        use FindingKind::{Edited, Orphan, Unparsed, Waiting};
+        let is_harmless = |kind| matches!(kind, Orphan | Edited | Unparsed | Waiting);
+        self.findings.iter().all(|finding| is_harmless(finding.kind))
     }
 }
 
@@ -99,6 +101,8 @@ pub enum FindingKind {
     Behind,
     /// A file of the vault that differs from what was last in step: an edit for the next turn.
     Edited,
+    /// A file kept as plain text because its structure does not parse.
+    Unparsed,
 }
 
 impl FindingKind {

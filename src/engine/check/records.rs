@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use super::{CheckOptions, CheckReport, Finding, FindingKind};
 use crate::{
-    engine::{Engine, Result},
+    engine::{Engine, Result, forms::to_document},
     merge::view,
-    model::{VaultPath, limits::STAMP_AHEAD_MS_MAX},
+    model::{VaultPath, View, limits::STAMP_AHEAD_MS_MAX},
+    vault::document::{Document, Format, Problem, parse},
 };
 
 impl Engine {
     pub(super) fn check_records(&self, report: &mut CheckReport) -> Result<()> {
+        let mut unparsed = Vec::new();
         let ahead = self.clock.now().millis() + STAMP_AHEAD_MS_MAX;
         for id in self.store.all_ids()? {
             let Some(record) = self.store.record(&id)? else { continue };
@@ -25,6 +27,11 @@ impl Engine {
             {
                 add(FindingKind::BadPath, format!("is not written to disk: {why}"));
             }
+            if let Some(problem) = record.file.as_ref().and_then(|file| problem(file, &shown)) {
+                let detail = format!("is kept as plain text: {problem}");
+                let (file, entity_id) = (path.clone(), Some(id.clone()));
+                unparsed.push(Finding { kind: FindingKind::Unparsed, file, entity_id, detail });
+            }
             if record.shown.is_some() {
                 add(
                     FindingKind::Behind,
@@ -38,6 +45,7 @@ impl Engine {
                 );
             }
         }
+        report.add_many(FindingKind::Unparsed, unparsed, "files kept as plain text");
         Ok(())
     }
 
@@ -82,4 +90,14 @@ impl Engine {
         report.add_many(FindingKind::Edited, found, "edits that wait for the next sync");
         Ok(())
     }
+}
+
+/// Why a file that shows nothing but a text has none of the fields that its name promises.
+fn problem(file: &VaultPath, shown: &View) -> Option<Problem> {
+    let format = Format::of_path(file.as_str());
+    let Document { layout: None, fields, body: Some(body) } = to_document(shown) else {
+        return None;
+    };
+    let is_whole = format != Format::Text && fields.is_empty();
+    is_whole.then(|| parse(format, &body).problem).flatten()
 }
