@@ -220,13 +220,14 @@ impl Host<'_> {
         let about = |note| (name.filter(|_| tell::is_of_remote(note)), note);
         let news: Vec<tell::About<'_>> = news.iter().map(about).collect();
         let counts = self.place.engine.store().conflict_counts().unwrap_or_default();
+        let stand = tell::Stand::of(&self.place).unwrap_or_default();
         let notes: Vec<_> = news.iter().copied().map(tell::ToldNote::new).collect();
         let mut told = serde_json::json!({
             "event": "turn", "at": at, "generation": report.generation,
             "pulled": report.pulled, "pushed": report.pushed, "merged": report.merged,
             "deleted": report.deleted, "renamed": report.renamed,
             "conflicts": report.conflicts, "conflictsWaiting": counts.0,
-            "requests": report.cost.requests, "notes": notes,
+            "filesWaiting": stand.waiting, "requests": report.cost.requests, "notes": notes,
         });
         let prefix = name.map_or_else(String::new, |name| format!("{name}: "));
         if let (Some(name), Some(told)) = (name, told.as_object_mut()) {
@@ -234,8 +235,7 @@ impl Host<'_> {
         }
         ui.object(&told);
         if self.in_step.insert(way.id.clone()) || report.did_anything() || ui.verbose() {
-            let live = self.place.engine.store().live_count().unwrap_or(0);
-            ui.line(format!("{at} {prefix}{}", summary(ui, report, live)));
+            ui.line(format!("{at} {prefix}{}", summary(ui, report, &stand)));
         }
         tell::tell_notes(ui, &news);
         if report.conflicts > 0 {

@@ -9,14 +9,17 @@ use super::{
     args::Args,
     config::NamedRemote,
     error::CliError,
-    ui::{Ui, bytes, count, duration},
+    ui::{Ui, bytes, count, duration, grouped, one_line},
     workplace::{Access, Workplace, is_busy},
 };
 use crate::{
     clock::Clock,
-    model::{RemoteId, Stamp},
+    model::{RemoteId, Stamp, VaultPath},
     store::Trouble,
 };
+
+/// How many files that wait are told by their names.
+const NAMED_MAX: usize = 3;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +38,8 @@ struct Told {
     /// Contents of files that a remote is to get as soon as this device has them.
     owed_contents: u64,
     owed_bytes: u64,
+    /// Files here that are behind their records.
+    files_waiting: u64,
     vault: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -69,6 +74,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
     let engine = &place.engine;
     let pending = engine.pending_changes()? as u64;
     let (waiting, decided) = engine.store().conflict_counts()?;
+    let waiting_files: Vec<VaultPath> = engine.waiting_files()?.into_values().collect();
     // What a brake, a remote that is gone or another, or a folder without a head has stopped stays so
     // until a turn goes well. What does not pass by itself comes first.
     let troubles = || remotes.iter().filter_map(|(_, trouble)| trouble.clone());
@@ -83,7 +89,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         () if waiting > 0 => "conflict",
         // A daemon is at work all the time, whatever became of its last turn.
         () if is_busy(&place.root) => "syncing",
-        () if pending > 0 || owed.0 > 0 || is_new => "pending",
+        () if pending > 0 || owed.0 > 0 || !waiting_files.is_empty() || is_new => "pending",
         () => "synced",
     };
     let told = Told {
@@ -99,6 +105,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         encrypted: default.is_some_and(|told| told.encrypted),
         owed_contents: owed.0,
         owed_bytes: owed.1,
+        files_waiting: waiting_files.len() as u64,
         vault: place.root.display().to_string(),
         since: trouble.as_ref().map(|trouble| Stamp::from_millis(trouble.since_ms)),
         reason: trouble.map(|trouble| trouble.message),
@@ -109,7 +116,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         },
     };
     ui.object(&told);
-    tell(ui, &told);
+    tell(ui, &told, &waiting_files);
     Ok(Ended::Done)
 }
 
@@ -156,7 +163,7 @@ pub(super) fn marked(encrypted: bool) -> &'static str {
     if encrypted { " (encrypted)" } else { "" }
 }
 
-fn tell(ui: &Ui, told: &Told) {
+fn tell(ui: &Ui, told: &Told, waiting: &[VaultPath]) {
     ui.answer(format!("vault      {}", told.vault));
     if told.remotes.is_empty() {
         let encrypted = marked(told.encrypted);
@@ -190,6 +197,7 @@ fn tell(ui: &Ui, told: &Told) {
     if told.remotes.is_empty() {
         tell_owed(ui, "the remote lacks", told.owed_contents, told.owed_bytes);
     }
+    tell_waiting(ui, waiting);
     if told.conflicts > 0 {
         let waiting = told.conflicts_waiting;
         let decided = told.conflicts - waiting;
@@ -207,6 +215,23 @@ fn tell_owed(ui: &Ui, who: &str, contents: u64, size: u64) {
         ui.answer(format!(
             "owed       {who} {contents}, {}: the next sync that finds it here sends it",
             bytes(size)
+        ));
+    }
+}
+
+/// Says which files here are behind their records: a few of them by name, unless all are asked for.
+fn tell_waiting(ui: &Ui, files: &[VaultPath]) {
+    let shown = if ui.verbose() { files.len() } else { NAMED_MAX };
+    let mut names: Vec<String> =
+        files.iter().take(shown).map(|path| one_line(path.as_str())).collect();
+    if let more @ 1.. = files.len().saturating_sub(shown) {
+        names.push(format!("{} more", grouped(more as u64)));
+    }
+    if !files.is_empty() {
+        let names = names.join(", ");
+        let files = count(files.len() as u64, "file here", "files here");
+        ui.answer(format!(
+            "waiting    {files}, until a sync can write, move or remove them: {names}"
         ));
     }
 }

@@ -329,7 +329,12 @@ impl<'a> Hand<'a> {
         match outcome {
             Ok(true) => self.settled.push(id.clone()),
             Ok(false) => {
-                let text = "changed while larder worked, or its place is taken; it waits for the next turn";
+                // What a scan may not read it does not know, so its place is taken by something else.
+                let text = if self.vault.is_unreadable(path) {
+                    "waits: what lies there cannot be read; make it readable"
+                } else {
+                    "changed while larder worked, or its place is taken; it waits for the next turn"
+                };
                 report.note(NoteKind::Waiting, path, text);
             }
             Err(why) if why.is_about_one_file() => {

@@ -25,6 +25,7 @@ mod ship;
 mod tests;
 mod turn;
 mod turns;
+mod waiting;
 mod work;
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};

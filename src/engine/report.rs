@@ -31,6 +31,8 @@ pub struct Report {
     pub deleted: usize,
     /// Files that moved, here or there.
     pub renamed: usize,
+    /// Files that were behind before the turn, and are no more.
+    pub caught_up: usize,
     /// Files that larder leaves alone.
     pub skipped: usize,
     /// How often somebody else was first.
@@ -42,6 +44,8 @@ pub struct Report {
     /// What is to be done, or was: one line each, in order. Of a turn that does it, not more than a
     /// person reads.
     pub plan: Vec<String>,
+    /// Which of these lines say what is done to the file of which record.
+    acts: Vec<(usize, EntityId)>,
     /// What was noted, so that a turn that starts over does not say it again.
     noted: BTreeSet<Note>,
 }
@@ -84,8 +88,9 @@ pub enum NoteKind {
 impl Report {
     /// Whether anything was changed, here or there.
     pub fn did_anything(&self) -> bool {
-        let counts = [self.pulled, self.pushed, self.merged, self.renamed, self.deleted];
-        counts.iter().any(|count| *count > 0)
+        let changed = [self.pulled, self.pushed, self.merged, self.renamed, self.deleted];
+        let counts = changed.iter().chain([&self.caught_up]);
+        counts.copied().any(|count| count > 0)
     }
 
     pub(super) fn note(&mut self, kind: NoteKind, subject: impl ToString, text: impl ToString) {
@@ -104,11 +109,27 @@ impl Report {
         self.conflicts += other.conflicts;
         self.deleted += other.deleted;
         self.renamed += other.renamed;
+        self.caught_up += other.caught_up;
         self.skipped = self.skipped.max(other.skipped);
         self.raced += other.raced;
         self.cost.add(other.cost);
         self.plan.extend(other.plan.iter().cloned());
         self.take_notes(other);
+    }
+
+    /// Says of which files what was to be done to them was not done, and how many that waited before
+    /// wait no more.
+    pub(super) fn note_waiting(
+        &mut self,
+        before: &BTreeMap<EntityId, VaultPath>,
+        now: &BTreeMap<EntityId, VaultPath>,
+    ) {
+        self.caught_up = before.keys().filter(|id| !now.contains_key(*id)).count();
+        for (at, owner) in std::mem::take(&mut self.acts) {
+            if let Some(line) = self.plan.get_mut(at).filter(|_| now.contains_key(&owner)) {
+                line.push_str(" (waits)");
+            }
+        }
     }
 
     /// Adds the notes of another report.
@@ -131,6 +152,9 @@ impl Report {
             lines.truncate(room);
             lines.extend((room > 0).then(|| "and more, too many to list".to_owned()));
         }
+        let acts = plan.files.iter().map(|action| action.owner().clone()).enumerate();
+        let before = self.plan.len();
+        self.acts.extend(acts.take(room).map(|(at, owner)| (before + at, owner)));
         self.plan.extend(lines);
         for id in &plan.ahead {
             self.note(

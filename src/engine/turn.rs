@@ -78,6 +78,7 @@ impl Engine {
         self.sent.clear();
         self.contents = Contents::default();
         let remote = self.open_remote(storage, options).await?;
+        let waiting = self.waiting_files()?;
         let mut report = Report::default();
         self.rounds(&remote, options, known, progress, &mut report).await?;
         if !options.dry_run {
@@ -89,6 +90,7 @@ impl Engine {
                 report.pushed += pushed;
             }
             self.fetch_contents(&remote, progress, &mut report).await?;
+            report.note_waiting(&waiting, &self.waiting_files()?);
         }
         report.cost = meter.read(&self.clock);
         Ok(report)

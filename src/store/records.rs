@@ -77,13 +77,18 @@ impl Store {
     /// agreed, or whose file is behind.
     pub fn unsettled(&self, remote_knows: &VersionVector) -> Result<BTreeSet<EntityId>> {
         let mut ids = self.unagreed()?;
-        ids.extend(self.ids("SELECT id FROM entity WHERE pending = 1")?);
+        ids.extend(self.pending()?);
         let sql = "SELECT entity FROM edit WHERE device = ?1 AND counter > ?2";
         self.each_edited(sql, remote_knows, |id, _| {
             ids.insert(id);
             Ok(())
         })?;
         Ok(ids)
+    }
+
+    /// The records whose file has to be looked at.
+    pub fn pending(&self) -> Result<BTreeSet<EntityId>> {
+        self.ids("SELECT id FROM entity WHERE pending = 1")
     }
 
     /// Calls `each` with what `sql` selects for each device and its edit in `knows`: ids first.

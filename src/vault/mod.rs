@@ -15,8 +15,9 @@ mod stat;
 pub(crate) mod swap;
 mod write;
 
-use crate::model::path::CONTROL_DIR;
+use crate::model::{VaultPath, path::CONTROL_DIR};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub use error::VaultError;
@@ -63,6 +64,14 @@ impl Vault {
     /// Gives the vault's folder, as an absolute path without symlinks.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether a file stands there that the system does not let us read.
+    pub fn is_unreadable(&self, path: &VaultPath) -> bool {
+        let dirs = self.dirs();
+        let Ok(Some(above)) = dirs.above(path) else { return false };
+        let opened = above.open_file(path.file_name());
+        opened.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
     }
 
     /// Gives the folder of larder's own files.

@@ -152,7 +152,7 @@ fn it_tells_what_a_sync_tells() {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let told: Vec<String> = lines.take(3).collect();
     let _ = child.kill().and_then(|()| child.wait());
-    assert!(told[2].starts_with("2 files are left alone"), "{told:?}");
+    assert!(told[2].starts_with("2 files or folders are left alone"), "{told:?}");
 }
 
 /// Where the storage tells of changes, nobody waits for the interval.

@@ -29,9 +29,9 @@ fn turns() {
     assert_eq!((&init["commitMode"], &init["device"]), (&json!("if-match"), &json!("laptop")));
     assert_eq!((&init["created"], &init["entities"]), (&json!(true), &json!(0)));
     device.write("note.md", "text\n");
-    assert_snapshot!(keys(&device.sync().json()), @"bytesDown: number, bytesUp: number, conflicts: number, conflictsWaiting: number, deleted: number, durationMs: number, generation: number, merged: number, notes: list, pulled: number, pushed: number, raced: number, renamed: number, requests: number, skipped: number");
+    assert_snapshot!(keys(&device.sync().json()), @"bytesDown: number, bytesUp: number, conflicts: number, conflictsWaiting: number, deleted: number, durationMs: number, filesWaiting: number, generation: number, merged: number, notes: list, pulled: number, pushed: number, raced: number, renamed: number, requests: number, skipped: number");
     let status = device.run(&["status", "--json"]).exits(0).json();
-    assert_snapshot!(keys(&status), @"conflicts: number, conflictsWaiting: number, device: text, deviceId: text, encrypted: bool, generation: number, lastSyncAt: text, owedBytes: number, owedContents: number, pendingChanges: number, remote: text, state: text, vault: text");
+    assert_snapshot!(keys(&status), @"conflicts: number, conflictsWaiting: number, device: text, deviceId: text, encrypted: bool, filesWaiting: number, generation: number, lastSyncAt: text, owedBytes: number, owedContents: number, pendingChanges: number, remote: text, state: text, vault: text");
     assert_eq!((&status["state"], &status["generation"]), (&json!("synced"), &json!(1)));
     device.edit("note.md", "text", "more");
     let status = device.run(&["status", "--json"]).json();
@@ -124,7 +124,10 @@ fn quiet_and_verbose() {
     device.edit("note.md", "text", "more");
     assert_eq!(device.run(&["sync", "-q"]).exits(0).said(), "");
     let ran = device.run(&["sync"]).exits(0);
-    assert!(ran.stdout.contains("1 file is left alone: larder sync -v says which"), "{ran}");
+    assert!(
+        ran.stdout.contains("1 file or folder is left alone: larder sync -v says which"),
+        "{ran}"
+    );
     assert!(!ran.stdout.contains('\x1b'), "no colours on a pipe: {ran}");
     assert_eq!(device.run(&["sync", "--json"]).number("skipped"), 1);
 }

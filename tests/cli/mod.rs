@@ -24,3 +24,5 @@ mod tls;
 #[cfg(target_os = "linux")]
 mod unheard;
 mod usage;
+#[cfg(target_os = "linux")]
+mod waiting;

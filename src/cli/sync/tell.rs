@@ -28,6 +28,7 @@ pub(super) struct Told<'a> {
     cost: Cost,
     raced: u32,
     conflicts_waiting: u64,
+    files_waiting: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<&'a [String]>,
     notes: Vec<ToldNote<'a>>,
@@ -100,6 +101,7 @@ pub(super) fn told<'a>(
         cost: report.cost,
         raced: report.raced,
         conflicts_waiting,
+        files_waiting: Stand::of(place)?.waiting,
         plan: dry_run.then_some(report.plan.as_slice()),
         notes: notes(report, gone).into_iter().map(ToldNote::new).collect(),
     })
@@ -133,10 +135,10 @@ pub(super) fn tell(
     gone: &[Gone],
     place: &Workplace,
 ) -> Result<(), CliError> {
-    let live = place.engine.store().live_count()?;
+    let stand = Stand::of(place)?;
     match gone {
-        [] => ui.line(summary(ui, report, live)),
-        gone => ui.line(summary_of_all(ui, report, gone, live)),
+        [] => ui.line(summary(ui, report, &stand)),
+        gone => ui.line(summary_of_all(ui, report, gone, &stand)),
     }
     if ui.verbose() {
         for line in &report.plan {
@@ -159,30 +161,52 @@ pub(in crate::cli) fn tell_conflicts(ui: &Ui, report: &Report, (waiting, decided
     }
 }
 
+/// How a vault stands after a turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::cli) struct Stand {
+    live: u64,
+    /// How many files are behind their records.
+    pub(in crate::cli) waiting: u64,
+}
+
+impl Stand {
+    pub(in crate::cli) fn of(place: &Workplace) -> Result<Self, CliError> {
+        let live = place.engine.store().live_count()?;
+        Ok(Self { live, waiting: place.engine.waiting_files()?.len() as u64 })
+    }
+
+    /// How many records are in step with what, and what is behind all the same.
+    fn told(self, with: &str) -> String {
+        let live = count(self.live, "record", "records");
+        let but = match self.waiting {
+            0 => String::new(),
+            waiting => format!(", but {} here", count(waiting, "file waits", "files wait")),
+        };
+        format!("{live} in step{with}{but}")
+    }
+}
+
 /// What a turn did, in one line.
-pub(in crate::cli) fn summary(ui: &Ui, report: &Report, live: u64) -> String {
-    let cost = ui.cost(&report.cost);
-    let live = count(live, "record", "records");
+pub(in crate::cli) fn summary(ui: &Ui, report: &Report, stand: &Stand) -> String {
+    let (cost, stand) = (ui.cost(&report.cost), stand.told(""));
     match deeds(report) {
-        None => format!("Nothing to do: {live} in step. {cost}"),
-        Some(deeds) => format!("{deeds}; {live} in step. {cost}"),
+        None => format!("Nothing to do: {stand}. {cost}"),
+        Some(deeds) => format!("{deeds}; {stand}. {cost}"),
     }
 }
 
 /// What a turn through several remotes did, in one line.
-fn summary_of_all(ui: &Ui, report: &Report, gone: &[Gone], live: u64) -> String {
+fn summary_of_all(ui: &Ui, report: &Report, gone: &[Gone], stand: &Stand) -> String {
     let cost = ui.cost(&report.cost);
     let well = || gone.iter().filter_map(|gone| Some((&gone.name, gone.result.as_ref().ok()?)));
     let parts: Vec<String> =
         well().filter_map(|(name, report)| Some(format!("{name}: {}", deeds(report)?))).collect();
     let names: Vec<&str> = well().map(|(name, _)| name.as_str()).collect();
-    let live = count(live, "record", "records");
+    let stand = stand.told(&format!(" with {}", and(&names)));
     match (names.as_slice(), parts.as_slice()) {
         ([], _) => format!("Nothing was synced. {cost}"),
-        (names, []) => format!("Nothing to do: {live} in step with {}. {cost}", and(names)),
-        (names, parts) => {
-            format!("{}; {live} in step with {}. {cost}", parts.join("; "), and(names))
-        }
+        (_, []) => format!("Nothing to do: {stand}. {cost}"),
+        (_, parts) => format!("{}; {stand}. {cost}", parts.join("; ")),
     }
 }
 
@@ -196,7 +220,7 @@ fn and(names: &[&str]) -> String {
 
 /// What a turn did; nothing if that is nothing.
 fn deeds(report: &Report) -> Option<String> {
-    let parts: Vec<String> = [
+    let mut parts: Vec<String> = [
         (report.pushed, "sent"),
         (report.pulled, "received"),
         (report.merged, "merged"),
@@ -207,6 +231,10 @@ fn deeds(report: &Report) -> Option<String> {
     .filter(|(number, _)| *number > 0)
     .map(|(number, verb)| format!("{} {verb}", grouped(*number as u64)))
     .collect();
+    if report.caught_up > 0 {
+        let files = count(report.caught_up as u64, "file", "files");
+        parts.push(format!("{files} that waited brought up to date"));
+    }
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
@@ -255,7 +283,7 @@ pub(in crate::cli) fn tell_notes(ui: &Ui, notes: &[About<'_>]) {
     let of = |kind| notes.iter().filter(|(_, note)| note.kind == kind).count() as u64;
     let (skipped, unparsed) = (of(NoteKind::Skipped), of(NoteKind::Unparsed));
     if skipped > 0 && is_quiet(NoteKind::Skipped) {
-        let files = count(skipped, "file is", "files are");
+        let files = count(skipped, "file or folder is", "files or folders are");
         ui.line(format!("{files} left alone: larder sync -v says which and why"));
     }
     if unparsed > 0 && is_quiet(NoteKind::Unparsed) {

@@ -1,0 +1,97 @@
+//! Files that larder may not write, move or remove yet.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::{fs::MetadataExt as _, fs::PermissionsExt as _, process::CommandExt as _},
+    process::Command,
+};
+
+use crate::common::{Device, Ran, Remote, pair, settle};
+
+const NOBODY: u32 = 65_534;
+
+/// Root may do everything, so a test of what one may not runs again as another user. Whether it did.
+fn ran_as_nobody(test: &str) -> bool {
+    if fs::metadata(tempfile::tempdir().unwrap().path()).unwrap().uid() != 0 {
+        return false;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    match command.args(["--exact", test]).uid(NOBODY).gid(NOBODY).current_dir("/").output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+        Err(error) => eprintln!("skipped: the test program cannot be started as nobody: {error}"),
+    }
+    true
+}
+
+fn set_mode(device: &Device, path: &str, mode: u32) {
+    fs::set_permissions(device.root().join(path), Permissions::from_mode(mode)).unwrap();
+}
+
+/// What a sync tells a person, without what it cost.
+fn summary(ran: &Ran) -> &str {
+    ran.stdout.split(". (").next().unwrap()
+}
+
+#[test]
+fn a_vault_that_may_not_be_written() {
+    if ran_as_nobody("cli::waiting::a_vault_that_may_not_be_written") {
+        return;
+    }
+    let (a, b) = pair(&Remote::folder());
+    for name in ["edited.md", "gone.md", "moved.md"] {
+        a.write(name, format!("{name}\n"));
+    }
+    settle(&[&a, &b]);
+    a.edit("edited.md", "edited", "changed");
+    a.delete("gone.md");
+    a.rename("moved.md", "to.md");
+    a.write("new.md", "new\n");
+    a.sync();
+    set_mode(&b, "", 0o555);
+    let ran = b.run(&["sync", "-v"]).exits(0);
+    assert_eq!(
+        summary(&ran),
+        "4 received, 1 moved, 1 deleted; 3 records in step, but 4 files wait here"
+    );
+    for line in ["update edited.md", "create new.md", "remove gone.md", "move moved.md -> to.md"] {
+        assert!(ran.stdout.contains(&format!("  {line} (waits)\n")), "{ran}");
+    }
+    let ran = b.run(&["sync"]).exits(0);
+    assert_eq!(summary(&ran), "Nothing to do: 3 records in step, but 4 files wait here");
+    let ran = b.run(&["status"]).exits(0);
+    let told = "waiting    4 files here, until a sync can write, move or remove them: ";
+    assert!(ran.stdout.contains(told) && ran.stdout.contains(", 1 more\n"), "{ran}");
+    assert!(!b.run(&["status", "-v"]).exits(0).stdout.contains("1 more"));
+    let status = b.run(&["status", "--json"]).exits(0).json();
+    assert_eq!((&status["state"], &status["filesWaiting"]), (&"pending".into(), &4.into()));
+    set_mode(&b, "", 0o755);
+    let ran = b.run(&["sync", "-v"]).exits(0);
+    assert_eq!(summary(&ran), "4 files that waited brought up to date; 3 records in step");
+    assert!(ran.stdout.contains("  update edited.md\n"), "{ran}");
+    assert_eq!((b.state().as_str(), a.files()), ("synced", b.files()));
+}
+
+#[test]
+fn files_and_folders_that_cannot_be_read() {
+    if ran_as_nobody("cli::waiting::files_and_folders_that_cannot_be_read") {
+        return;
+    }
+    let (a, b) = pair(&Remote::folder());
+    a.write("note.md", "one\n");
+    a.write("sub/below.md", "below\n");
+    settle(&[&a, &b]);
+    a.edit("note.md", "one", "two");
+    a.sync();
+    b.write("note.md", "one\nthree\n");
+    set_mode(&b, "note.md", 0);
+    set_mode(&b, "sub", 0);
+    let ran = b.run(&["sync"]).exits(0);
+    assert!(ran.stdout.contains("note.md: waits: what lies there cannot be read"), "{ran}");
+    assert!(ran.stdout.contains("2 files or folders are left alone"), "{ran}");
+    set_mode(&b, "note.md", 0o644);
+    set_mode(&b, "sub", 0o755);
+    settle(&[&b, &a]);
+    assert_eq!(a.read("note.md"), "two\nthree\n");
+}
