@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     engine::{At, Restored},
+    merge::view,
     model::{
         EntityId, Stamp,
         entity::{BODY, PATH, TYPE},
@@ -104,19 +105,41 @@ pub(super) fn restore(args: &Args, ui: &Ui, options: &RestoreArgs) -> Result<End
     if ui.json() {
         show::tell(&place, ui, &id)?;
     }
+    let later = later(&place, &id)?;
     ui.line(match back {
-        Restored::AsItWas => format!("{record} is back as it was."),
-        Restored::Version(version) => format!("Restored {record} as of v{version}."),
+        Restored::AsItWas => format!("{record} is back as it was{later}."),
+        Restored::Version(version) => format!("Restored {record} as of v{version}{later}."),
     });
     Ok(Ended::Done)
 }
 
+/// What of a record's file is left to the next sync, to be said at the end of a line.
+fn later(place: &Workplace, id: &EntityId) -> Result<&'static str, CliError> {
+    if !place.engine.waiting_files()?.contains_key(id) {
+        return Ok("");
+    }
+    let record = place.engine.store().record(id)?;
+    let blob = record.and_then(|record| view(&record.state, place.engine.rules()).blob());
+    Ok(match blob {
+        Some(_) => "; its content is not here, and comes with the next sync",
+        None => "; its file waits for the next sync",
+    })
+}
+
 fn restore_missing(place: &mut Workplace, ui: &Ui) -> Result<Ended, CliError> {
+    let before = place.engine.waiting_files()?;
     let files = place.engine.restore_missing()?;
-    ui.object(&serde_json::json!({ "files": files }));
-    ui.line(match files {
-        0 => "No file is missing.".to_owned(),
-        _ => format!("Put {} back.", count(files as u64, "file", "files")),
+    let now = place.engine.waiting_files()?;
+    let waiting = now.keys().filter(|id| !before.contains_key(*id)).count();
+    ui.object(&serde_json::json!({ "files": files, "filesWaiting": waiting }));
+    let done = count(files.saturating_sub(waiting) as u64, "file", "files");
+    ui.line(match (files, waiting) {
+        (0, _) => "No file is missing.".to_owned(),
+        (_, 0) => format!("Put {done} back."),
+        _ => {
+            let waiting = count(waiting as u64, "waits", "wait");
+            format!("Put {done} back; {waiting} for the next sync.")
+        }
     });
     Ok(Ended::Done)
 }

@@ -22,11 +22,14 @@ use crate::{
 };
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Told<'a> {
     #[serde(flatten)]
     row: list::Told,
     fields: BTreeMap<&'a str, ToldField<'a>>,
     conflicts: Vec<Conflict>,
+    /// Whether its file is behind it.
+    file_waits: bool,
 }
 
 #[derive(Serialize)]
@@ -58,6 +61,7 @@ pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliE
             })
             .collect(),
         conflicts: conflicts(&record.state, rules),
+        file_waits: place.engine.waiting_files()?.contains_key(id),
     };
     ui.object(&told);
     ui.answer(ui.strong(&one_line(told.row.path.as_deref().unwrap_or(id.as_str()))));
@@ -65,6 +69,9 @@ pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliE
     ui.answer(format!("type      {}", one_line(&told.row.type_name)));
     let deleted = if told.row.is_deleted { ", deleted" } else { "" };
     ui.answer(format!("version   {}{deleted}", told.row.version));
+    if told.file_waits {
+        ui.answer(ui.warning("file      waits for the next sync"));
+    }
     if let (Some(at), Some(by)) = (&told.row.last_modified_at, &told.row.last_modified_by) {
         ui.answer(format!("modified  {at} by {}", device_label(place, by.as_str())));
     }

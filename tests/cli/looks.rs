@@ -61,7 +61,7 @@ fn records() {
 
     let shown = b.run(&["show", "note.md", "--json"]).exits(0).json();
     assert_eq!(shown, b.run(&["show", "my-note", "--json"]).json());
-    assert_snapshot!(keys(&shown), @"conflicts: list, fields: object, id: text, isDeleted: bool, lastModifiedAt: text, lastModifiedBy: text, path: text, type: text, version: number");
+    assert_snapshot!(keys(&shown), @"conflicts: list, fields: object, fileWaits: bool, id: text, isDeleted: bool, lastModifiedAt: text, lastModifiedBy: text, path: text, type: text, version: number");
     assert_snapshot!(keys(&shown["fields"]), @"body: object, id: object, path: object, type: object, x: object");
     assert_eq!(shown["fields"]["x"]["value"], 1);
 

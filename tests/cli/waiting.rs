@@ -73,6 +73,37 @@ fn a_vault_that_may_not_be_written() {
     assert_eq!((b.state().as_str(), a.files()), ("synced", b.files()));
 }
 
+/// The content of a photo lies on the remote alone once it was replaced.
+#[test]
+fn a_photo_that_is_brought_back() {
+    let device = Device::joined("laptop", &Remote::folder());
+    for content in [[0xff; 100], [0xfe; 100]] {
+        device.write("p.jpg", content);
+        device.sync();
+    }
+    let ran = device.run(&["restore", "p.jpg"]).exits(0);
+    let told = "Restored p.jpg as of v1; its content is not here, and comes with the next sync.\n";
+    assert_eq!(ran.stdout, told);
+    assert!(
+        device.run(&["show", "p.jpg"]).stdout.contains("\nfile      waits for the next sync\n")
+    );
+    assert_eq!(device.run(&["show", "p.jpg", "--json"]).json()["fileWaits"], true);
+    assert_eq!(device.run(&["status", "--json"]).json()["filesWaiting"], 1);
+    device.sync();
+    assert_eq!(fs::read(device.root().join("p.jpg")).unwrap(), [0xff; 100]);
+    assert_eq!(device.run(&["show", "p.jpg", "--json"]).json()["fileWaits"], false);
+    device.write("note.md", "text\n");
+    device.sync();
+    device.delete("p.jpg");
+    device.delete("note.md");
+    let ran = device.run(&["restore", "--missing"]).exits(0);
+    assert_eq!(ran.stdout, "Put 1 file back; 1 waits for the next sync.\n");
+    device.sync();
+    assert_eq!(device.names(), ["note.md", "p.jpg"]);
+    device.delete("note.md");
+    assert_eq!(device.run(&["restore", "--missing"]).stdout, "Put 1 file back.\n");
+}
+
 #[test]
 fn files_and_folders_that_cannot_be_read() {
     if ran_as_nobody("cli::waiting::files_and_folders_that_cannot_be_read") {
