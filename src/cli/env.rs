@@ -27,6 +27,23 @@ pub(super) fn folder(named: &Path) -> Result<PathBuf, CliError> {
     Ok(absolute(named)?)
 }
 
+/// The vault that a command names, by its own argument or by `--vault`.
+pub(super) fn vault_of(
+    dir: Option<&Path>,
+    vault: Option<&Path>,
+) -> Result<Option<PathBuf>, CliError> {
+    let dir = dir.map(folder).transpose()?;
+    let vault = vault.map(folder).transpose()?;
+    match (&dir, &vault) {
+        (Some(one), Some(other)) if real(one) != real(other) => Err(CliError::Usage(format!(
+            "{} and --vault {} name two vaults; name one",
+            one.display(),
+            other.display()
+        ))),
+        _ => Ok(dir.or(vault)),
+    }
+}
+
 /// `path` as seen from the current folder, without `.` and `..` where these can be resolved.
 pub(super) fn absolute(path: &Path) -> std::io::Result<PathBuf> {
     let path = current_dir()?.join(path);

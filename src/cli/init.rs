@@ -1,6 +1,6 @@
 //! `larder init`: a folder becomes a vault with a remote.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use larder_providers::{Password, Storage as _, Traffic};
 use serde::Serialize;
@@ -38,8 +38,8 @@ struct Told<'a> {
 
 /// Runs the command.
 pub(super) async fn run(args: &Args, ui: &Ui, options: &InitArgs) -> Result<Ended, CliError> {
-    let dir = options.dir.as_ref().or(args.vault.as_ref());
-    let root = env::folder(dir.map_or(Path::new(""), PathBuf::as_path))?;
+    let named = env::vault_of(options.dir.as_deref(), args.vault.as_deref())?;
+    let root = named.map_or_else(|| env::folder(Path::new("")), Ok)?;
     let mut place = Workplace::make(&root, options.device.as_deref())?;
     place.warn_of_renaming(options.device.as_deref(), ui)?;
     let traffic = Traffic::new();

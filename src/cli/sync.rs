@@ -184,8 +184,7 @@ async fn open(
     traffic: &Traffic,
 ) -> Result<(Workplace, Vec<NamedWay>), CliError> {
     let here = env::current_dir()?;
-    let named = options.dir.as_ref().or(args.vault.as_ref());
-    let named = named.map(|dir| env::folder(dir)).transpose()?;
+    let named = env::vault_of(options.dir.as_deref(), args.vault.as_deref())?;
     let root = named.or_else(|| crate::vault::Vault::discover(&here));
     let Some(remote) = &options.remote else {
         let mut place = match root {

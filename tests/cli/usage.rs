@@ -39,6 +39,24 @@ fn a_folder_that_is_no_vault() {
 }
 
 #[test]
+fn two_vaults_for_one_command() {
+    let (device, remote) = (Device::joined("laptop", &Remote::folder()), Remote::folder());
+    fs::create_dir(device.home().join("other")).unwrap();
+    for args in [
+        &["sync", "../home/other", "--vault", "."][..],
+        &["--vault", ".", "sync", "../home/other"],
+        &["--vault", ".", "sync", "../home/other", "--remote", remote.url()],
+        &["--vault", ".", "init", "../home/other", "--remote", remote.url()],
+    ] {
+        assert_eq!(
+            failed(&device, args, 2),
+            "error: ABOVE/home/other and --vault VAULT name two vaults; name one\n"
+        );
+    }
+    device.run(&["sync", ".", "--vault", "../vault"]).exits(0);
+}
+
+#[test]
 fn addresses_that_cannot_be_used() {
     let device = Device::new("laptop");
     let init = |url| failed(&device, &["init", "--remote", url], 2);
