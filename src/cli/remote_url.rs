@@ -232,7 +232,10 @@ impl RemoteUrl {
         traffic: &Traffic,
     ) -> Result<SharedStorage, CliError> {
         match self {
-            Self::Folder(path) => Ok(Arc::new(Local::new(path).with_traffic(traffic.clone()))),
+            Self::Folder(path) => {
+                refuse_file(path)?;
+                Ok(Arc::new(Local::new(path).with_traffic(traffic.clone())))
+            }
             Self::WebDav(url) => {
                 let mut config = WebDavConfig::new(url.clone());
                 config.password = password;
@@ -311,6 +314,23 @@ impl fmt::Display for RemoteUrl {
             #[cfg(feature = "object-stores")]
             Self::Bucket(bucket) => write!(f, "{bucket}"),
         }
+    }
+}
+
+/// Refuses an address where a file lies, or one in the way to it.
+fn refuse_file(path: &Path) -> Result<(), CliError> {
+    let there = path.ancestors().find_map(|up| Some((up, up.metadata().ok()?)));
+    match there.filter(|(_, found)| !found.is_dir()) {
+        Some((file, _)) if file == path => Err(CliError::Usage(format!(
+            "{} is a file, not a folder; a remote is a folder of its own",
+            path.display()
+        ))),
+        Some((file, _)) => Err(CliError::Usage(format!(
+            "{} cannot be a folder: {} is a file",
+            path.display(),
+            file.display()
+        ))),
+        None => Ok(()),
     }
 }
 

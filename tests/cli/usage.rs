@@ -70,6 +70,30 @@ fn addresses_that_cannot_be_used() {
 }
 
 #[test]
+fn a_file_is_no_remote() {
+    let device = Device::new("laptop");
+    let file = device.home().join("file");
+    fs::write(&file, "").unwrap();
+    for args in [&["init", "--remote"][..], &["sync", "--remote"], &["remote", "probe"]] {
+        let with = |url: &str| failed(&device, &[args, &[url]].concat(), 2);
+        let told =
+            "error: ABOVE/home/file is a file, not a folder; a remote is a folder of its own\n";
+        assert_eq!(with("../home/file"), told);
+        let told = "error: ABOVE/home/file/below cannot be a folder: ABOVE/home/file is a file\n";
+        assert_eq!(with("../home/file/below"), told);
+    }
+    assert!(!device.root().join(".larder").exists());
+    // So it is where a vault's own remote was.
+    let remote = Remote::folder();
+    device.init(&remote);
+    fs::remove_dir_all(remote.dir()).unwrap();
+    fs::write(remote.dir(), "").unwrap();
+    let ran = device.run(&["sync"]).exits(2);
+    assert!(ran.stderr.contains(" is a file, not a folder"), "{ran}");
+    assert_eq!(device.state(), "error");
+}
+
+#[test]
 #[cfg(feature = "object-stores")]
 fn buckets_that_cannot_be_used() {
     let device = Device::new("laptop");
