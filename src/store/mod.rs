@@ -15,7 +15,8 @@ mod schema;
 mod tests;
 
 use std::{
-    fmt,
+    fmt, fs,
+    io::ErrorKind::PermissionDenied,
     path::{Path, PathBuf},
 };
 
@@ -44,7 +45,17 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub enum StoreError {
     /// SQLite failed.
     #[error("the replica's database failed: {0}")]
-    Sqlite(#[source] rusqlite::Error),
+    Sqlite(rusqlite::Error),
+    /// The system does not let us read or write the database, or what belongs to it.
+    #[error(
+        "{}: no permission; make replica.db, replica.db-wal and replica.db-shm readable and writable, \
+         as far as they are there, and their folder",
+        path.display()
+    )]
+    Forbidden {
+        /// The file in question.
+        path: PathBuf,
+    },
     /// There is no room for the database; it is as it was before.
     #[error("the disk is full: the replica's database could not be written")]
     Full,
@@ -81,7 +92,7 @@ impl StoreError {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
             ),
             Self::Corrupt { .. } => true,
-            Self::Full | Self::TooNew { .. } | Self::Stopped => false,
+            Self::Full | Self::Forbidden { .. } | Self::TooNew { .. } | Self::Stopped => false,
         }
     }
 }
@@ -110,7 +121,14 @@ pub struct Store {
 impl Store {
     /// Opens the database at `path` or makes it, and brings it to the current form.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::set_up(Connection::open(path)?, Some(path.to_owned()))
+        let opened = Connection::open(path).map_err(StoreError::from);
+        let opened = opened.and_then(|connection| Self::set_up(connection, Some(path.to_owned())));
+        opened.map_err(|error| match error {
+            StoreError::Sqlite(error) if is_forbidden(path, &error) => {
+                StoreError::Forbidden { path: path.to_owned() }
+            }
+            error => error,
+        })
     }
 
     /// A store that lives in memory, for tests. It is a copy of one that each thread makes once: to make
@@ -173,6 +191,16 @@ impl Store {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+fn is_forbidden(path: &Path, error: &rusqlite::Error) -> bool {
+    let may_read =
+        || fs::File::open(path).err().is_none_or(|error| error.kind() != PermissionDenied);
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ReadOnly) => true,
+        Some(ErrorCode::CannotOpen) => !may_read(),
+        _ => false,
     }
 }
 

@@ -14,8 +14,8 @@ use std::{
 use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
 
 use super::{
-    Binding, Replica, Result, Store, blobs, corrupt, from_json, history, remotes, replica, schema,
-    signed,
+    Binding, Replica, Result, Store, StoreError, blobs, corrupt, from_json, history, remotes,
+    replica, schema, signed,
 };
 use crate::model::{Entity, VersionVector};
 
@@ -47,6 +47,13 @@ impl Store {
     /// Opens the database at `path` as [`Store::open`] does. If the last process to use it did not
     /// come to its end, makes sure first that it is whole.
     pub fn open_checked(path: &Path) -> Result<Self> {
+        // Before SQLite makes a log in the likeness of a database that it may only read.
+        for file in ["", "-wal", "-shm"].map(|end| beside(path, end)) {
+            let opened = fs::File::options().write(true).open(&file);
+            if opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+                return Err(StoreError::Forbidden { path: file });
+            }
+        }
         let log = beside(path, "-wal");
         let begin = beginning(&log, LOG_MAGIC.len()).unwrap_or_default();
         if !begin.is_empty() && begin != LOG_MAGIC {
@@ -112,7 +119,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn failed(path: &Path, error: io::Error) -> super::StoreError {
+fn failed(path: &Path, error: io::Error) -> StoreError {
     corrupt(path.display().to_string(), error)
 }
 

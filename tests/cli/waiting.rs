@@ -1,29 +1,11 @@
-//! Files that larder may not write, move or remove yet.
+//! What larder may not write, move, remove or read yet.
 
 use std::{
     fs::{self, Permissions},
-    os::unix::{fs::MetadataExt as _, fs::PermissionsExt as _, process::CommandExt as _},
-    process::Command,
+    os::unix::fs::PermissionsExt as _,
 };
 
-use crate::common::{Device, Ran, Remote, pair, settle};
-
-const NOBODY: u32 = 65_534;
-
-/// Root may do everything, so a test of what one may not runs again as another user. Whether it did.
-fn ran_as_nobody(test: &str) -> bool {
-    if fs::metadata(tempfile::tempdir().unwrap().path()).unwrap().uid() != 0 {
-        return false;
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    match command.args(["--exact", test]).uid(NOBODY).gid(NOBODY).current_dir("/").output() {
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        }
-        Err(error) => eprintln!("skipped: the test program cannot be started as nobody: {error}"),
-    }
-    true
-}
+use crate::common::{Device, Ran, Remote, nobody::ran_as_nobody, pair, settle};
 
 fn set_mode(device: &Device, path: &str, mode: u32) {
     fs::set_permissions(device.root().join(path), Permissions::from_mode(mode)).unwrap();
@@ -125,4 +107,34 @@ fn files_and_folders_that_cannot_be_read() {
     set_mode(&b, "sub", 0o755);
     settle(&[&b, &a]);
     assert_eq!(a.read("note.md"), "two\nthree\n");
+}
+
+#[test]
+fn a_replica_that_may_not_be_written() {
+    if ran_as_nobody("cli::waiting::a_replica_that_may_not_be_written") {
+        return;
+    }
+    let device = Device::joined("laptop", &Remote::folder());
+    device.write("note.md", "text\n");
+    device.sync();
+    let told = |ran: &Ran, file: &str| {
+        let why = format!("/.larder/{file}: no permission; make replica.db, replica.db-wal and");
+        assert!(ran.stderr.contains(&why), "{ran}");
+    };
+    set_mode(&device, ".larder/replica.db", 0o400);
+    told(&device.run(&["put", "--type", "x", "{}"]).exits(1), "replica.db");
+    told(&device.run(&["sync"]).exits(1), "replica.db");
+    assert!(!device.root().join(".larder/replica.db-wal").exists(), "none that may not be written");
+    // Who only looks needs no more, and leaves such files.
+    device.run(&["list"]).exits(0);
+    set_mode(&device, ".larder/replica.db", 0o600);
+    told(&device.run(&["sync"]).exits(1), "replica.db-wal");
+    set_mode(&device, ".larder/replica.db-wal", 0o600);
+    told(&device.run(&["sync"]).exits(1), "replica.db-shm");
+    set_mode(&device, ".larder/replica.db-shm", 0o600);
+    device.sync();
+    set_mode(&device, ".larder/replica.db", 0);
+    for args in [&["sync"][..], &["list"]] {
+        told(&device.run(args).exits(1), "replica.db");
+    }
 }

@@ -1,6 +1,8 @@
 //! Devices and remotes for tests that go through the real binary.
 
 mod device;
+#[cfg(target_os = "linux")]
+pub(crate) mod nobody;
 pub(crate) mod notes;
 mod ran;
 mod remote;
