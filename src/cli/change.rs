@@ -78,7 +78,10 @@ pub(super) fn remove(args: &Args, ui: &Ui, record: &str) -> Result<Ended, CliErr
     if ui.json() {
         show::tell(&place, ui, &id)?;
     }
-    ui.line(format!("Deleted {record}; `larder restore {}` brings it back.", quoted(record)));
+    // One that lay beside its place is not found there any more, and another one may be.
+    let is_found = place.record(record).is_ok_and(|found| found == id);
+    let name = if is_found { record } else { id.as_str() };
+    ui.line(format!("Deleted {record}; `larder restore {}` brings it back.", quoted(name)));
     Ok(Ended::Done)
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use insta::assert_snapshot;
 
-use crate::common::{Device, Place, Ran, Remote};
+use crate::common::{Device, Place, Ran, Remote, pair, settle};
 
 /// What a failed command said, with folders named by what they are.
 #[track_caller]
@@ -326,6 +326,27 @@ fn a_path_is_seen_from_the_current_folder() {
     // What lies in no vault is as seen from the vault's folder.
     let mut command = device.command(&["show", "only.md", "--vault", "../vault", "--json"]);
     assert!(command.current_dir(device.home()).status().unwrap().success());
+}
+
+/// A record that lies beside its place, as another has that, is found there no more once it is deleted.
+#[test]
+fn what_rm_names_is_what_restore_finds() {
+    let (a, b) = pair(&Remote::folder());
+    // Without a common id each is a record of its own.
+    a.run(&["put", "--type", "x", "--id", "one", r#"{"path":"foo.md","body":"one\n"}"#]).exits(0);
+    b.run(&["put", "--type", "x", "--id", "two", r#"{"path":"foo.md","body":"two\n"}"#]).exits(0);
+    settle(&[&a, &b]);
+    let files = a.files();
+    assert_eq!(a.names(), ["foo (2).md", "foo.md"]);
+    for name in ["foo (2).md", "foo.md"] {
+        let ran = a.run(&["rm", name]).exits(0);
+        let named = ran.stdout.split("`larder restore ").nth(1).unwrap();
+        let named = named.split('`').next().unwrap().trim_matches('\'').to_owned();
+        a.run(&["restore", &named]).exits(0);
+        // Its place may be another one's until then.
+        a.sync();
+        assert_eq!(a.files(), files, "{ran}");
+    }
 }
 
 /// Rules that cannot be read change nothing, and the user is told where they are wrong.
