@@ -8,13 +8,16 @@ use super::{
     args::{Args, ConflictsAction, KeepArg},
     error::CliError,
     show::{device_label, device_name, path_of},
-    ui::{Ui, one_line},
+    ui::{Ui, bytes, one_line},
     workplace::{Access, Workplace},
 };
 use crate::{
     engine::Keep,
     merge::view,
-    model::{ConflictKind, ConflictState, EntityId, Stamp, entity::DELETED},
+    model::{
+        Blob, ConflictKind, ConflictState, EntityId, Stamp,
+        entity::{BLOB, DELETED},
+    },
     store::StoredConflict,
 };
 
@@ -56,7 +59,7 @@ pub(super) fn run(
             let stored = find(&place, id)?;
             let told = told(&place, &stored)?;
             ui.object(&told);
-            explain(ui, &place, &told);
+            explain(ui, &place, &told)?;
             Ok(Ended::Done)
         }
         Some(ConflictsAction::Resolve { id, keep }) => {
@@ -107,10 +110,31 @@ fn list(args: &Args, ui: &Ui, all: bool) -> Result<Ended, CliError> {
 }
 
 fn field_name(field: &str) -> String {
-    if field == DELETED { "deletion".to_owned() } else { one_line(field) }
+    match field {
+        DELETED => "deletion".to_owned(),
+        BLOB => "content".to_owned(),
+        field => one_line(field),
+    }
 }
 
-fn explain(ui: &Ui, place: &Workplace, told: &Told<'_>) {
+/// What a person is told of one content of a file that is no text: how long it is, and where it lies.
+fn content(place: &Workplace, blob: &Blob) -> Result<String, CliError> {
+    let mut paths = Vec::new();
+    for id in place.engine.store().owners_of_blob(&blob.file)? {
+        let Some(record) = place.engine.store().record(&id)? else { continue };
+        let shown = view(&record.state, place.engine.rules()).blob();
+        let file = record.file.filter(|_| shown.is_some_and(|shown| shown.sha256 == blob.sha256));
+        paths.extend(file.map(|file| one_line(file.as_str())));
+    }
+    paths.sort();
+    let size = bytes(blob.bytes);
+    Ok(match paths.as_slice() {
+        [] => format!("{size}, which no file here has"),
+        paths => format!("{size}, in {}", paths.join(" and ")),
+    })
+}
+
+fn explain(ui: &Ui, place: &Workplace, told: &Told<'_>) -> Result<(), CliError> {
     let name = one_line(told.path.as_deref().unwrap_or(told.entity_id.as_str()));
     ui.answer(ui.strong(&format!("{name}: {}", field_name(told.field))));
     ui.answer(match told.kind {
@@ -133,7 +157,10 @@ fn explain(ui: &Ui, place: &Workplace, told: &Told<'_>) {
             }
             _ if told.kind == ConflictKind::Deletion => "edited it".to_owned(),
             Some(Value::String(text)) => text.trim_end().to_owned(),
-            Some(other) => other.to_string(),
+            Some(other) => match Blob::read(other) {
+                Ok(blob) if told.field == BLOB => content(place, &blob)?,
+                _ => other.to_string(),
+            },
             None => "nothing".to_owned(),
         };
         for line in text.lines() {
@@ -147,6 +174,7 @@ fn explain(ui: &Ui, place: &Workplace, told: &Told<'_>) {
     };
     ui.answer(verdict);
     ui.answer(format!("  larder conflicts resolve {} --keep local|remote|merged|both", told.id));
+    Ok(())
 }
 
 fn find(place: &Workplace, id: &str) -> Result<StoredConflict, CliError> {

@@ -119,3 +119,25 @@ fn a_deletion_and_an_edit() {
     settle(&[&a, &b]);
     assert_eq!(b.names(), [""; 0]);
 }
+
+#[test]
+fn two_contents_of_a_photo() {
+    let (a, b) = pair(&Remote::folder());
+    a.write("q.jpg", [0xff; 100]);
+    settle(&[&a, &b]);
+    a.write("q.jpg", [0xfe; 2_000]);
+    b.write("q.jpg", [0xfd; 3_000]);
+    settle(&[&a, &b, &a]);
+    assert_eq!(a.names(), ["q (from laptop).jpg", "q.jpg"]);
+    let id = conflict(&a, "$blob")["id"].as_str().unwrap().to_owned();
+    let list = a.run(&["conflicts"]).exits(0).stdout;
+    assert!(list.contains("  q.jpg: content  decided by rule newest\n"), "{list}");
+    let shown = a.run(&["conflicts", "show", &id]).exits(0).stdout;
+    for line in ["2.0 kB, in q (from laptop).jpg", "3.0 kB, in q.jpg"] {
+        assert!(shown.contains(&format!("    {line}\n")), "{shown}");
+    }
+    a.delete("q (from laptop).jpg");
+    a.sync();
+    let shown = a.run(&["conflicts", "show", &id]).exits(0).stdout;
+    assert!(shown.contains("    2.0 kB, which no file here has\n"), "{shown}");
+}
