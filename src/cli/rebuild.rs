@@ -27,12 +27,13 @@ const SUSPECT: &str = "replica.db.suspect";
 /// From so many databases on that were set aside, something else is wrong.
 const ASIDE_MAX: usize = 5;
 
-/// Opens the replica of a vault; makes it anew if it is damaged, and says so.
-pub(super) fn open(control: &Path) -> Result<Store, CliError> {
+/// Opens the replica of a vault; makes it anew if it is damaged, and says so. Whether it did comes beside
+/// it.
+pub(super) fn open(control: &Path) -> Result<(Store, bool), CliError> {
     let (path, suspect) = (control.join(REPLICA), control.join(SUSPECT));
     if !suspect.exists() {
         match Store::open_checked(&path) {
-            Ok(store) => return Ok(store),
+            Ok(store) => return Ok((store, false)),
             Err(error) if !error.is_damage() => return Err(error.into()),
             Err(_) => {}
         }
@@ -52,7 +53,16 @@ pub(super) fn open(control: &Path) -> Result<Store, CliError> {
     let _ = fs::remove_file(suspect);
     // Whatever the command was asked to say or not: this has to be known.
     say(&told(&salvaged));
-    Ok(store)
+    Ok((store, true))
+}
+
+/// Says that a replica was gone, which nobody asked for, and what it means.
+pub(super) fn tell_lost() {
+    say(
+        "This vault's database (.larder/replica.db) was gone, and was made anew. Its history begins again, and this \
+         device goes on under a new id. What was deleted or renamed here since the last sync may be back; where a \
+         file differs from the remote the two are merged, and what competes is listed by `larder conflicts`.",
+    );
 }
 
 /// Remembers that the replica is damaged, if that is what went wrong; says whether the command can be

@@ -54,6 +54,8 @@ pub(super) struct Workplace {
     pub(super) engine: Engine,
     /// Whether this command made the folder a vault.
     is_new: bool,
+    /// Whether this command made the replica anew, as it was damaged, and said so.
+    is_rebuilt: bool,
 
     /// Held as long as the command works on the vault; commands that only look hold none.
     _lock: Option<File>,
@@ -100,8 +102,8 @@ impl Workplace {
                 Some(take_lock(&control, root)?)
             }
         };
-        let store = match access {
-            Access::Look => Store::open(&control.join(REPLICA))?,
+        let (store, is_rebuilt) = match access {
+            Access::Look => (Store::open(&control.join(REPLICA))?, false),
             Access::Change => {
                 unlock::clear_scratch(&control);
                 rebuild::open(&control)?
@@ -110,7 +112,8 @@ impl Workplace {
         let vault = Vault::open(root).map_err(crate::engine::EngineError::from)?;
         let engine =
             Engine::new(store, Some(vault), Clock::system(), fastrand::Rng::new(), &config.device)?;
-        Ok(Self { root: root.to_owned(), config, engine, is_new: false, _lock: lock })
+        let (root, is_new) = (root.to_owned(), false);
+        Ok(Self { root, config, engine, is_new, is_rebuilt, _lock: lock })
     }
 
     /// Makes `root` a vault, if it is none yet, and opens it.
@@ -353,7 +356,11 @@ impl Workplace {
         if !is_bound && !self.may_change() {
             return Err(self.unknown(remote)?);
         }
+        let is_lost = self.engine.store().bindings()?.is_empty() && !self.is_rebuilt;
         let (id, storage) = unlock::open(self, &raw, id.as_ref(), ui).await?;
+        if is_lost {
+            rebuild::tell_lost();
+        }
         self.note_id(remote, &id)?;
         self.engine.look_at(&id)?;
         Ok(Way { id, storage })

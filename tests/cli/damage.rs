@@ -181,3 +181,25 @@ fn who_only_looks_says_what_to_do() {
     a.run(&["check", "--repair"]).exits(0);
     is_well(&a, &b);
 }
+
+/// A database that is gone is no reason to stop, and none to be silent.
+#[test]
+fn a_replica_that_is_gone_or_empty() {
+    let device = Device::joined("laptop", &Remote::folder());
+    device.write("note.md", "text\n");
+    let told = "This vault's database (.larder/replica.db) was gone, and was made anew. ";
+    assert!(!device.sync().stderr.contains(told));
+    fs::remove_file(database(&device)).unwrap();
+    let ran = device.run(&["sync", "-q"]).exits(0);
+    assert!(ran.stderr.starts_with(told), "{ran}");
+    assert_eq!(device.run(&["sync", "-q"]).exits(0).said(), "");
+    fs::write(database(&device), "").unwrap();
+    // A command that needs no remote makes it already.
+    device.run(&["put", "--type", "x", "{}"]);
+    let ran = device.run(&["sync", "-q"]).exits(0);
+    assert!(ran.stderr.starts_with(told), "{ran}");
+    // What is damaged is told of as that.
+    fs::write(database(&device), "nothing at all".repeat(1000)).unwrap();
+    let ran = device.run(&["sync", "-q"]).exits(0);
+    assert!(ran.stderr.contains("was damaged") && !ran.stderr.contains(told), "{ran}");
+}
