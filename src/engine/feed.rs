@@ -151,7 +151,7 @@ impl Feed {
 }
 
 /// What to say of a file whose name is said already.
-fn what_is_wrong(error: &RemoteError) -> String {
+pub(super) fn what_is_wrong(error: &RemoteError) -> String {
     match error {
         RemoteError::Damaged { detail, .. } => format!("damaged on the remote: {detail}"),
         other => format!("cannot be read from the remote: {other}"),

@@ -6,7 +6,11 @@ use larder_providers::RemotePath;
 
 use super::{CheckOptions, CheckReport, Finding, FindingKind};
 use crate::{
-    engine::{Engine, Result, feed::is_about_one_file, identity::Lineage},
+    engine::{
+        Engine, Result,
+        feed::{is_about_one_file, what_is_wrong},
+        identity::Lineage,
+    },
     model::{Blob, EntityId, Record, VersionVector},
     remote::{
         DataFile, HeadState, Manifest, Remote, RemoteError, Survey, blob::verify, fetch, survey,
@@ -61,7 +65,7 @@ impl Engine {
                 }
                 Some(_) if options.read_data => {
                     let damage = read_file(remote, manifest, data, &mut holdings, found).await?;
-                    damage.map(|error| (FindingKind::Damaged, error.to_string()))
+                    damage.map(|error| (FindingKind::Damaged, what_is_wrong(&error)))
                 }
                 Some(_) => None,
             };
@@ -153,7 +157,7 @@ impl Engine {
                     found.report.files_read += 1;
                     match verify(&remote.storage, &content).await {
                         Err(error) if !is_about_one_file(&error) => return Err(error.into()),
-                        Err(error) => Some((FindingKind::Damaged, error.to_string())),
+                        Err(error) => Some((FindingKind::Damaged, what_is_wrong(&error))),
                         Ok(()) => None,
                     }
                 }
