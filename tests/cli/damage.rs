@@ -173,6 +173,7 @@ fn who_only_looks_says_what_to_do() {
     spoil(&a, |bytes| bytes[..64].fill(b'x'));
     let ran = a.run(&["status"]).exits(1);
     assert!(ran.stderr.contains("`larder sync` sets it aside"), "{ran}");
+    assert_eq!(ran.stderr.matches("file is not a database").count(), 1, "{ran}");
     assert_eq!(aside(&a).len(), 0);
     a.sync();
     is_well(&a, &b);
