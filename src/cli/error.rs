@@ -105,7 +105,7 @@ pub(super) fn code(error: &EngineError) -> u8 {
         EngineError::Remote(RemoteError::NeedsNewer { .. })
         | EngineError::Store(StoreError::TooNew { .. }) => exit_code::NEEDS_NEWER,
         error if error.is_temporary() => exit_code::UNREACHABLE,
-        EngineError::NotConnected => exit_code::USAGE,
+        EngineError::NotConnected | EngineError::NoRecord { .. } => exit_code::USAGE,
         _ => exit_code::FAILED,
     }
 }

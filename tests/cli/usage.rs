@@ -274,13 +274,23 @@ fn folders_whose_names_are_no_text() {
 fn names_that_mean_nothing() {
     let device = Device::joined("laptop", &Remote::folder());
     let failed = |args: &[&str], code| failed(&device, args, code);
-    assert_snapshot!(failed(&["show", "gone.md"], 1), @r#"error: there is no record "gone.md" in this vault"#);
-    assert_snapshot!(failed(&["rm", "../x"], 1), @r#"error: there is no record "../x" in this vault"#);
+    assert_snapshot!(failed(&["show", "gone.md"], 2), @r#"error: there is no record "gone.md" in this vault"#);
+    assert_snapshot!(failed(&["rm", "../x"], 2), @r#"error: there is no record "../x" in this vault"#);
     assert_snapshot!(failed(&["conflicts", "show", "zz"], 2), @r#"error: there is no conflict "zz"; see `larder conflicts`"#);
     assert_snapshot!(failed(&["restore", "x", "--at", "soon"], 2), @r#"error: "soon" is neither a version nor a time like 2026-11-20T10:30:00Z"#);
     assert_snapshot!(failed(&["put", "--type", "task", "[1]"], 2), @r#"error: the fields must be one JSON object, like {"title": "Buy milk"}"#);
-    let ran = device.run(&["show", "gone.md", "--json"]).exits(1).json();
-    assert_snapshot!(ran, @r#"{"error":{"code":1,"hint":null,"kind":"failed","message":"there is no record \"gone.md\" in this vault"}}"#);
+    for args in [
+        &["restore", "gone.md"][..],
+        &["log", "gone.md"],
+        &["conflicts", "resolve", "zz", "--keep", "local"],
+        &["devices", "forget", "gone"],
+        &["remote", "remove", "gone"],
+        &["sync", "--only", "gone"],
+    ] {
+        device.run(args).exits(2);
+    }
+    let ran = device.run(&["show", "gone.md", "--json"]).exits(2).json();
+    assert_snapshot!(ran, @r#"{"error":{"code":2,"hint":null,"kind":"usage","message":"there is no record \"gone.md\" in this vault"}}"#);
     device.run(&["frobnicate"]).exits(2);
     for time in ["0s", "18446744073709551615", "365000h"] {
         device.run(&["daemon", "--interval", time]).exits(2);
@@ -320,7 +330,7 @@ fn a_path_is_seen_from_the_current_folder() {
     assert_eq!(device.read("sub/a.md"), "text of sub/a.md\n");
     // One that no sync has seen yet is no reason to take another.
     device.write("sub/only.md", "new\n");
-    let ran = run(&["rm", "only.md"]).exits(1);
+    let ran = run(&["rm", "only.md"]).exits(2);
     assert!(ran.stderr.contains("there is no record \"sub/only.md\""), "{ran}");
     assert_eq!(device.names().len(), 5);
     // What lies in no vault is as seen from the vault's folder.
