@@ -28,6 +28,8 @@ use crate::{
     model::Stamp,
 };
 
+pub(super) use crate::model::grouped;
+
 /// Work that takes longer than this shows a progress bar, in milliseconds.
 const BAR_AFTER_MS: i64 = 500;
 
@@ -413,19 +415,6 @@ pub(super) fn quoted(name: &str) -> String {
         return name.to_owned();
     }
     format!("'{}'", name.replace('\'', "'\\''"))
-}
-
-/// A number with its thousands set apart.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Bytes as people read them.

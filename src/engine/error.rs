@@ -2,7 +2,7 @@
 
 use crate::{
     merge::IncomingBrake,
-    model::{InvalidId, RemoteId},
+    model::{InvalidId, RemoteId, grouped},
     remote::RemoteError,
     store::StoreError,
     vault::VaultError,
@@ -51,7 +51,7 @@ pub enum EngineError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Brake {
     /// More than half of the vault's files are gone.
-    #[error("{gone} of {known} files are gone from this vault")]
+    #[error("{} of {} files are gone from this vault", told(*gone), told(*known))]
     Vanished {
         /// How many.
         gone: usize,
@@ -59,7 +59,11 @@ pub enum Brake {
         known: usize,
     },
     /// The remote would take more than half of the vault's files away.
-    #[error("the remote would remove {} of {} files from this vault", .0.removed, .0.known)]
+    #[error(
+        "the remote would remove {} of {} files from this vault",
+        told(.0.removed),
+        told(.0.known)
+    )]
     Incoming(IncomingBrake),
     /// The remote's folder is empty although it once held this vault's remote.
     #[error(
@@ -121,5 +125,20 @@ impl From<larder_providers::Error> for EngineError {
 impl From<InvalidId> for EngineError {
     fn from(error: InvalidId) -> Self {
         Self::Refused(error.to_string())
+    }
+}
+
+fn told(files: usize) -> String {
+    grouped(files as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Brake;
+
+    #[test]
+    fn many_files_are_told_as_all_numbers_are() {
+        let told = Brake::Vanished { gone: 1_500, known: 1_514 }.to_string();
+        assert_eq!(told, "1,500 of 1,514 files are gone from this vault");
     }
 }
