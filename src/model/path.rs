@@ -30,9 +30,12 @@ pub enum BadPath {
     /// Nothing at all.
     #[error("it is empty")]
     Empty,
-    /// It starts at a root or a drive.
+    /// It starts at a root.
     #[error("it is not relative to the vault")]
     Absolute,
+    /// It starts at a drive of Windows, such as `a:`.
+    #[error("its second character is a colon, before which Windows has the letter of a drive")]
+    Drive,
     /// `a//b`, or a slash at the end.
     #[error("a part of it is empty")]
     EmptyPart,
@@ -95,10 +98,13 @@ impl VaultPath {
         if path.is_empty() {
             return Err(BadPath::Empty);
         }
-        let drive = path.as_bytes().get(1) == Some(&b':')
+        let has_drive = path.as_bytes().get(1) == Some(&b':')
             && path.starts_with(|first: char| first.is_ascii_alphabetic());
-        if path.starts_with('/') || drive {
+        if path.starts_with('/') {
             return Err(BadPath::Absolute);
+        }
+        if has_drive {
+            return Err(BadPath::Drive);
         }
         if path.len() > MAX_PATH_BYTES {
             return Err(BadPath::TooLong);
@@ -307,8 +313,8 @@ mod tests {
         for (path, reason) in [
             ("", BadPath::Empty),
             ("/etc/passwd", BadPath::Absolute),
-            ("C:/x", BadPath::Absolute),
-            ("c:x", BadPath::Absolute),
+            ("C:/x", BadPath::Drive),
+            ("c:x", BadPath::Drive),
             ("a//b", BadPath::EmptyPart),
             ("a/", BadPath::EmptyPart),
             ("..", BadPath::Dots),
