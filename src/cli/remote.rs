@@ -2,14 +2,20 @@
 
 mod remotes;
 
-use larder_providers::{Depth, ProbeReport, RemotePath, Storage as _, Traffic, probe};
+use std::fs;
+
+use larder_providers::{
+    Depth, Local, ProbeReport, RemotePath, SharedStorage, Storage as _, Traffic, probe,
+};
 use serde::Serialize;
 
 use super::{
     Ended,
     args::{Args, RemoteAction},
     error::CliError,
-    init, login, secrets,
+    init, login,
+    remote_url::RemoteUrl,
+    secrets,
     ui::{Ui, bytes, count, grouped, one_line},
     unlock::{self, Goal, Which},
     workplace::{Access, Workplace},
@@ -190,23 +196,23 @@ async fn run_probe(
     chosen: Option<&str>,
 ) -> Result<Ended, CliError> {
     let traffic = Traffic::new();
-    let storage = match address {
+    let (url, storage) = match address {
         Some(address) => {
             let (url, given) = init::take_address(address, ui)?;
             let storage = secrets::open(&url, given, None, ui, &traffic).await?;
             storage.make_folder(&RemotePath::root()).await?;
-            storage
+            (url, storage)
         }
         None => {
             let place = Workplace::find(args, Access::Look)?;
-            let storage = place.raw_storage(place.config.remote(chosen)?, ui, &traffic).await?;
+            let remote = place.config.remote(chosen)?;
+            let storage = place.raw_storage(remote, ui, &traffic).await?;
             // Where it is gone, as with a disk that is not connected, none is made in its place.
             storage.list_names(&RemotePath::root()).await?;
-            storage
+            (remote.address()?, storage)
         }
     };
-    let scratch = RemotePath::new(PROBE).map_err(anyhow::Error::from)?;
-    let report = probe(&storage, &scratch, Depth::Full).await?;
+    let report = tried(&url, &storage, &traffic).await?;
     let mirrored_by = storage.capabilities().mirrored_by;
     let trusted = storage.capabilities().trusted;
     let spent = traffic.snapshot();
@@ -221,6 +227,29 @@ async fn run_probe(
     ui.object(&told);
     tell_probe(ui, &told);
     Ok(Ended::Done)
+}
+
+/// What a storage can do, tried out in a scratch folder of which nothing stays.
+async fn tried(
+    url: &RemoteUrl,
+    storage: &SharedStorage,
+    traffic: &Traffic,
+) -> Result<ProbeReport, CliError> {
+    let scratch = RemotePath::new(PROBE).map_err(anyhow::Error::from)?;
+    let RemoteUrl::Folder(folder) = url else {
+        return Ok(probe(storage, &scratch, Depth::Full).await?);
+    };
+    // Conditional writes leave a lock in the root of a storage in a folder: this one goes with it.
+    let above = folder.join(PROBE);
+    storage.make_folder(&scratch).await?;
+    let own = tempfile::tempdir_in(&above)
+        .map_err(|error| anyhow::Error::from(error).context(above.display().to_string()))?;
+    let own_storage = Local::new(own.path()).with_traffic(traffic.clone());
+    let report = probe(&own_storage, &scratch, Depth::Full).await;
+    drop(own);
+    // Another probe may still be at work in it.
+    let _ = fs::remove_dir(above);
+    Ok(report?)
 }
 
 /// The commit mode that `init` takes on a storage like this.

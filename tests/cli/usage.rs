@@ -70,6 +70,17 @@ fn addresses_that_cannot_be_used() {
 }
 
 #[test]
+fn a_probe_leaves_nothing() {
+    let (device, remote) = (Device::new("laptop"), Remote::folder());
+    device.run(&["remote", "probe", remote.url()]).exits(0);
+    assert_eq!(fs::read_dir(remote.dir()).unwrap().count(), 0);
+    fs::write(remote.dir().join("photo.jpg"), "x").unwrap();
+    let told = device.run(&["remote", "probe", remote.url(), "--json"]).exits(0).json();
+    assert_eq!((&told["ifMatchOk"], &told["commitMode"]), (&true.into(), &"if-match".into()));
+    assert_eq!(fs::read_dir(remote.dir()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_file_is_no_remote() {
     let device = Device::new("laptop");
     let file = device.home().join("file");
