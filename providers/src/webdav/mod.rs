@@ -16,7 +16,6 @@ pub use config::WebDavConfig;
 #[cfg(feature = "fuzzing")]
 pub use list::read_listing;
 
-#[cfg(feature = "object-stores")]
 use self::client::Client;
 use crate::{
     Body, Capabilities, Get, GetOptions, Listing, Move, Put, PutMode, RemotePath, Result, Storage,
