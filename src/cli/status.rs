@@ -15,8 +15,11 @@ use super::{
 use crate::{
     clock::Clock,
     model::{RemoteId, Stamp, VaultPath},
-    store::Trouble,
+    store::{Healed, Trouble},
 };
+
+/// For how many days it is told that a remote went back or was forked.
+const HEALED_DAYS: i64 = 7;
 
 /// How many files that wait are told by their names.
 const NAMED_MAX: usize = 3;
@@ -42,6 +45,10 @@ struct Told {
     files_waiting: u64,
     vault: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    healed: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healed_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<Stamp>,
@@ -65,6 +72,11 @@ struct ToldRemote {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<Stamp>,
+    /// That it went back or was forked, if that was healed in the last days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healed: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healed_at: Option<Stamp>,
 }
 
 /// Runs the command.
@@ -107,6 +119,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<Ended, CliError> {
         owed_bytes: owed.1,
         files_waiting: waiting_files.len() as u64,
         vault: place.root.display().to_string(),
+        healed: default.and_then(|told| told.healed.clone()),
+        healed_at: default.and_then(|told| told.healed_at),
         since: trouble.as_ref().map(|trouble| Stamp::from_millis(trouble.since_ms)),
         reason: trouble.map(|trouble| trouble.message),
         remotes: if remotes.len() > 1 {
@@ -133,9 +147,13 @@ fn remotes(place: &mut Workplace) -> Result<Vec<(ToldRemote, Option<Trouble>)>, 
         let mark = if is_bound { store.remote_mark()? } else { None };
         let trouble = if is_bound { store.trouble()? } else { None };
         let owed = if is_bound { store.owed_blobs()? } else { BTreeSet::new() };
+        let healed = if is_bound { store.healed()? } else { None };
+        let healed = healed.filter(is_recent);
         let encrypted = place.is_encrypted(&remote)?;
         let told = ToldRemote {
             encrypted,
+            healed_at: healed.as_ref().map(|healed| Stamp::from_millis(healed.at_ms)),
+            healed: healed.map(|healed| healed.message),
             owed_contents: owed.len() as u64,
             owed_bytes: owed.iter().map(|blob| blob.bytes).sum(),
             remote: remote.shown(),
@@ -149,6 +167,11 @@ fn remotes(place: &mut Workplace) -> Result<Vec<(ToldRemote, Option<Trouble>)>, 
         remotes.push((told, trouble));
     }
     Ok(remotes)
+}
+
+fn is_recent(healed: &Healed) -> bool {
+    let age_ms = Clock::system().now().millis().saturating_sub(healed.at_ms);
+    age_ms < HEALED_DAYS * 24 * 60 * 60 * 1000
 }
 
 /// When a remote was last in step.
@@ -198,6 +221,10 @@ fn tell(ui: &Ui, told: &Told, waiting: &[VaultPath]) {
         tell_owed(ui, "the remote lacks", told.owed_contents, told.owed_bytes);
     }
     tell_waiting(ui, waiting);
+    tell_healed(ui, "the remote", told.healed.as_deref(), told.healed_at);
+    for remote in told.remotes.iter().skip(1) {
+        tell_healed(ui, &remote.name, remote.healed.as_deref(), remote.healed_at);
+    }
     if told.conflicts > 0 {
         let waiting = told.conflicts_waiting;
         let decided = told.conflicts - waiting;
@@ -216,6 +243,14 @@ fn tell_owed(ui: &Ui, who: &str, contents: u64, size: u64) {
             "owed       {who} {contents}, {}: the next sync that finds it here sends it",
             bytes(size)
         ));
+    }
+}
+
+/// Says that a remote went back or was forked, though all is well again.
+fn tell_healed(ui: &Ui, name: &str, healed: Option<&str>, at: Option<Stamp>) {
+    if let Some((what, at)) = healed.zip(at) {
+        let ago = Clock::system().now().millis().saturating_sub(at.millis());
+        ui.answer(format!("healed     {} ago: {name} {}", duration(ago), one_line(what)));
     }
 }
 

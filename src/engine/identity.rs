@@ -124,10 +124,19 @@ impl Engine {
         let replica = self.replica()?;
         let own = manifest.devices.get(&replica.device);
         let is_strange = match own.and_then(|own| own.commit.as_ref()) {
-            Some(last) => !self.store.tried()?.contains(last),
+            Some(last) => !self.store.tried()?.contains(last) && !self.is_agreed_commit(last)?,
             None => false,
         };
         Ok(is_strange || manifest.claims(&replica.device) > replica.attempted)
+    }
+
+    /// Whether this was this device's last commit when it last agreed with the remote: of the commits
+    /// that it tried since the latest are remembered.
+    fn is_agreed_commit(&self, commit: &str) -> Result<bool> {
+        let device = self.replica()?.device;
+        let last = self.last_manifest()?;
+        let own = last.as_ref().and_then(|last| last.devices.get(&device));
+        Ok(own.is_some_and(|own| own.commit.as_deref() == Some(commit)))
     }
 
     /// How what the remote is now follows from what it was when this replica last agreed with it.

@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use larder_providers::{RemotePath, Storage as _};
 
 use super::{
-    Engine, Progress, Report, Result,
+    Engine, EngineError, Progress, Report, Result,
     cargo::{Cargo, Folding, Form},
     ship::Tally,
     turn::{Outcome, Sum},
 };
 use crate::{
     merge::view,
-    model::{EntityId, Stamp},
+    model::{EntityId, Stamp, limits::MANIFEST_BYTES_MAX},
     mutant::{self, Mutant},
     remote::{
         Advance, Commit, DataFile, HeadRead, HeadState, Manifest, Participant, Remote, Retired,
@@ -216,6 +216,14 @@ impl Engine {
         if self.is_taken_unmet(head)? && !mutant::is(Mutant::KeepsIdentity) {
             // It would go over what another life of this replica said: a turn takes a new id first.
             return Ok(Advance::Raced);
+        }
+        let bytes = next.encode().0.len() as u64;
+        if bytes > MANIFEST_BYTES_MAX {
+            let text = format!(
+                "the manifest would have {bytes} bytes, and nobody reads more than {MANIFEST_BYTES_MAX}: `larder \
+                 check --repair` mends what keeps its files from being folded"
+            );
+            return Err(EngineError::Refused(text));
         }
         self.store.note_try(&next.commit.id)?;
         Ok(remote.head.advance(head, next).await?)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder_providers::{SharedStorage, Traffic};
 
 use super::{
-    Brake, Engine, EngineError, Progress, RACES_MAX, Report, Result, TurnOptions,
+    Brake, Engine, EngineError, NoteKind, Progress, RACES_MAX, Report, Result, TurnOptions,
     contents::Contents,
     cost::Meter,
     observe::Observed,
@@ -15,7 +15,7 @@ use crate::{
     merge::{IncomingBrake, Plan, plan},
     model::{EntityId, VersionVector, rules::RULES_FILE},
     remote::{HeadState, Remote},
-    store::Trouble,
+    store::{Healed, Trouble},
     vault::Scan,
 };
 
@@ -47,8 +47,19 @@ impl Engine {
         let ended = self.whole_turn(storage, traffic, options, known, progress).await;
         if !options.dry_run {
             self.note_trouble(ended.as_ref().err());
+            self.note_healed(ended.as_ref().ok());
         }
         ended
+    }
+
+    /// Keeps what a turn healed on the remote, for who asks without the network. What cannot be kept was
+    /// told by the turn.
+    fn note_healed(&mut self, report: Option<&Report>) {
+        let mut notes = report.into_iter().flat_map(|report| &report.notes);
+        if let Some(note) = notes.find(|note| note.kind == NoteKind::Healed) {
+            let message = note.text.clone();
+            let _ = self.store.set_healed(&Healed { message, at_ms: self.clock.now().millis() });
+        }
     }
 
     /// Keeps why a turn failed, for who asks without the network, until one goes well. What cannot be

@@ -107,7 +107,9 @@ fn is_past(entry: &Entry, now: Option<DateTime<Utc>>, hours: i64) -> bool {
 
 /// The retired files that may be removed by now.
 pub fn expired(head: &HeadState, now: Stamp) -> Vec<RemotePath> {
-    let retired = head.manifest.retired.iter();
+    // Whatever a manifest says: only what may be data or a content is ever taken away.
+    let is_ours = |file: &str| layout::data_generation(file).is_some() || digest_of(file).is_some();
+    let retired = head.manifest.retired.iter().filter(|old| is_ours(old.file.as_str()));
     let mut retired: Vec<_> = retired.filter(|old| head.may_remove(&old.file)).collect();
     retired.sort_by_key(|old| std::cmp::Reverse(old.since));
     let age_of =

@@ -32,7 +32,7 @@ pub use conflicts::StoredConflict;
 pub use files::{FileRow, Intent};
 pub use history::Past;
 pub use records::Decided;
-pub use remotes::{Awaited, Binding, RemoteMark, Trouble};
+pub use remotes::{Awaited, Binding, Healed, RemoteMark, Trouble};
 pub use replica::{Replica, StoredRules};
 pub use salvage::Salvaged;
 

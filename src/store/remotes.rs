@@ -42,6 +42,15 @@ pub struct Trouble {
     pub since_ms: i64,
 }
 
+/// That the remote went back or was forked, which a turn has healed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healed {
+    /// What happened, as it was told.
+    pub message: String,
+    /// When a turn found it, in milliseconds since 1970 by this device's clock.
+    pub at_ms: i64,
+}
+
 /// What was agreed and has not been there for a while.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Awaited {
@@ -155,6 +164,16 @@ impl Store {
     /// Keeps why a turn did not come to its end, or that one did.
     pub fn set_trouble(&mut self, trouble: Option<&Trouble>) -> Result<()> {
         self.set_note("trouble", &trouble)
+    }
+
+    /// What was last healed on the remote.
+    pub fn healed(&self) -> Result<Option<Healed>> {
+        self.note("healed")
+    }
+
+    /// Keeps what a turn has healed.
+    pub fn set_healed(&mut self, healed: &Healed) -> Result<()> {
+        self.set_note("healed", healed)
     }
 
     /// The data files that were read whole while others of the same turn have yet to be: a turn that

@@ -84,6 +84,8 @@ fn went_back(remote: &Remote) {
     assert_eq!(kinds(&a), ["wentBack"]);
     let ran = a.run(&["sync"]).exits(0);
     assert!(ran.stdout.contains("the remote: went back from generation"), "{ran}");
+    let told = a.run(&["status"]).exits(0);
+    assert!(told.stdout.contains("ago: the remote went back from generation"), "{told}");
     b.sync();
     assert_eq!(b.read("n0.md"), "edited 0\n");
     is_well(remote, &a, &b);
@@ -100,6 +102,9 @@ fn forked(remote: &Remote) {
     assert_eq!(kinds(&a), ["forked"]);
     let ran = a.run(&["sync"]).exits(0);
     assert!(ran.stdout.contains("the remote: has another history"), "{ran}");
+    let told = a.run(&["status", "--json"]).json();
+    assert!(told["healed"].as_str().unwrap().contains("has another history"), "{told}");
+    assert!(told["healedAt"].is_string(), "{told}");
     assert!(!a.run(&["sync"]).exits(0).stdout.contains("history"));
     is_well(remote, &a, &b);
 }

@@ -319,3 +319,24 @@ async fn a_compaction_does_not_replace_what_is_shown_by_what_was_lost() {
         assert!(values.iter().any(|value| value == title), "{title} is gone: {values:?}");
     }
 }
+
+#[tokio::test]
+async fn only_files_of_records_are_taken_away_whatever_a_manifest_calls_retired() {
+    let (mut a, _b) = pair().await;
+    a.write("note.md", "one\n");
+    a.sync().await;
+    let mut now = manifest(&a.storage).await;
+    now["retired"] = json!([
+        { "file": "heads/zzzz.json", "since": "2020-01-01T00:00:00.000Z" },
+        { "file": "photos/mine.jpg", "since": "2020-01-01T00:00:00.000Z" },
+    ]);
+    put(&a.storage, "meta.json", now.to_string()).await;
+    for file in ["heads/zzzz.json", "photos/mine.jpg"] {
+        put(&a.storage, file, "mine".to_owned()).await;
+    }
+    let (storage, options) = (a.storage.clone(), CompactOptions { force: true, dry_run: false });
+    a.engine.compact(&storage, &Traffic::new(), options, &Silent).await.unwrap();
+    for file in ["heads/zzzz.json", "photos/mine.jpg"] {
+        storage.read(&path(file), 1 << 10).await.unwrap();
+    }
+}
