@@ -11,15 +11,15 @@ use super::{
     feed::Feed,
     forms::Forms,
     turn::Known,
-    work::{Batch, Work},
+    work::{Batch, Work, weight},
 };
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join},
-    model::{DeviceId, Entity, EntityId, Record, VaultPath},
+    model::{DeviceId, Entity, EntityId, Record, VaultPath, limits::ENTITY_BYTES_MAX},
     mutant::{self, Mutant},
     remote::{
         CommitMode, DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote,
-        RemoteError,
+        RemoteError, codec,
     },
     store::{Awaited, Replica},
 };
@@ -106,6 +106,7 @@ impl Engine {
             self.local_edits(batch.scan, &work.books, &batch.news, plans_only, report)?;
         local.scanned_ms = batch.scanned_ms;
         let records = self.touched_records(batch.ids, &batch.news, &local)?;
+        check_sizes(&batch.news, &records)?;
         // As of the scan: what earlier batches brought does not count against what would go.
         let known_files = work.known_files;
         let news = News {
@@ -319,6 +320,27 @@ impl Engine {
 }
 
 /// States of one record from several files, joined.
+/// Refuses news that would make a record larger than any device could send it: versions that nobody has
+/// seen of each other are all kept, and there would be no end to them.
+fn check_sizes(
+    news: &BTreeMap<EntityId, Entity>,
+    records: &BTreeMap<EntityId, Record>,
+) -> Result<()> {
+    for (id, state) in news {
+        let known = records.get(id).map(|record| &record.state);
+        let sum = weight(state) + known.map_or(0, weight);
+        if sum < ENTITY_BYTES_MAX as u64 / 2 {
+            continue;
+        }
+        let joined = known.map(|known| join(known, state));
+        codec::check_size(joined.as_ref().unwrap_or(state)).map_err(|why| {
+            let why = format!("the versions of it that lie on the remote are too much: {why}");
+            RemoteError::Unsendable { id: id.clone(), why }
+        })?;
+    }
+    Ok(())
+}
+
 pub(super) fn join_news(entities: Vec<Entity>) -> BTreeMap<EntityId, Entity> {
     let mut joined: BTreeMap<EntityId, Entity> = BTreeMap::new();
     for entity in entities {

@@ -131,6 +131,18 @@ pub fn weight_of(value: &Value) -> u64 {
     }
 }
 
+/// How many values the text of a value has, as readers count them.
+pub fn values_in(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.len().max(1) + items.iter().map(values_in).sum::<usize>(),
+        Value::Object(fields) => {
+            let within = fields.values().map(values_in).sum::<usize>();
+            OBJECT_VALUES + fields.len().saturating_sub(1) + within
+        }
+        _ => 0,
+    }
+}
+
 /// How many values there are in a value, itself included.
 pub fn count(value: &Value) -> usize {
     match value {
@@ -261,6 +273,16 @@ mod tests {
 
     fn refused(text: &str) -> String {
         parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn as_many_values_are_counted_in_a_value_as_in_its_text() {
+        for text in ["0", "[]", "[0]", "[0,{}]", r#"{"a":[{"b":1,"c":"x,{["}],"d":[[],[]]}"#] {
+            let counted = values_in(&parse(text).unwrap());
+            let bare: String = text.replace("\"x,{[\"", "0");
+            let of = |byte| bare.bytes().filter(|b| *b == byte).count();
+            assert_eq!(counted, of(b',') + of(b'[') + OBJECT_VALUES * of(b'{'), "{text}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::model::{
     json,
     limits::{
         COUNT_MAX, DEVICES_MAX, ENTITY_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, NESTING_MAX,
-        SIBLINGS_MAX,
+        SIBLINGS_MAX, VALUES_MAX,
     },
 };
 
@@ -106,6 +106,24 @@ pub fn decode(line: &str) -> Result<Entity, String> {
 fn decode_slowly(line: &str) -> Result<Entity, String> {
     let value = json::parse_nested(line, RECORD_NESTING_MAX).map_err(|error| error.to_string())?;
     serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+/// Says of an entity, without encoding it, whether it is sure to be longer than readers take.
+pub fn check_size(entity: &Entity) -> Result<(), String> {
+    let (mut bytes, mut values) = (0, 0);
+    for sibling in entity.fields.values().flatten() {
+        let others = sibling.alternatives.iter().map(|other| &other.content);
+        for content in others.chain([&sibling.content]) {
+            bytes += content.source.as_ref().map_or(0, String::len);
+            bytes += content.value.as_str().map_or(0, str::len);
+            values += json::values_in(&content.value);
+        }
+    }
+    check_length(bytes)?;
+    if values > VALUES_MAX {
+        return Err(format!("more than {VALUES_MAX} values"));
+    }
+    Ok(())
 }
 
 fn check_length(bytes: usize) -> Result<(), String> {

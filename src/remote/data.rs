@@ -32,6 +32,9 @@ pub(super) const PORTION_BYTES: usize = 4 << 20;
 /// text each, and two hundred times that in memory.
 pub(super) const PORTION_VALUES: usize = 1 << 16;
 
+/// Of a text of more bytes that part is let go of that was read.
+const LONG_TEXT_BYTES: usize = 8 << 20;
+
 /// A text of at most so many bytes is unpacked in one step.
 const SHORT_TEXT_BYTES: usize = 256 << 10;
 
@@ -142,6 +145,11 @@ impl Fetched {
         }
         open.entities += entities.len() as u64;
         if open.at < open.text.len() {
+            if open.text.len() > LONG_TEXT_BYTES {
+                // What was read goes before what was made of it is worked on.
+                open.text.drain(..std::mem::take(&mut open.at));
+                open.text.shrink_to_fit();
+            }
             self.open = Some(open);
         } else if open.entities != open.block.entities {
             let detail = format!("{} entities instead of {}", open.entities, open.block.entities);

@@ -155,6 +155,30 @@ fn bombs_of_objects_fill_no_memory() {
     }
 }
 
+/// Versions of one text of which none has seen another are all kept: there would be no end to them.
+#[test]
+fn versions_without_end_fill_no_memory() {
+    let line = |device: char| {
+        let (text, device) = (device.to_string().repeat(8 << 20), format!("zzzzz{device}"));
+        let dot = format!("{device}:1");
+        let sibling = json!({"dot": dot, "at": STAMP, "value": text});
+        json!({"id": "z", "clock": {device: [1, 1, STAMP]}, "fields": {"x": [sibling]}}).to_string()
+            + "\n"
+    };
+    let remote = founded(&[]);
+    let mut row = add_pack(&remote, 1, &('a'..='d').map(line).collect::<String>());
+    row["holds"] = ('a'..='d').map(|device| (format!("zzzzz{device}"), json!(1))).collect();
+    doctor(remote.dir().join("meta.json"), |manifest| {
+        manifest["generation"] = 2.into();
+        let knows = manifest["knows"].as_object_mut().unwrap();
+        knows.extend(row["holds"].as_object().unwrap().clone());
+        manifest["packs"].as_array_mut().unwrap().push(row);
+    });
+    let told = first_sync(&remote);
+    assert!(told.contains("the versions of it that lie on the remote are too much"), "{told}");
+    assert!(told.contains("an entity of 25165824 bytes, over 16777216"), "{told}");
+}
+
 /// Nobody speaks for such a file, so nothing says how much there is in it.
 #[test]
 fn bombs_that_nobody_names_fill_no_memory() {
