@@ -8,6 +8,7 @@ use super::{
     Cost, Engine, EngineError, HISTORY_MS, Progress, RACES_MAX, Result, TurnOptions,
     adopt::{Adopted, Adopting},
     cargo::{Cargo, Folding},
+    check::Copies,
     cost::Meter,
     identity::Lineage,
     turn::Outcome,
@@ -80,6 +81,9 @@ impl Engine {
             }
             self.pause(race).await;
             self.turn(storage, traffic, TurnOptions::default(), progress).await?;
+        }
+        if !options.dry_run {
+            report.files_deleted += Copies::remove(&remote).await?.len();
         }
         report.cost = meter.read(&self.clock);
         Ok(report)

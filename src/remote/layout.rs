@@ -133,6 +133,13 @@ fn slug(text: &str, length: usize) -> String {
     text.chars().map(fold).take(length).collect()
 }
 
+/// Whether a name is one that programs which mirror folders give to a copy of `meta.json`.
+pub fn is_copy_of_meta(name: &str) -> bool {
+    let folded = name.to_lowercase();
+    let is_like_it = folded.starts_with("meta") && folded.contains(".json");
+    is_like_it && folded != META && !folded.starts_with(META_NEW)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Verifying the remote, the replica and the vault against each other.
 
+mod copies;
 mod rebuild;
 mod records;
 mod remote;
@@ -19,6 +20,7 @@ use crate::{
 };
 pub use repair::RepairOptions;
 
+pub(super) use copies::Copies;
 use rebuild::wrong_meta;
 use remote::Inspected;
 
@@ -132,6 +134,14 @@ impl Engine {
         let mut found = Inspected::default();
         if let Some(wrong) = wrong_meta(remote).await? {
             found.report.add(FindingKind::Head, META, wrong);
+        }
+        let copies = Copies::find(remote).await?;
+        for file in copies.alike {
+            let detail = "a copy of meta.json that another program made: a compaction removes it";
+            found.report.add(FindingKind::Orphan, file.as_str(), detail);
+        }
+        for (file, detail) in copies.others {
+            found.report.add(FindingKind::Orphan, file.as_str(), detail);
         }
         match self.readable_head(remote).await? {
             Ok(head) => self.check_remote(remote, &head, options, &mut found).await?,

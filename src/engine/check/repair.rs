@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use larder_providers::{SharedStorage, Traffic};
 
-use super::{CheckOptions, CheckReport, remote::Inspected};
+use super::{CheckOptions, CheckReport, copies::Copies, remote::Inspected};
 use crate::{
     engine::{
         Engine, EngineError, NoteKind, Progress, RACES_MAX, Report, Result, TurnOptions,
@@ -46,6 +46,9 @@ impl Engine {
         let remote = self.open_remote(storage, TurnOptions::default()).await?;
         let (mut repaired, mut advice) = (Vec::new(), Vec::new());
         self.repair_meta(&remote, &mut repaired).await?;
+        let copies = Copies::remove(&remote).await?;
+        repaired
+            .extend(copies.iter().map(|file| format!("{file} was a copy of meta.json: removed")));
         let is_head_new = self.repair_head(&remote, options.accept_loss, &mut repaired).await?;
         self.store.set_looked_ms(None)?;
         let turn = self.turn(storage, traffic, TurnOptions::default(), progress).await?;

@@ -364,3 +364,51 @@ async fn files_of_a_device_that_lives_are_left_to_its_head() {
     pair.b.sync().await;
     assert_eq!(pair.b.read("late.md"), "late.md\n");
 }
+
+/// Programs that mirror folders leave copies of it; where it is no head nobody joins them.
+#[tokio::test]
+async fn copies_of_meta_json_go_and_those_of_another_remote_are_named() {
+    for mode in [CommitMode::Rename, CommitMode::Devices] {
+        for is_repaired in [false, true] {
+            let mut pair = Pair::new(mode).await;
+            let meta = pair.memory.files()[&RemotePath::new("meta.json").unwrap()].clone();
+            let text = String::from_utf8(meta.to_vec()).unwrap();
+            let at = text.find("remoteId").unwrap() + 12;
+            let foreign = format!("{}other-{}", &text[..at], &text[at..]);
+            let root = RemotePath::root();
+            for (name, text) in [
+                ("meta (conflicted copy).json", &text),
+                ("meta.sync-conflict-20261120-101500-AB.json", &text),
+                ("meta (2).json", &foreign),
+                ("meta (3).json", &"{".to_owned()),
+            ] {
+                let file = RemotePath::found(&root, name).unwrap();
+                pair.memory.write(&file, text.clone().into()).await.unwrap();
+            }
+            let left = |pair: &Pair| {
+                let files = pair.memory.files().into_keys();
+                let names = files.map(|file| file.as_str().to_owned());
+                names.filter(|name| name.starts_with("meta") && !name.contains('/')).collect()
+            };
+            let before: Vec<String> = left(&pair);
+            assert_eq!(before.len(), 5);
+            pair.a.sync().await;
+            let storage = pair.a.storage.clone();
+            let options = CheckOptions { read_data: false };
+            let found = pair.a.engine.check(&storage, &Traffic::new(), options).await.unwrap();
+            let named =
+                |words: &str| found.findings.iter().filter(|f| f.detail.contains(words)).count();
+            assert_eq!(named("a compaction removes it"), 2, "{found:?}");
+            assert_eq!((named("of another remote, other-"), named("cannot be read")), (1, 1));
+            if is_repaired {
+                let report = repair(&mut pair.a).await;
+                assert_eq!(report.repaired.len(), 2, "{report:?}");
+            } else {
+                let options = CompactOptions::default();
+                pair.a.engine.compact(&storage, &Traffic::new(), options, &Silent).await.unwrap();
+            }
+            let after: Vec<String> = left(&pair);
+            assert_eq!(after, ["meta (2).json", "meta (3).json", "meta.json"], "{mode:?}");
+        }
+    }
+}
