@@ -319,7 +319,6 @@ impl Engine {
     }
 }
 
-/// States of one record from several files, joined.
 /// Refuses news that would make a record larger than any device could send it: versions that nobody has
 /// seen of each other are all kept, and there would be no end to them.
 fn check_sizes(
@@ -341,6 +340,7 @@ fn check_sizes(
     Ok(())
 }
 
+/// States of one record from several files, joined.
 pub(super) fn join_news(entities: Vec<Entity>) -> BTreeMap<EntityId, Entity> {
     let mut joined: BTreeMap<EntityId, Entity> = BTreeMap::new();
     for entity in entities {
