@@ -2,4 +2,6 @@
 
 mod kill;
 mod outage;
+#[cfg(target_os = "linux")]
+mod steps;
 mod torture;
