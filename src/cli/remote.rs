@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     Ended,
     args::{Args, RemoteAction},
-    error::CliError,
+    error::{CliError, exit_code},
     init, login,
     remote_url::RemoteUrl,
     secrets,
@@ -218,7 +218,8 @@ async fn run_probe(
     let spent = traffic.snapshot();
     let told = Probed {
         report: &report,
-        commit_mode: probed_mode(&report, mirrored_by.is_some(), trusted),
+        commit_mode: probed_mode(&report, mirrored_by.is_some(), trusted)
+            .filter(|_| report.stopped.is_none()),
         mirrored_by,
         requests: spent.requests,
         put_off: spent.put_off,
@@ -226,7 +227,10 @@ async fn run_probe(
     };
     ui.object(&told);
     tell_probe(ui, &told);
-    Ok(Ended::Done)
+    Ok(match report.stopped {
+        Some(_) => Ended::Partly(exit_code::UNREACHABLE),
+        None => Ended::Done,
+    })
 }
 
 /// What a storage can do, tried out in a scratch folder of which nothing stays.
@@ -276,6 +280,11 @@ fn tell_probe(ui: &Ui, told: &Probed<'_>) {
         }
     };
     ui.answer(format!("rate limits        {limits}"));
+    if let Some(why) = &report.stopped {
+        ui.answer(ui.warning(&format!("stopped            {}", one_line(why))));
+        ui.line("No commit mode follows from that; try again later.");
+        return;
+    }
     let mode = match (told.commit_mode, told.mirrored_by) {
         (Some(mode), Some(name)) => format!("{}, as {name} mirrors the folder", mode.name()),
         (Some(mode), None) => mode.name().to_owned(),

@@ -12,7 +12,9 @@ use crate::{Clock, Error, ErrorKind, RemotePath, Result, Storage};
 /// Tries a storage out below `scratch` and says which ways of committing it can carry.
 ///
 /// A storage that does not answer, or refuses the account, is an error; one that answers wrongly is
-/// a finding. What the checks write they remove again, and at full depth the folder `scratch` too.
+/// a finding. One that stops answering, has no more room, or asks for more patience than there is ends a
+/// probe at full depth with what was seen by then. What the checks write they remove again, and at full
+/// depth the folder `scratch` too.
 pub async fn probe(
     storage: &dyn Storage,
     scratch: &RemotePath,
@@ -42,7 +44,14 @@ pub async fn probe_at(
         Depth::Full => probe.full().await,
     };
     let cleaned = probe.clean(depth).await;
-    done?;
+    if let Err(error) = done {
+        if depth == Depth::Short || probe.report.checks.is_empty() || is_refusal(&error) {
+            return Err(error);
+        }
+        let left = if cleaned.is_err() { "; what it wrote may still lie there" } else { "" };
+        probe.report.stopped = Some(format!("{error}{left}"));
+        return Ok(probe.report);
+    }
     cleaned?;
     probe.report.conclude(storage.capabilities().compare_and_swap);
     Ok(probe.report)
@@ -72,6 +81,9 @@ pub struct ProbeReport {
     pub own_files_ok: bool,
     /// By how much the storage's clock is ahead of ours.
     pub clock_offset_ms: Option<i64>,
+    /// Why the probe ended before all was tried: then nothing follows from what was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 /// One thing that was tried.
@@ -265,15 +277,14 @@ impl Probe<'_> {
 }
 
 fn ends_the_probe(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Unauthorized
-            | ErrorKind::LoggedOut
-            | ErrorKind::Unreachable
-            | ErrorKind::Throttled { .. }
-            | ErrorKind::Full
-            | ErrorKind::Config
-    )
+    use ErrorKind::{Full, Throttled, Unreachable};
+    is_refusal(error) || matches!(error.kind(), Unreachable | Throttled { .. } | Full)
+}
+
+/// Whether it is the account, or the address, that is wrong.
+fn is_refusal(error: &Error) -> bool {
+    use ErrorKind::{Config, LoggedOut, Unauthorized};
+    matches!(error.kind(), Unauthorized | LoggedOut | Config)
 }
 
 #[cfg(test)]

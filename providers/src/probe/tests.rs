@@ -23,11 +23,19 @@ struct Liar {
     lie: Lie,
     moves: bool,
     calls: AtomicU64,
+    /// From so many calls on it asks for patience.
+    tires_after: u64,
 }
 
 impl Liar {
     fn new(lie: Lie) -> Self {
-        Self { inner: Memory::new(), lie, moves: true, calls: AtomicU64::new(0) }
+        Self {
+            inner: Memory::new(),
+            lie,
+            moves: true,
+            calls: AtomicU64::new(0),
+            tires_after: u64::MAX,
+        }
     }
 
     fn count(&self) {
@@ -39,6 +47,10 @@ impl Liar {
 impl Storage for Liar {
     async fn get(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
         self.count();
+        if self.calls.load(Ordering::SeqCst) > self.tires_after {
+            let kind = ErrorKind::Throttled { retry_after: None };
+            return Err(Error::new(kind, "get", path, "too many requests"));
+        }
         let mut got = self.inner.get(path, options).await?;
         if let Get::Object(object) = &mut got
             && self.lie == Lie::OneVersionForAll
@@ -173,4 +185,19 @@ async fn a_clock_that_is_off_is_told() {
     assert!(report.clock_offset_ms.unwrap() >= 599_000);
     assert!(report.rename_ok && report.if_match_ok, "a wrong clock rules nothing out");
     assert!(traffic.snapshot().requests < 300, "{:?}", traffic.snapshot());
+}
+
+#[tokio::test]
+async fn a_storage_that_asks_for_too_much_patience_ends_a_probe_with_what_was_seen() {
+    let tired = Liar { tires_after: 30, ..Liar::new(Lie::None) };
+    let scratch = RemotePath::new("scratch").unwrap();
+    let report = probe(&tired, &scratch, Depth::Full).await.unwrap();
+    assert!(report.stopped.as_ref().is_some_and(|why| why.contains("too many requests")));
+    assert_eq!(report.check("readAfterWrite").unwrap().verdict, Verdict::Good);
+    assert!(report.check("range").is_none());
+    assert!(!report.if_match_ok && !report.rename_ok && !report.own_files_ok);
+    assert!(tired.inner.files().is_empty(), "{:?}", tired.inner.files());
+    // Where nothing was seen, there is nothing to tell.
+    let tired = Liar { tires_after: 0, ..Liar::new(Lie::None) };
+    assert!(probe(&tired, &scratch, Depth::Full).await.is_err());
 }
