@@ -14,7 +14,7 @@ use super::{
 use crate::{
     merge::{IncomingBrake, Plan, plan},
     model::{EntityId, VersionVector, rules::RULES_FILE},
-    remote::{HeadState, Remote},
+    remote::{HeadState, Manifest, Remote},
     store::{Healed, Trouble},
     vault::Scan,
 };
@@ -192,7 +192,7 @@ impl Engine {
                 self.note_files_before(None)?;
             }
             work.settle(&plan, behind);
-            self.note_read(&mut work, sum.complete)?;
+            self.note_read(&mut work, &sum, &head.manifest)?;
         }
         if options.dry_run {
             return Ok(Outcome::Done);
@@ -226,16 +226,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Remembers which data files were read, as long as not all were.
-    fn note_read(&mut self, work: &mut Work, complete: bool) -> Result<()> {
+    /// Remembers which data files were read, as long as not all were. Later only those tell nothing new
+    /// that hold edits which nobody can vouch for: of a device some of whose earlier ones went with a
+    /// remote that was lost.
+    fn note_read(&mut self, work: &mut Work, sum: &Sum, manifest: &Manifest) -> Result<()> {
+        let before = self.store.files_read()?;
         let finished = work.take_read();
-        let mut read = self.store.files_read()?;
-        let before = read.len();
+        let mut read = before.clone();
         read.extend(finished.into_iter().map(|data| data.file.to_string()));
-        if complete {
-            read.clear();
+        if sum.complete {
+            let unvouched: BTreeSet<&str> =
+                manifest.news_for(&sum.knows).map(|data| data.file.as_str()).collect();
+            read.retain(|file| unvouched.contains(file.as_str()));
         }
-        if read.len() != before {
+        if read != before {
             self.store.set_files_read(&read)?;
         }
         Ok(())

@@ -93,7 +93,7 @@ fn build(data: &[u8], padded: bool) -> Option<Built> {
         // The bytes of the file themselves, which may have the separator in them.
         let start = data.iter().position(|byte| *byte == BETWEEN)? + 1;
         let raw = &data[start..];
-        let text = zstd::bulk::decompress(raw, 1 << 20).unwrap_or_default();
+        let text = zstd::bulk::decompress(raw, 1 << 17).unwrap_or_default();
         let block = Block::of(&String::from_utf8_lossy(&text), raw);
         bytes.extend_from_slice(raw);
         blocks.push((block.row(), block.holds));

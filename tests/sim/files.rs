@@ -150,6 +150,20 @@ impl World {
         self.tell(format!("{index} gives rules {law}"));
     }
 
+    /// Where rules were merged into what says nothing, each goes by the last that it could read, and who
+    /// comes new by none, until somebody writes them anew; whether that was so.
+    #[allow(clippy::disallowed_methods, reason = "a user does not write atomically either")]
+    pub(crate) fn mend_rules(&mut self) -> bool {
+        let Some((_, which)) = self.shape.ruled.filter(|_| self.shape.vaults) else { return false };
+        let file = self.vault(0).join("larder.toml");
+        let is_broken = fs::read_to_string(&file).is_ok_and(|text| Rules::parse(&text).is_err());
+        if is_broken {
+            fs::write(file, LAWS[which % LAWS.len()]).unwrap();
+            self.tell("somebody mends the rules");
+        }
+        is_broken
+    }
+
     /// A file that somebody deletes is gone for all, and comes back as it was.
     pub(crate) async fn delete_and_bring_back(&mut self) -> Verdict {
         let mut files = tree(&self.vault(0)).into_iter().filter(|(name, _)| is_note(name));

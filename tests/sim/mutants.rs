@@ -33,7 +33,7 @@ const CASES: &[Case] = &[
     case(Mutant::KnowsUnread, Promise::HonestClaims, |s| s.faults.torn > 0.0),
     case(Mutant::KeepsIdentity, Promise::Convergence, |s| s.copies),
     case(Mutant::WaitsForEver, Promise::NoHelp, |s| s.fools() && s.mode == CommitMode::Devices),
-    case(Mutant::OldHeads, Promise::Convergence, |s| {
+    case(Mutant::OldHeads, Promise::WholeHead, |s| {
         s.faults.stale > 0.1 && s.mode == CommitMode::Devices
     }),
     case(Mutant::SendsOwnOnly, Promise::HonestClaims, |s| s.rollbacks),

@@ -43,7 +43,7 @@ impl World {
                 is_quiet &= report.plan.is_empty() || !self.shape.vaults;
                 self.check_ground()?;
             }
-            if is_quiet && round > 0 {
+            if is_quiet && round > 0 && !self.mend_rules() {
                 return Ok(());
             }
         }

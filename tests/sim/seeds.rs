@@ -60,4 +60,5 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (11_798, "a file that a torn head had named was an orphan to others, and removed"),
     (11_242, "a text that both had replaced was shown again as what they last agreed to"),
     (23_847, "a device that was set back wrote over its own torn head, and used its names again"),
+    (9_673, "what nobody could vouch for after a remote went back was read again in each turn"),
 ];

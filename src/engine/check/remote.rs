@@ -53,6 +53,7 @@ impl Engine {
         let present: BTreeMap<&RemotePath, Option<u64>> =
             survey.present.iter().map(|entry| (&entry.path, entry.bytes)).collect();
         let mut holdings = Holdings::default();
+        let knows = self.replica()?.knows;
         for data in manifest.data() {
             let wrong = match present.get(&data.file) {
                 None => Some((
@@ -73,7 +74,8 @@ impl Engine {
                 found.report.add(kind, data.file.as_str(), detail);
                 found.hurt.push(data.clone());
             }
-            if !manifest.knows.includes(&data.holds) {
+            // Of what a device had that could not vouch for all before it, nobody can say more.
+            if !manifest.knows.includes(&data.holds) && knows.includes(&data.holds) {
                 let detail = "holds edits that the manifest does not count as known";
                 found.untrue(data, detail);
             }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     digest::sha256_hex,
-    engine::CompactOptions,
+    engine::{CheckOptions, CompactOptions},
     remote::{CommitMode, tiers::Pace},
 };
 
@@ -78,6 +78,36 @@ async fn edits_that_the_remote_ascribes_to_this_device_take_none_of_its_own() {
     b.sync().await;
     assert_eq!(a.read("note.md"), "mine\n");
     assert_eq!(b.read("note.md"), "mine\n");
+}
+
+#[tokio::test]
+async fn edits_that_nobody_vouches_for_come_once() {
+    let traffic = Traffic::new();
+    let storage: SharedStorage = Arc::new(Memory::new().with_traffic(traffic.clone()));
+    let [mut a, mut b] = ["laptop", "phone"].map(|name| Device::new(name, &storage));
+    a.connect().await;
+    b.connect().await;
+    a.write("note.md", "text\n");
+    a.sync().await;
+    // The edit before it may have gone with a remote that went back.
+    let fields = [("path", json!("far.md")), ("body", json!("far\n"))];
+    let far = entity("far", "zzzz", 2, &fields);
+    plant(&storage, &far, "entities/note.far.1-0123456789abcdef.json").await;
+    for device in [&mut a, &mut b] {
+        device.sync().await;
+        assert_eq!(device.read("far.md"), "far\n");
+        let before = traffic.snapshot();
+        let report = device.sync().await;
+        assert_eq!((report.pulled, report.pushed), (0, 0));
+        assert_eq!(traffic.snapshot().since(&before).requests, 2);
+        let options = CheckOptions { read_data: true };
+        let found = device.engine.check(&storage, &Traffic::new(), options).await.unwrap();
+        assert_eq!(found.findings, []);
+    }
+    b.write("far.md", "far and near\n");
+    b.sync().await;
+    a.sync().await;
+    assert_eq!(a.read("far.md"), "far and near\n");
 }
 
 #[tokio::test]
