@@ -14,7 +14,7 @@ use super::{
     work::{Batch, Work, weight},
 };
 use crate::{
-    merge::{News, Pen, Plan, Snapshot, join},
+    merge::{News, Pen, Plan, Snapshot, join, view},
     model::{DeviceId, Entity, EntityId, Record, VaultPath, limits::ENTITY_BYTES_MAX},
     mutant::{self, Mutant},
     remote::{
@@ -96,25 +96,26 @@ impl Engine {
     pub(super) fn observe_batch(
         &mut self,
         head: &HeadState,
-        work: &Work,
-        batch: Batch,
+        work: &mut Work,
+        mut batch: Batch,
         plans_only: bool,
         report: &mut Report,
     ) -> Result<Observed> {
         let replica = self.replica()?;
+        self.leave_out_oversized(&mut batch.news, work, report)?;
         let mut local =
             self.local_edits(batch.scan, &work.books, &batch.news, plans_only, report)?;
         local.scanned_ms = batch.scanned_ms;
         let records = self.touched_records(batch.ids, &batch.news, &local)?;
-        check_sizes(&batch.news, &records)?;
         // As of the scan: what earlier batches brought does not count against what would go.
         let known_files = work.known_files;
         let news = News {
             entities: batch.news.into_values().collect(),
             knows: head.manifest.knows.clone(),
-            complete: batch.complete,
+            complete: batch.complete && work.takes_all(),
             is_joined: self.joins_with_records()?,
-            holds_agreed: !self.contents.is_lost,
+            // Of a remote that is new to the replica all that was agreed was there in this turn.
+            holds_agreed: !self.contents.is_lost || !self.store.has_agreed()?,
             holds: head.manifest.holds(),
         };
         let mut names = self.names(&head.manifest, &replica);
@@ -123,6 +124,39 @@ impl Engine {
             self.name_others(&mut names)?;
         }
         Ok(Observed { replica, records, local, news, known_files, names })
+    }
+
+    /// Takes out news that would make a record larger than any device could send it: versions that nobody
+    /// has seen of each other are all kept, and there would be no end to them.
+    fn leave_out_oversized(
+        &self,
+        news: &mut BTreeMap<EntityId, Entity>,
+        work: &mut Work,
+        report: &mut Report,
+    ) -> Result<()> {
+        let mut oversized = Vec::new();
+        for (id, state) in &*news {
+            let sum = weight(state).saturating_add(self.store.weight(id)?);
+            if sum < ENTITY_BYTES_MAX as u64 / 2 {
+                continue;
+            }
+            let known = self.store.record(id)?.map(|record| record.state);
+            let joined = known.as_ref().map(|known| join(known, state));
+            if let Err(why) = codec::check_size(joined.as_ref().unwrap_or(state)) {
+                let shown = view(known.as_ref().unwrap_or(state), &self.rules);
+                oversized.push((id.clone(), shown.path().unwrap_or(id.as_str()).to_owned(), why));
+            }
+        }
+        for (id, name, why) in oversized {
+            news.remove(&id);
+            work.leave_out();
+            let text = format!(
+                "stays as it is here: its versions on the remote are together too much for one record ({why}); \
+                 make it smaller on the devices that wrote it"
+            );
+            report.note(NoteKind::TooLarge, name, text);
+        }
+        Ok(())
     }
 
     /// What the devices are called.
@@ -156,7 +190,7 @@ impl Engine {
     /// Whether the remote is new to a vault whose records another one has, or had.
     fn joins_with_records(&self) -> Result<bool> {
         let has_shared = self.store.bindings()?.len() > 1 || self.replica()?.attempted > 0;
-        Ok(has_shared && self.store.remote_mark()?.is_none())
+        Ok(has_shared && !self.store.has_agreed()?)
     }
 
     pub(super) async fn read_head(&mut self, remote: &Remote) -> Result<HeadState> {
@@ -317,27 +351,6 @@ impl Engine {
         forms.finish()?;
         Ok(plan)
     }
-}
-
-/// Refuses news that would make a record larger than any device could send it: versions that nobody has
-/// seen of each other are all kept, and there would be no end to them.
-fn check_sizes(
-    news: &BTreeMap<EntityId, Entity>,
-    records: &BTreeMap<EntityId, Record>,
-) -> Result<()> {
-    for (id, state) in news {
-        let known = records.get(id).map(|record| &record.state);
-        let sum = weight(state) + known.map_or(0, weight);
-        if sum < ENTITY_BYTES_MAX as u64 / 2 {
-            continue;
-        }
-        let joined = known.map(|known| join(known, state));
-        codec::check_size(joined.as_ref().unwrap_or(state)).map_err(|why| {
-            let why = format!("the versions of it that lie on the remote are too much: {why}");
-            RemoteError::Unsendable { id: id.clone(), why }
-        })?;
-    }
-    Ok(())
 }
 
 /// States of one record from several files, joined.

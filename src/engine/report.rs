@@ -77,6 +77,8 @@ pub enum NoteKind {
     ClockAhead,
     /// A file of the remote that is missing or damaged.
     Damaged,
+    /// A record whose versions are together more than one may have.
+    TooLarge,
     /// The remote lost what it had, and got it back.
     Healed,
     /// This replica got a new device id.

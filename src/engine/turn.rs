@@ -159,11 +159,12 @@ impl Engine {
         let holds_removals = !options.accept_deletes && self.store.is_cut_elsewhere()?;
         let mut rules = None;
         loop {
-            let batch = match work.next(remote, &head, may_look, progress, report).await? {
-                Next::Batch(batch) => *batch,
-                Next::Done => break,
-                Next::Moved => return Ok(Outcome::Moved),
-            };
+            let batch =
+                match work.next(&self.store, remote, &head, may_look, progress, report).await? {
+                    Next::Batch(batch) => *batch,
+                    Next::Done => break,
+                    Next::Moved => return Ok(Outcome::Moved),
+                };
             let is_last = batch.is_last;
             let plans_only = options.dry_run;
             // A dry run plans by the rules before, and keeps none of the news.
@@ -171,7 +172,7 @@ impl Engine {
             self.observe_rules(if plans_only { &none } else { &batch.news }, report)?;
             let in_force = self.rules_in_force()?;
             rules.get_or_insert(in_force);
-            let observed = self.observe_batch(&head, &work, batch, plans_only, report)?;
+            let observed = self.observe_batch(&head, &mut work, batch, plans_only, report)?;
             let mut plan = self.with_snapshot(&observed, plan)?;
             if !is_last || holds_removals {
                 work.postpone(&mut plan);

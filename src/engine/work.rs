@@ -15,7 +15,8 @@ use super::{
 use crate::{
     merge::{FileAction, Plan},
     model::{Books, Content, Entity, EntityId, Sibling, VaultPath, json, limits::BRAKE_FILES_MIN},
-    remote::{HeadRead, HeadState, Last, Reader, Remote},
+    remote::{DataFile, HeadRead, HeadState, Last, Reader, Remote},
+    store::Store,
     vault::{FileKind, Renamed, Scan, ScannedFile},
 };
 
@@ -67,6 +68,8 @@ pub(super) struct Work {
     /// Records whose file could not be brought up to them yet.
     held: BTreeSet<EntityId>,
     batch_size: BatchSize,
+    /// Whether something of the news was not taken up.
+    leaves_out: bool,
     is_done: bool,
 }
 
@@ -149,6 +152,7 @@ impl Engine {
             held: BTreeSet::new(),
             // What is not carried out in between has to be planned at once.
             batch_size: if options.dry_run { BatchSize::UNBOUNDED } else { self.batch_size },
+            leaves_out: false,
             is_done: false,
         };
         let Some(vault) = &self.vault else { return Ok(work) };
@@ -193,6 +197,7 @@ impl Work {
     /// moved on.
     pub(super) async fn next(
         &mut self,
+        store: &Store,
         remote: &Remote,
         head: &HeadState,
         may_look_again: bool,
@@ -232,9 +237,12 @@ impl Work {
             for file in &batch.scan.new {
                 self.taken.remove(&file.path);
             }
-            let mut ids = Vec::new();
-            room.fill(&mut self.unsettled, &mut ids, |_| 0);
-            batch.ids.extend(ids);
+            while room.is_left()
+                && let Some(id) = self.unsettled.pop_front()
+            {
+                room.take(1, store.weight(&id)?);
+                batch.ids.insert(id);
+            }
             self.is_done = room.is_left();
         }
         if self.is_done {
@@ -266,9 +274,21 @@ impl Work {
         self.held.extend(behind);
     }
 
-    /// The data files that were read whole since this was asked last.
-    pub(super) fn take_read(&mut self) -> Vec<crate::remote::DataFile> {
-        self.feed.take_finished()
+    /// Has the data files of this turn read again in the next: something that was in them was not taken
+    /// up.
+    pub(super) fn leave_out(&mut self) {
+        self.leaves_out = true;
+    }
+
+    /// Whether all that was read was taken up.
+    pub(super) fn takes_all(&self) -> bool {
+        !self.leaves_out
+    }
+
+    /// The data files that were read whole since this was asked last, and need not be again.
+    pub(super) fn take_read(&mut self) -> Vec<DataFile> {
+        let read = self.feed.take_finished();
+        if self.leaves_out { Vec::new() } else { read }
     }
 }
 

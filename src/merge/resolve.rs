@@ -246,10 +246,12 @@ impl Sides<'_> {
         let merged = merge_values(rule, base.as_ref(), &first.content, &second.content)?;
         let is_doubtful = !self.base.is_latest
             && [&first, &second].iter().any(|side| is_unsure(rule, &merged.content, &side.content));
-        // Of counts that compete already nobody knows which was counted on.
+        // Of counts that compete already nobody knows which was counted on; equal ones may be two
+        // additions, or one merge that two devices made.
+        let competes = |base: &Entity| base.siblings(field).len() > 1;
         let is_contested = first.is_contested(rule)
             || second.is_contested(rule)
-            || rule == Rule::Counter && self.base.is_contested(field);
+            || rule == Rule::Counter && self.base.state.is_some_and(competes);
         let lost = merged.lost || is_doubtful || is_contested;
         let sides = first.siblings.iter().chain(second.siblings);
         let kept = sides.flat_map(|sibling| {

@@ -246,7 +246,7 @@ pub(crate) fn is_reserved(part: &str) -> bool {
         return names.iter().any(|name| part.eq_ignore_ascii_case(name));
     }
     let plain: String = part.chars().filter(|c| !ignored(c)).flat_map(char::to_lowercase).collect();
-    names.contains(&plain.as_str())
+    names.contains(&plain.trim_end_matches(['.', ' ']))
 }
 
 /// The name before a colon, behind which NTFS keeps the streams of a file; without what Windows drops
@@ -340,6 +340,7 @@ mod tests {
             (".LARDER/x", BadPath::Reserved),
             ("a/.Git/hooks/post-checkout", BadPath::Reserved),
             (".g\u{200c}it/config", BadPath::Reserved),
+            (".git.\u{202e}/config", BadPath::Reserved),
             ("GIT~1/config", BadPath::Reserved),
             (".git::$INDEX_ALLOCATION/config", BadPath::Reserved),
             (".LARDER :x", BadPath::Reserved),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params, types::ValueRef};
 
 use super::{
     FileRow, Intent, Replica, Result, Store, agreed, blobs, conflicts, corrupt, files, from_json,
@@ -10,7 +10,9 @@ use super::{
     replica::{StoredRules, get, set},
     signed, to_json, unsigned,
 };
-use crate::model::{Agreed, DeviceId, Entity, EntityId, Record, Update, VaultPath, VersionVector};
+use crate::model::{
+    Agreed, DeviceId, Entity, EntityId, Record, Update, VaultPath, VersionVector, json,
+};
 
 /// One record with its file.
 pub(super) const RECORD: &str = "
@@ -71,6 +73,22 @@ impl Store {
         }
         transaction.map_or(Ok(()), Transaction::commit)?;
         Ok(records)
+    }
+
+    /// About how many bytes of memory a record takes once it is read; nothing if there is none of that id.
+    pub fn weight(&self, id: &EntityId) -> Result<u64> {
+        let sql = "SELECT e.state, e.shown_state, b.state FROM entity e
+                   LEFT JOIN behind b ON b.remote = ?2 AND b.entity = e.id WHERE e.id = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![id.as_str(), self.remote])?;
+        let Some(row) = rows.next()? else { return Ok(0) };
+        let mut sum = 0;
+        for column in 0..3 {
+            if let ValueRef::Blob(text) = row.get_ref(column)? {
+                sum += json::weight(text);
+            }
+        }
+        Ok(sum)
     }
 
     /// The records that need a look: with edits that a remote of these edits lacks, not known to be

@@ -147,6 +147,12 @@ impl Store {
         self.note("remote")
     }
 
+    /// Whether the replica was ever in agreement with the remote.
+    pub fn has_agreed(&self) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM remote_note WHERE remote = ?1 AND key = 'remote')";
+        Ok(self.connection.prepare_cached(sql)?.query_row([self.remote], |row| row.get(0))?)
+    }
+
     /// What any remote knew when it was last in agreement, each as its manifest said it.
     pub fn manifests(&self) -> Result<Vec<String>> {
         let sql = "SELECT value FROM remote_note WHERE key = 'remote' ORDER BY remote";

@@ -174,9 +174,16 @@ fn versions_without_end_fill_no_memory() {
         knows.extend(row["holds"].as_object().unwrap().clone());
         manifest["packs"].as_array_mut().unwrap().push(row);
     });
-    let told = first_sync(&remote);
-    assert!(told.contains("the versions of it that lie on the remote are too much"), "{told}");
-    assert!(told.contains("an entity of 25165824 bytes, over 16777216"), "{told}");
+    let device = reader(&remote);
+    for _ in 0..2 {
+        let told = said(&device, &["sync"]);
+        assert!(told.contains("z: stays as it is here: its versions on the remote"), "{told}");
+        assert!(told.contains("an entity of 25165824 bytes, over 16777216"), "{told}");
+    }
+    // Nothing else waits for it, and the device sends what is its own.
+    device.write("own.md", "own\n");
+    let told = said(&device, &["sync"]);
+    assert!(told.contains("1 sent"), "{told}");
 }
 
 /// Nobody speaks for such a file, so nothing says how much there is in it.
@@ -199,10 +206,14 @@ fn bombs_that_nobody_names_fill_no_memory() {
     let remote = founded(&[]);
     doctor(remote.dir().join("meta.json"), is_known);
     let device = reader(&remote);
-    add_pack(&remote, 0, &(many + &zeros(2000, 9)));
+    let unseen: String = (2001..=2040).map(|id| zeros(id, 131_000)).collect();
+    add_pack(&remote, 0, &(many + &unseen));
     fs::write(remote.dir().join("meta.json"), "{").unwrap();
     let told = said(&device, &["check", "--read-data", "--repair"]);
     assert!(told.contains("in files that no head names: taken up"), "{told}");
+    said(&device, &["sync"]);
+    let told = said(&device, &["sync"]);
+    assert!(told.contains("Nothing to do: 41 records in step."), "{told}");
 }
 
 /// The only file in a folder of a remote that ends so, read as JSON.

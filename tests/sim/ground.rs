@@ -144,13 +144,15 @@ impl Watch {
                 _ => {}
             }
         }
-        let retired: BTreeSet<&RemotePath> = manifest.retired.iter().map(|old| &old.file).collect();
-        // What is retired was named, if only between two looks, or before a backup came back.
-        let missed = if is_new { i64::MIN / 2 } else { now_ms };
+        let retired: BTreeMap<&RemotePath, i64> =
+            manifest.retired.iter().map(|old| (&old.file, old.since.millis())).collect();
+        // What is retired was named, if only between two looks, or before a backup came back: until when
+        // nobody but its manifest tells.
+        let missed = |since: i64| if is_new { i64::MIN / 2 } else { since.min(now_ms) };
         let is_data = |path: &&RemotePath| layout::data_generation(path.as_str()).is_some();
         let there = files.keys().filter(is_data).map(|path| {
             let last = self.there.get(path).copied().flatten();
-            let last = last.or_else(|| retired.contains(path).then_some(missed));
+            let last = last.or_else(|| retired.get(path).copied().map(missed));
             (path.clone(), if named.contains(path) { Some(now_ms) } else { last })
         });
         let there = there.collect();

@@ -358,9 +358,11 @@ impl Log {
         for edit in clear.filter(|edit| !edit.is_merge) {
             let Some(state) = states.get(&edit.entity) else { continue };
             let mut siblings = state.siblings(&edit.field).iter();
-            let stands = siblings.any(|sibling| edit.dots.contains(&sibling.dot));
-            let killer = self.successors(edit, states).next();
-            if let (true, Some(killer)) = (stands, killer) {
+            let standing = siblings.find(|sibling| edit.dots.contains(&sibling.dot));
+            let Some(standing) = standing else { continue };
+            // Who takes a new id names all that one record waits to send as one edit: the last says it.
+            let is_another = |later: &&Edit| !later.dots.contains(&standing.dot);
+            if let Some(killer) = self.successors(edit, states).find(is_another) {
                 found.push(format!("{} stands, but see {}", told(edit), told(killer)));
             }
         }

@@ -106,7 +106,7 @@ impl Clerk<'_> {
 
     /// Whether this replica has never agreed with its remote: it is new, or it was lost.
     pub(super) fn is_first(&self) -> Result<bool> {
-        Ok(self.engine.store.remote_mark()?.is_none())
+        Ok(!self.engine.store.has_agreed()?)
     }
 
     /// The records that want to lie at a path, here and among the news.
