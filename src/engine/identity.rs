@@ -77,19 +77,21 @@ impl Engine {
     }
 
     /// Takes a new id if the remote has edits, or a commit, under this one that this replica never
-    /// sent; also if what says so does not count yet, for this replica would write over it.
-    pub(super) fn check_identity(&mut self, head: &HeadState, report: &mut Report) -> Result<()> {
+    /// sent; also if what says so does not count yet, for this replica would write over it. Says whether
+    /// it did.
+    pub(super) fn check_identity(&mut self, head: &HeadState, report: &mut Report) -> Result<bool> {
         let replica = self.replica()?;
         let is_taken = self.is_taken(&head.manifest)? || self.is_taken_unmet(head)?;
-        if is_taken && !mutant::is(Mutant::KeepsIdentity) {
-            self.take_new_id()?;
-            let text = format!(
-                "this replica was restored from a backup or copied: it is now the device {}",
-                self.replica()?.device
-            );
-            report.note(NoteKind::NewIdentity, &replica.device, text);
+        if !is_taken || mutant::is(Mutant::KeepsIdentity) {
+            return Ok(false);
         }
-        Ok(())
+        self.take_new_id()?;
+        let text = format!(
+            "this replica was restored from a backup or copied: it is now the device {}",
+            self.replica()?.device
+        );
+        report.note(NoteKind::NewIdentity, &replica.device, text);
+        Ok(true)
     }
 
     /// Takes a new id: what was sent under the old one cannot be told any more.

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use larder_providers::RemotePath;
+
 use super::{
     Brake, Engine, EngineError, NoteKind, Progress, Report, Result, TurnOptions,
     edits::LocalEdits,
@@ -56,7 +58,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(HeadState, Work)> {
         let Known { head, scan } = known;
-        let head = match head {
+        let mut head = match head {
             Some(head) => head,
             None => self.read_head(remote).await?,
         };
@@ -64,7 +66,12 @@ impl Engine {
         for (file, detail) in &head.others.waiting {
             report.note(NoteKind::Waiting, file, detail);
         }
-        self.check_identity(&head, report)?;
+        if self.check_identity(&head, report)?
+            && let HeadRead::Current(now) = self.look_at_head(remote, false).await?
+        {
+            // As another device it has another head, or none.
+            head = *now;
+        }
         let is_lost = self.check_rollback(&head, report)?;
         self.contents.begin(&head.manifest, is_lost);
         let knows = self.replica()?.knows;
@@ -211,6 +218,8 @@ impl Engine {
             HeadRead::Current(head) => *head,
             HeadRead::Unchanged => {
                 let (mark, manifest) = mark.zip(manifest).ok_or(EngineError::NotConnected)?;
+                let outdone = mark.outdone.iter().filter_map(|file| RemotePath::new(file).ok());
+                let outdone: BTreeSet<RemotePath> = outdone.collect();
                 HeadState {
                     mark: mark.head,
                     strays: Vec::new(),
@@ -218,7 +227,7 @@ impl Engine {
                     manifest: Arc::unwrap_or_clone(manifest),
                     sha256: mark.manifest_sha256,
                     server_time: None,
-                    others: Others::default(),
+                    others: Others { named: outdone.clone(), outdone, ..Others::default() },
                 }
             }
             HeadRead::Missing => return Err(self.why_missing(remote).await),

@@ -53,7 +53,8 @@ impl Engine {
         let cargo = self.cargo(&head.manifest, &ids, &sum.knows, folding)?;
         let dated;
         let is_dated = head.server_time.is_some() || mutant::is(Mutant::OwnClock);
-        let head = if cargo.folds && !is_dated {
+        let retires = cargo.folds || !head.others.outdone.is_empty();
+        let head = if retires && !is_dated {
             // What is retired is kept for a day by the server's clock: this one may be off by years.
             match self.look_at_head(remote, false).await? {
                 HeadRead::Current(now) if is_same(&now, head) => {
@@ -193,12 +194,13 @@ impl Engine {
         let before = next.devices.get(&device).map_or(0, |device| device.read_generation);
         let read_generation = if complete { head.manifest.generation } else { before };
         let name = self.device_name.clone();
-        if let Some(now) = head.server_time {
-            // The time for slow readers begins when the last head lets go of a file.
-            let now = Stamp::from_millis(now.timestamp_millis());
-            let named = next.retired.iter_mut().filter(|old| !head.may_remove(&old.file));
-            named.for_each(|old| old.since = now);
-        }
+        // The time for slow readers begins when the last head lets go of a file.
+        let since = self.server_now(head.server_time);
+        let named = next.retired.iter_mut().filter(|old| !head.may_remove(&old.file));
+        named.for_each(|old| old.since = since);
+        let known: BTreeSet<RemotePath> = next.retired.iter().map(|old| old.file.clone()).collect();
+        let unknown = head.others.outdone.difference(&known).cloned();
+        next.retired.extend(unknown.map(|file| Retired { file, since }));
         let commit = Some(id);
         let participant = Participant { name, last_seen: now, read_generation, commit };
         next.devices.insert(device, participant);
@@ -272,6 +274,7 @@ impl Engine {
             manifest_sha256: head.sha256.clone(),
             manifest,
             head: head.mark.clone(),
+            outdone: head.others.outdone.iter().map(ToString::to_string).collect(),
             synced_ms: self.clock.now().millis(),
         };
         self.store.agree(&mark, ids)?;

@@ -24,6 +24,9 @@ pub struct RemoteMark {
     pub manifest: String,
     /// What the head was known by: a token's name or a version.
     pub head: String,
+    /// What its heads named then for which the manifest has no use any more.
+    #[serde(default)]
+    pub outdone: BTreeSet<String>,
     /// When that was, in milliseconds since 1970 by this device's clock.
     pub synced_ms: i64,
 }

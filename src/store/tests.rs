@@ -123,6 +123,7 @@ fn mark(knows: u64) -> RemoteMark {
         manifest_sha256: String::new(),
         manifest: "{}".to_owned(),
         head: format!("{knows}-x"),
+        outdone: BTreeSet::new(),
         synced_ms: 7,
     }
 }

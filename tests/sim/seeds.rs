@@ -61,6 +61,10 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (11_242, "a text that both had replaced was shown again as what they last agreed to"),
     (23_847, "a device that was set back wrote over its own torn head, and used its names again"),
     (9_673, "what nobody could vouch for after a remote went back was read again in each turn"),
+    (
+        638_652,
+        "with a new id a device took its former head for its own, and could not fold any more",
+    ),
     (617_172, "of two counts that both had merged nobody was told that they may count twice"),
     (613_863, "whoever came new sent what nobody vouched for and the remote had"),
 ];

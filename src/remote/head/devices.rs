@@ -291,9 +291,9 @@ impl Devices {
         let is_certain = sorted.all().all(|found| found.is_certain);
         let is_settled = is_certain && !is_doubtful && !is_stale && strays.is_empty();
         let named: BTreeSet<&RemotePath> = manifest.data().map(|data| &data.file).collect();
-        let understood = sorted.understood();
-        let kept = understood.flat_map(|found| found.manifest.data().map(|data| &data.file));
+        let kept = sorted.understood().flat_map(Found::files);
         let kept = kept.filter(|file| !named.contains(file)).cloned().collect();
+        let outdone = sorted.outdone(&named);
         let sha256 = sorted.understood().find(|found| found.file == own);
         Ok(HeadState {
             mark: mark_of(&look.stamps, is_settled),
@@ -303,6 +303,7 @@ impl Devices {
             server_time: look.server_time,
             others: Others {
                 named: kept,
+                outdone,
                 unreadable: sorted.unknown().cloned().collect(),
                 waiting: sorted.notes(&manifest),
                 unmet: sorted.unmet(),

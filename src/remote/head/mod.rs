@@ -121,6 +121,8 @@ pub struct HeadState {
 pub struct Others {
     /// Files that they name and the current manifest does not.
     pub named: BTreeSet<RemotePath>,
+    /// Those of them that heads name which are part of it: others have folded them since.
+    pub outdone: BTreeSet<RemotePath>,
     /// Those that cannot be read: they may name anything.
     pub unreadable: BTreeSet<RemotePath>,
     /// Heads that do not count yet, and why.

@@ -21,6 +21,13 @@ pub(super) struct Found {
     pub(super) is_certain: bool,
 }
 
+impl Found {
+    /// The data files that it names.
+    pub(super) fn files(&self) -> impl Iterator<Item = &RemotePath> {
+        self.manifest.data().map(|data| &data.file)
+    }
+}
+
 /// What came of reading a head.
 pub(super) enum Loaded {
     Found(Box<Found>),
@@ -67,6 +74,15 @@ impl Sorted {
     /// Every head that was understood, whosever remote it is of.
     pub(super) fn understood(&self) -> impl Iterator<Item = &Found> {
         self.all().chain(&self.foreign)
+    }
+
+    /// The files of heads that are joined for which the join, which names these, has no use: others folded
+    /// them. What a head that does not count may need is none of them.
+    pub(super) fn outdone(&self, named: &BTreeSet<&RemotePath>) -> BTreeSet<RemotePath> {
+        let apart = self.waiting.iter().map(|(found, _)| found).chain(&self.foreign);
+        let awaited: BTreeSet<&RemotePath> = apart.flat_map(Found::files).collect();
+        let joined = self.whole.iter().flat_map(Found::files);
+        joined.filter(|file| !named.contains(file) && !awaited.contains(file)).cloned().collect()
     }
 
     /// What the heads say that do not count yet.
