@@ -179,11 +179,11 @@ impl World {
                     }
                     fs::copy(&copy, file).unwrap();
                 });
-                self.log.went_back(index, since, device);
+                self.log.went_back(index, since, step, device);
                 if in_place {
                     // The backup may be from a life before.
                     let device = self.replicas[index].device();
-                    self.log.went_back(index, since, device);
+                    self.log.went_back(index, since, step, device);
                 }
                 self.reopen(index);
                 self.tell(format!("{index} goes back to step {since}, in place: {in_place}"));

@@ -58,8 +58,8 @@ pub(crate) struct Edit {
     pub(crate) is_merge: bool,
     /// A turn was acknowledged after it.
     pub(crate) sent: bool,
-    /// Its replica lost its disk before anybody else had it.
-    pub(crate) excused: bool,
+    /// When its replica lost its disk before anybody else had it.
+    pub(crate) excused: Option<usize>,
 }
 
 /// Every edit that was acknowledged.
@@ -135,7 +135,7 @@ impl Log {
                             || is_merge && old.siblings(field).is_empty()),
                     is_merge,
                     sent: false,
-                    excused: false,
+                    excused: None,
                 });
             }
         }
@@ -143,7 +143,8 @@ impl Log {
 
     /// A turn of this replica was acknowledged.
     pub(crate) fn sent(&mut self, replica: usize) {
-        for edit in self.edits.iter_mut().filter(|edit| edit.replica == replica) {
+        let own = self.edits.iter_mut().filter(|edit| edit.replica == replica);
+        for edit in own.filter(|edit| edit.excused.is_none()) {
             edit.sent = true;
         }
     }
@@ -160,17 +161,20 @@ impl Log {
     }
 
     /// The replica's database is again what it was at `step`.
-    pub(crate) fn went_back(&mut self, replica: usize, step: usize, device: DeviceId) {
+    pub(crate) fn went_back(&mut self, replica: usize, step: usize, now: usize, device: DeviceId) {
         self.doubtful.insert(device);
         let own = self.edits.iter_mut().filter(|edit| edit.replica == replica);
-        for edit in own.filter(|edit| edit.step >= step && !edit.sent) {
-            edit.excused = true;
+        for edit in own.filter(|edit| !edit.sent) {
+            // What went after the backup was made is back with it.
+            let gone = edit.excused.filter(|gone| *gone < step);
+            edit.excused = if edit.step >= step { Some(now) } else { gone };
         }
     }
 
     /// The replica started a new life: its unsent edits have new names.
     pub(crate) fn renamed(&mut self, replica: usize, device: &DeviceId, states: &States) {
         let own = self.edits.iter_mut().filter(|edit| edit.replica == replica && !edit.sent);
+        let own = own.filter(|edit| edit.excused.is_none());
         for edit in own.filter(|edit| edit.dots.iter().all(|dot| dot.device != *device)) {
             let last = states.get(&edit.entity).and_then(|state| state.clock.get(device));
             if let Some(last) = last {
@@ -218,7 +222,7 @@ impl Log {
     /// Words that nobody took out and that are gone.
     fn lost_words(&self, states: &States, rules: &Rules) -> Vec<String> {
         let mut lost = Vec::new();
-        for edit in self.edits.iter().filter(|edit| !edit.excused) {
+        for edit in self.edits.iter().filter(|edit| edit.excused.is_none()) {
             let there = states.get(&edit.entity).map(|state| words_of(state, &edit.field));
             let there = there.unwrap_or_default();
             let is_gone = |word: &&Word| !there.contains(*word) && !self.doubled.contains(*word);
@@ -249,7 +253,7 @@ impl Log {
             is_same && other.field == DELETED && other.sets
         };
         let mut deletions = self.edits.iter().filter(is_deletion);
-        self.took_up_torn && deletions.any(|other| other.excused && saw(other, edit))
+        self.took_up_torn && deletions.any(|other| other.excused.is_some() && saw(other, edit))
     }
 
     /// Whether somebody deleted the record who had seen this edit, and nobody brought it back but
@@ -265,7 +269,7 @@ impl Log {
         // not what a command set anew that then deleted it.
         let revivers = |deletion: &Edit| {
             let is_unaware = |o: &&Edit| !saw(o, deletion) && !saw(deletion, o);
-            let others = own().filter(|o| !o.is_merge && !o.excused && o.field != DELETED);
+            let others = own().filter(|o| !o.is_merge && o.excused.is_none() && o.field != DELETED);
             let others = others.filter(|o| is_standing(o, states));
             others.filter(|o| o.dots != deletion.dots).filter(is_unaware).collect::<Vec<_>>()
         };
@@ -292,7 +296,7 @@ impl Log {
             let mut standing = remotes.iter().map(|states| is_standing(edit, states));
             if edit.is_merge { !are_all || standing.any(|is| is) } else { standing.all(|is| is) }
         };
-        let own = own.filter(|edit| !edit.excused && !self.is_doubtful(edit));
+        let own = own.filter(|edit| edit.excused.is_none() && !self.is_doubtful(edit));
         let missing = own.filter(|edit| !is_there(edit));
         let told = missing.map(|edit| format!("acknowledged and not there: {}", told(edit)));
         Promise::EditsStay.holds_unless(told.take(3).collect())
@@ -300,7 +304,8 @@ impl Log {
 
     /// Whether every word that a replica's user replaced can be looked up there.
     pub(crate) fn check_history(&self, replica: usize, store: &Store) -> Verdict {
-        let own = self.edits.iter().filter(|edit| edit.replica == replica && !edit.excused);
+        let own =
+            self.edits.iter().filter(|edit| edit.replica == replica && edit.excused.is_none());
         let own = own.filter(|edit| !self.is_doubtful(edit));
         for edit in own.filter(|edit| !edit.drops.is_empty()) {
             let mut past = BTreeSet::new();
@@ -429,10 +434,13 @@ impl Log {
                 .filter(|edit| edit.field == DELETED && edit.sets && is_standing(edit, states))
                 .filter(|edit| self.successors(edit, states).next().is_none())
                 .collect();
-            let expected: BTreeSet<&Dot> = standing.iter().flat_map(|edit| &edit.dots).collect();
             let found: BTreeSet<&Dot> = state.siblings(DELETED).iter().map(|s| &s.dot).collect();
-            if expected != found {
-                wrong.push(format!("{id}: deletions {found:?}, but made were {expected:?}"));
+            // Each stands by one of its names.
+            let is_there = |edit: &&Edit| edit.dots.iter().any(|dot| found.contains(dot));
+            let is_made = |dot: &&Dot| standing.iter().any(|edit| edit.dots.contains(dot));
+            if !standing.iter().all(|edit| is_there(edit)) || !found.iter().all(is_made) {
+                let made: BTreeSet<&Dot> = standing.iter().flat_map(|edit| &edit.dots).collect();
+                wrong.push(format!("{id}: deletions {found:?}, but made were {made:?}"));
                 continue;
             }
             let type_name = view(state, rules).type_name;
