@@ -66,11 +66,14 @@ impl Engine {
         for (file, detail) in &head.others.waiting {
             report.note(NoteKind::Waiting, file, detail);
         }
-        if self.check_identity(&head, report)?
-            && let HeadRead::Current(now) = self.look_at_head(remote, false).await?
-        {
+        if self.check_identity(&head, report)? {
             // As another device it has another head, or none.
-            head = *now;
+            match self.look_at_head(remote, false).await {
+                Ok(HeadRead::Current(now)) => head = *now,
+                // The former one speaks of what is on its way: that is waited for already.
+                Ok(_) | Err(EngineError::Remote(RemoteError::Incomplete { .. })) => {}
+                Err(error) => return Err(error),
+            }
         }
         let is_lost = self.check_rollback(&head, report)?;
         self.contents.begin(&head.manifest, is_lost);
