@@ -74,8 +74,11 @@ impl Engine {
                 found.report.add(kind, data.file.as_str(), detail);
                 found.hurt.push(data.clone());
             }
-            // Of what a device had that could not vouch for all before it, nobody can say more.
-            if !manifest.knows.includes(&data.holds) && knows.includes(&data.holds) {
+            // What others sent it may name without counting it: they could not vouch for all before it.
+            let maker = &manifest.commit.device;
+            let is_own = data.holds.get(maker) > manifest.knows.get(maker);
+            let is_vouched = knows.includes(&data.holds) && !manifest.knows.includes(&data.holds);
+            if is_own || is_vouched {
                 let detail = "holds edits that the manifest does not count as known";
                 found.untrue(data, detail);
             }
