@@ -438,7 +438,7 @@ impl Log {
             // Each stands by one of its names.
             let is_there = |edit: &&Edit| edit.dots.iter().any(|dot| found.contains(dot));
             let is_made = |dot: &&Dot| standing.iter().any(|edit| edit.dots.contains(dot));
-            if !standing.iter().all(|edit| is_there(edit)) || !found.iter().all(is_made) {
+            if !standing.iter().all(is_there) || !found.iter().all(is_made) {
                 let made: BTreeSet<&Dot> = standing.iter().flat_map(|edit| &edit.dots).collect();
                 wrong.push(format!("{id}: deletions {found:?}, but made were {made:?}"));
                 continue;
