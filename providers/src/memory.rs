@@ -110,7 +110,22 @@ impl Memory {
 
     /// Writes a file behind the trait's back, as a stranger or a fault would.
     pub fn insert_raw(&self, path: &RemotePath, bytes: impl Into<Bytes>) {
-        lock(&self.state).insert(path, bytes.into(), self.clock.now());
+        self.insert_raw_as_of(path, bytes, self.clock.now());
+    }
+
+    /// The same with a time of its own, which a program that mirrors a folder takes along.
+    pub fn insert_raw_as_of(
+        &self,
+        path: &RemotePath,
+        bytes: impl Into<Bytes>,
+        modified: DateTime<Utc>,
+    ) {
+        lock(&self.state).insert(path, bytes.into(), modified);
+    }
+
+    /// When a file was last written, if it is there.
+    pub fn modified(&self, path: &RemotePath) -> Option<DateTime<Utc>> {
+        lock(&self.state).files.get(path).map(|file| file.modified)
     }
 
     /// Removes a file behind the trait's back; its bytes, if it was there.

@@ -104,7 +104,6 @@ impl Engine {
         let mut survey = survey(remote, &head).await?;
         survey.leave_young_orphans(self.pace.orphan_hours);
         let agreed = self.files_agreed()?;
-        survey.orphans.retain(|orphan| !agreed.contains(&orphan.path));
         if matches!(self.lineage(&head)?, Lineage::WentBack { .. }) && !options.dry_run {
             // It is looked at by a turn first: what is unnamed now may have been named before.
             return Ok(Outcome::Raced);
@@ -127,6 +126,10 @@ impl Engine {
         let cargo = self.cargo(manifest, &[], &manifest.knows, folding)?;
         describe(report, manifest, &cargo);
         let named = self.store.named_blobs()?;
+        let long_unnamed = self.long_unnamed(&survey, remote.head.mode(), options.dry_run)?;
+        let is_long_unnamed = |file: &RemotePath| long_unnamed.contains(file.as_str());
+        survey.orphans.extend(survey.loose.extract_if(.., |entry| is_long_unnamed(&entry.path)));
+        survey.orphans.retain(|orphan| !agreed.contains(&orphan.path));
         if options.dry_run {
             report.files_deleted =
                 survey.expired.len() + survey.old_manifests.len() + survey.orphans.len();
@@ -136,7 +139,10 @@ impl Engine {
         if self.adopt(remote, &survey.orphans, adopted, leniently).await? {
             return Ok(Outcome::Raced);
         }
-        let unnamed = self.long_unnamed(&survey, &named)?;
+        let blobs = survey.blobs.iter().map(|entry| &entry.path);
+        let is_gone = |file: &&RemotePath| is_long_unnamed(file) && !named.contains(file.as_str());
+        let gone: Vec<RemotePath> =
+            blobs.filter(is_gone).take(BLOBS_RETIRED_MAX).cloned().collect();
         // One that is named after all leaves the list and stays.
         let (named, expired): (Vec<RemotePath>, _) =
             survey.expired.into_iter().partition(|file| named.contains(file.as_str()));
@@ -145,13 +151,13 @@ impl Engine {
         let raises_floor = has_loose && manifest.floor <= manifest.generation;
         let has_old = !survey.expired.is_empty() || !survey.orphans.is_empty();
         let is_idle = cargo.replaces(manifest).is_empty() && !has_old;
-        if is_idle && !raises_floor && !head.wants_commit() && unnamed.is_empty() {
+        if is_idle && !raises_floor && !head.wants_commit() && gone.is_empty() {
             return Ok(Outcome::Done);
         }
         let left = survey.expired.iter().cloned().chain(named).collect();
         // Whoever is cut off before these are removed has nobody take them up again.
         let taken_up = adopted.files.iter().cloned();
-        let old = Old { left, gone: unnamed.into_iter().chain(taken_up).collect() };
+        let old = Old { left, gone: gone.into_iter().chain(taken_up).collect() };
         let outcome = self.commit_compaction(remote, &head, &cargo, old, progress, report).await?;
         if outcome == Outcome::Done {
             // Only a commit proves that this was the head: after a backup came back an older answer
@@ -169,26 +175,29 @@ impl Engine {
         Ok(last.data().map(|data| data.file.clone()).collect())
     }
 
-    /// Contents that nothing names and has not for as long as a history is kept, as far as this device
-    /// has seen: it does not know what is in the histories of others, and a young one has none.
+    /// What nothing names and has not for as long as a history is kept, as far as this device has seen.
+    /// Of contents it does not know what is in the histories of others, and a young one has none; and a
+    /// data file may have come before the head that names it, if each device has one of its own. How old
+    /// it says that it is tells nothing: it has that from the clock of the device that wrote it.
     fn long_unnamed(
         &mut self,
         survey: &Survey,
-        named: &BTreeSet<String>,
-    ) -> Result<Vec<RemotePath>> {
-        let Some(now) = survey.server_time else { return Ok(Vec::new()) };
+        mode: CommitMode,
+        dry_run: bool,
+    ) -> Result<BTreeSet<String>> {
+        let Some(now) = survey.server_time.filter(|_| !dry_run) else {
+            return Ok(self.store.unnamed(HISTORY_MS)?);
+        };
         let mut unnamed = BTreeSet::new();
         for file in survey.blobs.iter().map(|entry| entry.path.as_str()) {
             if !self.store.names_blob(file)? {
                 unnamed.insert(file.to_owned());
             }
         }
-        let now_ms = now.timestamp_millis();
-        let old = self.store.note_unnamed_blobs(&unnamed, now_ms, now_ms - HISTORY_MS)?;
-        let files = survey.blobs.iter().map(|entry| &entry.path);
-        let gone =
-            files.filter(|file| old.contains(file.as_str()) && !named.contains(file.as_str()));
-        Ok(gone.take(BLOBS_RETIRED_MAX).cloned().collect())
+        if mode == CommitMode::Devices {
+            unnamed.extend(survey.loose.iter().map(|entry| entry.path.to_string()));
+        }
+        Ok(self.store.note_unnamed(&unnamed, now.timestamp_millis(), HISTORY_MS)?)
     }
 
     async fn commit_compaction(

@@ -25,9 +25,6 @@ const SHORT_GRACE_MINUTES: i64 = 10;
 /// How many manifests before the current one are kept, for people who look for what went wrong.
 const MANIFESTS_KEPT: u64 = 16;
 
-/// Commit mode devices: how long a file that no head names is left to its writer, in hours.
-const ORPHAN_HOURS: i64 = 90 * 24;
-
 /// What lies on the remote beside what its manifest names.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
@@ -37,7 +34,8 @@ pub struct Survey {
     pub old_manifests: Vec<RemotePath>,
     /// Data files that no manifest names, built below the floor: no commit can name them any more.
     pub orphans: Vec<Entry>,
-    /// Data files that no manifest names yet, and that the next floor would fence.
+    /// Data files that no manifest names yet, and that the next floor would fence. In mode devices,
+    /// where there is none, all that no head names.
     pub loose: Vec<Entry>,
     /// Data files that no manifest names, unless it be a head that cannot be read.
     pub doubtful: Vec<Entry>,
@@ -75,11 +73,8 @@ pub async fn survey(remote: &Remote, head: &HeadState) -> Result<Survey> {
             } else if retired.contains(&entry.path) {
                 // It waits for its day.
             } else if head.may_remove(&entry.path) {
-                let is_fenced = |built_on| match mode {
-                    CommitMode::IfMatch | CommitMode::Rename => built_on < manifest.floor,
-                    // No commit can be made to fail, so only time tells that none will come.
-                    CommitMode::Devices => is_past(&entry, survey.server_time, ORPHAN_HOURS),
-                };
+                // Where no commit can be made to fail, one that names a file may always come.
+                let is_fenced = |built_on| mode != CommitMode::Devices && built_on < manifest.floor;
                 match layout::data_generation(entry.path.as_str()) {
                     _ if digest_of(entry.path.as_str()).is_some() => survey.blobs.push(entry),
                     Some(built_on) if is_fenced(built_on) || mutant::is(Mutant::NoFloor) => {

@@ -10,6 +10,10 @@ use crate::model::{
     entity::{BLOB, DELETED},
 };
 
+/// How much older, at most, a file that nothing names is taken to be than at the look before, in
+/// milliseconds: a clock that is set ahead by a year ages nothing by more.
+pub(super) const LOOK_MS_MAX: i64 = 30 * 24 * 60 * 60 * 1000;
+
 /// A content that some record names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedBlob {
@@ -165,35 +169,49 @@ impl Store {
         Ok(named)
     }
 
-    /// Notes that no state names these files of the remote any more, and forgets it of all others. Gives those of
-    /// which it was noted until `until_ms`. Both times are in milliseconds since 1970 by the
-    /// storage's clock.
-    pub fn note_unnamed_blobs(
+    /// Notes that nothing names these files of the remote as of now, in milliseconds since 1970 by the
+    /// storage's clock, and forgets it of all others. Gives those of which that is known for `least_ms`,
+    /// to which the time between two looks adds no more than 30 days.
+    pub fn note_unnamed(
         &mut self,
         files: &BTreeSet<String>,
         now_ms: i64,
-        until_ms: i64,
+        least_ms: i64,
     ) -> Result<BTreeSet<String>> {
         let remote = self.remote;
         self.transact(|connection| {
-            let sql = "SELECT file, since_ms FROM unnamed_blob WHERE remote = ?1";
+            let sql = "SELECT file, age_ms, looked_ms FROM unnamed_file WHERE remote = ?1";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map([remote], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows = statement.query_map([remote], |row| {
+                let (file, age_ms, looked_ms): (String, i64, i64) = row.try_into()?;
+                let more_ms = now_ms.saturating_sub(looked_ms).clamp(0, LOOK_MS_MAX);
+                Ok((file, age_ms.saturating_add(more_ms)))
+            })?;
             let noted: BTreeMap<String, i64> = rows.collect::<rusqlite::Result<_>>()?;
-            let sql = "DELETE FROM unnamed_blob WHERE remote = ?1 AND file = ?2";
+            let sql = "DELETE FROM unnamed_file WHERE remote = ?1 AND file = ?2";
             let mut forget = connection.prepare_cached(sql)?;
             for file in noted.keys().filter(|file| !files.contains(*file)) {
                 forget.execute(params![remote, file])?;
             }
-            let sql = "INSERT OR IGNORE INTO unnamed_blob (remote, file, since_ms)
-                       VALUES (?1, ?2, ?3)";
+            let sql = "INSERT OR REPLACE INTO unnamed_file (remote, file, age_ms, looked_ms)
+                       VALUES (?1, ?2, ?3, ?4)";
             let mut note = connection.prepare_cached(sql)?;
             for file in files {
-                note.execute(params![remote, file, now_ms])?;
+                let age_ms = noted.get(file).copied().unwrap_or(0);
+                note.execute(params![remote, file, age_ms, now_ms])?;
             }
-            let is_old = |file: &&String| noted.get(*file).is_some_and(|since| *since <= until_ms);
+            let is_old = |file: &&String| noted.get(*file).is_some_and(|age| *age >= least_ms);
             Ok(files.iter().filter(is_old).cloned().collect())
         })
+    }
+
+    /// The files of the remote of which this device has known for `least_ms` that nothing names them, when
+    /// it last looked.
+    pub fn unnamed(&self, least_ms: i64) -> Result<BTreeSet<String>> {
+        let sql = "SELECT file FROM unnamed_file WHERE remote = ?1 AND age_ms >= ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params![self.remote, least_ms], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// The files of the vault that held this content when they were last looked at.

@@ -135,7 +135,7 @@ impl Store {
             for table in ["remote_note", "behind", "held_blob", "owed_blob", "sent_blob"] {
                 connection.execute(&format!("DELETE FROM {table} WHERE remote = ?1"), [number])?;
             }
-            connection.execute("DELETE FROM unnamed_blob WHERE remote = ?1", [number])?;
+            connection.execute("DELETE FROM unnamed_file WHERE remote = ?1", [number])?;
             // The days in the trash were counted by the clock of a storage, maybe of this one's.
             connection.execute("UPDATE entity SET deleted_ms = NULL", [])?;
             connection.execute("DELETE FROM remote WHERE number = ?1", [number])?;

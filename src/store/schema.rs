@@ -8,7 +8,8 @@ use rusqlite::{Connection, Transaction};
 use super::{Result, StoreError};
 
 /// Each step takes a database from its index to the next version.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
+const MIGRATIONS: &[&str] =
+    &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7];
 
 const VERSION_1: &str = "
 CREATE TABLE replica (
@@ -220,6 +221,21 @@ CREATE TABLE unnamed_blob (
 INSERT INTO unnamed_blob (remote, file, since_ms)
     SELECT number, file, since_ms FROM remote, unnamed_blob_before;
 DROP TABLE unnamed_blob_before;
+";
+
+const VERSION_7: &str = "
+-- Files on the remote that nothing names, as far as this device knows: for how long that has been so
+-- as of the last look, and when that was, by the storage's clock.
+CREATE TABLE unnamed_file (
+    remote INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    age_ms INTEGER NOT NULL,
+    looked_ms INTEGER NOT NULL,
+    PRIMARY KEY (remote, file)
+) STRICT, WITHOUT ROWID;
+INSERT INTO unnamed_file (remote, file, age_ms, looked_ms)
+    SELECT remote, file, 0, since_ms FROM unnamed_blob;
+DROP TABLE unnamed_blob;
 ";
 
 /// Brings the database to the current version; `file` is where it lies, if it lies in a file.

@@ -48,6 +48,7 @@ fn shape(mode: CommitMode, vaults: bool) -> Shape {
         outage: None,
         mixed: false,
         harm: false,
+        mirrored: None,
     }
 }
 

@@ -42,7 +42,10 @@ impl World {
                 self.sync_while_typing(index, nth).await?;
             }
             Deed::Years(days) if self.shape.ages => {
+                // By then everything has arrived.
+                self.set_prompt(true);
                 self.pass(days * DAY_MS);
+                self.set_prompt(false);
                 self.log.trash_is_emptied = true;
                 self.tell(format!("{days} days pass"));
             }
@@ -53,6 +56,9 @@ impl World {
             Deed::CopyAbout if self.shape.copies => self.copy_about(index),
             Deed::SetClock(skew_ms) => {
                 self.replicas[index].skew_ms.store(skew_ms, SeqCst);
+                self.log.has_set_clock = true;
+                // A folder tells the time of the device, and what is old by that goes.
+                self.log.trash_is_emptied |= self.shape.mirrored.is_some();
                 self.tell(format!("the clock of {index} is set to {skew_ms} ms"));
             }
             Deed::Reopen => self.reopen(index),
@@ -243,18 +249,8 @@ impl World {
             1 => 0,
             count => self.random.usize(..count),
         };
-        let place = &mut self.places[nth];
-        match place.snapshot.take() {
-            Some(snapshot) if self.random.bool() => {
-                place.memory.restore(&snapshot);
-                place.watch.forget();
-                self.tell("the remote goes back to its backup");
-            }
-            _ => {
-                place.snapshot = Some(place.memory.snapshot());
-                self.tell("a backup of the remote is made");
-            }
-        }
+        let told = self.places[nth].roll_back(&mut self.random);
+        self.tell(told);
     }
 }
 

@@ -10,7 +10,7 @@ use larder::{
     model::{Dot, Entity, EntityId, entity::DELETED},
     remote::{CommitMode, DataFile, Fetched, Manifest, layout, take_whole},
 };
-use larder_providers::{Memory, RemotePath};
+use larder_providers::RemotePath;
 use serde_json::Value;
 
 use super::{
@@ -37,6 +37,13 @@ pub(crate) struct Watch {
     /// Whether old states are shown: in mode devices nobody can tell then since when a head, of which
     /// an older state was read, does not name a file any more.
     shows_old: bool,
+    /// Whether what is read is what will have arrived: the clocks are those of the devices, and a head
+    /// may name what others have let go of, of which its device has not heard.
+    is_mirrored: bool,
+    /// What any head ever let go of. While heads are on their way, one whose device has not heard of
+    /// that for longer than such files are kept may name it.
+    once_retired: BTreeSet<RemotePath>,
+    has_arrived: bool,
     /// What lay there at the last look, and what that is.
     files: Files,
     ground: Option<Ground>,
@@ -73,6 +80,16 @@ impl Watch {
         Self { sealed, shows_old, ..Self::default() }
     }
 
+    #[must_use]
+    pub(crate) fn of_mirrored(self, is_mirrored: bool) -> Self {
+        Self { is_mirrored, ..self }
+    }
+
+    /// Everybody has heard of everything.
+    pub(crate) fn has_arrived(&mut self) {
+        self.has_arrived = true;
+    }
+
     /// The storage changed behind everybody's back.
     pub(crate) fn forget(&mut self) {
         self.calls = None;
@@ -83,13 +100,13 @@ impl Watch {
     /// only files that are there and whole, and no run may lack what it claims.
     pub(crate) fn look(
         &mut self,
-        memory: &Memory,
+        files: impl FnOnce() -> Files,
         calls: u64,
         now_ms: i64,
     ) -> Verdict<Option<&Ground>> {
         if self.calls != Some(calls) {
             self.calls = Some(calls);
-            let files = memory.files();
+            let files = files();
             if !are_same(&files, &self.files) {
                 let plain = revealed(&files, self.sealed);
                 self.ground = self.read(&plain).map_err(|why| Promise::WholeHead.broken(why))?;
@@ -126,8 +143,9 @@ impl Watch {
         for (path, last_named) in self.there.iter().filter(|(path, _)| !files.contains_key(path)) {
             let built_on = layout::data_generation(path.as_str()).unwrap_or(0);
             let was_torn = self.torn.is_some_and(|torn| now_ms - torn < GRACE_MS);
-            let is_blind =
-                was_torn || self.shows_old && manifest.commit_mode == CommitMode::Devices;
+            let is_blind = was_torn
+                || self.is_mirrored
+                || self.shows_old && manifest.commit_mode == CommitMode::Devices;
             let grace_ms = if is_blind { 1 } else { GRACE_MS };
             match last_named {
                 Some(last) if now_ms - last < grace_ms && self.retired <= RETIRED_KEPT => {
@@ -171,7 +189,15 @@ impl Watch {
     }
 
     fn read(&mut self, files: &Files) -> Result<Option<Ground>, String> {
-        let Some((manifest, named)) = manifest(files)? else { return Ok(None) };
+        let Some((manifest, mut named)) = manifest(files)? else { return Ok(None) };
+        if self.is_mirrored {
+            self.once_retired.extend(manifest.retired.iter().map(|old| old.file.clone()));
+            named = manifest.data().map(|data| data.file.clone()).collect();
+            let is_late = |file: &RemotePath| !self.has_arrived && self.once_retired.contains(file);
+            if named.iter().any(|file| !files.contains_key(file) && is_late(file)) {
+                return Ok(None);
+            }
+        }
         if let Some(gone) = named.iter().find(|file| !files.contains_key(*file)) {
             return Err(format!("a head names {gone}: it is gone"));
         }

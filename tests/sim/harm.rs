@@ -1,6 +1,6 @@
 //! Somebody who can write to the remote and means harm.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use larder::mutant::{Mutant, breaks, broken};
 use serde_json::json;
@@ -48,6 +48,7 @@ impl World {
         if harmful.ways().is_empty() {
             // By an old answer it could make another remote in the place of this one.
             self.set_calm(true);
+            self.pass(0);
             let storage = harmful.storages()[0].clone();
             drop(harmful.engine().connect(&storage, Some(self.shape.mode)).await);
             self.set_calm(false);
@@ -56,7 +57,7 @@ impl World {
         self.harmful = Some(harmful);
     }
 
-    fn who_means_harm(&self) -> Replica {
+    fn who_means_harm(&mut self) -> Replica {
         let setup = Setup {
             number: NUMBER,
             seed: self.shape.faults.seed ^ NUMBER as u64,
@@ -66,7 +67,9 @@ impl World {
             patient: false,
             manners: self.shape.manners,
         };
-        Replica::new(setup, &[self.places[0].line()], &self.time, AHEAD_MS)
+        let skew_ms = Arc::new(AHEAD_MS.into());
+        let line = self.places[0].line(NUMBER, &self.time, &skew_ms);
+        Replica::new(setup, &[line], &self.time, skew_ms)
     }
 
     /// Nothing is written but into vaults, and there nothing where larder or others keep their own.

@@ -3,7 +3,8 @@
 //!
 //! Everything follows from one number. `LARDER_SIM_SEED=n` replays one story and prints it,
 //! `LARDER_SIM_SEEDS=n` sets how many are told, `LARDER_SIM_FROM=n` where they start,
-//! `LARDER_SIM_REMOTES=2` leaves out those with one remote. `LARDER_SIM_SHOW=e2` shows what each
+//! `LARDER_SIM_REMOTES=2` leaves out those with one remote, `LARDER_SIM_MIRRORED=1` those without folders
+//! that are mirrored. `LARDER_SIM_SHOW=e2` shows what each
 //! replica has of that record after each of its turns, `all` shows everything.
 
 #![allow(
@@ -20,8 +21,10 @@ mod edits;
 mod files;
 mod ground;
 mod harm;
+mod mirror;
 mod mutants;
 mod oracle;
+mod place;
 mod promise;
 mod replica;
 mod rest;
@@ -93,15 +96,18 @@ fn every_story_ends_well() {
     let count = asked("LARDER_SIM_SEEDS").unwrap_or(if is_ci { 10_000 } else { 500 });
     let enough = asked("LARDER_SIM_FAILURES").unwrap_or(1);
     let remotes = asked("LARDER_SIM_REMOTES");
+    let is_mirrored = asked("LARDER_SIM_MIRRORED").map(|asked| asked > 0);
     let is_meant = |seed: &u64| {
-        remotes.is_none_or(|count| Script::draw(*seed).shape.remotes() as u64 == count)
+        let shape = Script::draw(*seed).shape;
+        remotes.is_none_or(|count| shape.remotes() as u64 == count)
+            && is_mirrored.is_none_or(|is| shape.mirrored.is_some() == is)
     };
     report(&run((from..from + count).filter(is_meant), usize::try_from(enough).unwrap()));
 }
 
 #[test]
 fn what_was_found_once_stays_mended() {
-    report(&run(seeds::SEEDS.iter().map(|(seed, _)| *seed), 1));
+    report(&run(seeds::seeds(), 1));
 }
 
 #[test]

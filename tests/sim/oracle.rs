@@ -79,6 +79,8 @@ pub(crate) struct Log {
     pub(crate) trash_is_emptied: bool,
     /// What only the torn head of a lost device named was taken up.
     pub(crate) took_up_torn: bool,
+    /// Some device's clock was set.
+    pub(crate) has_set_clock: bool,
 }
 
 pub(crate) type States = BTreeMap<EntityId, Entity>;

@@ -30,6 +30,7 @@ use larder_providers::{
 };
 
 use super::{
+    mirror::SharedMirror,
     oracle::States,
     seat::{Manners, Seat},
     time::Time,
@@ -46,6 +47,8 @@ pub(crate) struct Line {
     pub(crate) is_cut: Arc<AtomicBool>,
     /// The number of a remote that is encrypted.
     pub(crate) sealed: Option<usize>,
+    /// Where it is a copy of a folder that is mirrored, and whose it is.
+    pub(crate) mirror: Option<(SharedMirror, usize)>,
 }
 
 /// What is said of a turn that does not end.
@@ -113,8 +116,7 @@ type Wire = Arc<Fault<Server>>;
 
 /// A replica's way to a storage.
 fn way(setup: &Setup, wire: &Wire, line: &Line) -> SharedStorage {
-    let is_cut = line.is_cut.clone();
-    let seat = Seat::new(wire.clone(), setup.seed ^ 0x5ea7, setup.manners, is_cut);
+    let seat = Seat::new(wire.clone(), setup.seed ^ 0x5ea7, setup.manners, line);
     let storage = patience(setup, seat);
     match line.sealed {
         Some(number) => Arc::new(Sealed::new(storage, sealer(number))),
@@ -225,7 +227,7 @@ pub(crate) fn sealer(number: usize) -> Sealer {
 }
 
 impl Replica {
-    pub(crate) fn new(setup: Setup, lines: &[Line], time: &Time, skew_ms: i64) -> Self {
+    pub(crate) fn new(setup: Setup, lines: &[Line], time: &Time, skew_ms: Arc<AtomicI64>) -> Self {
         let wires: Vec<Wire> = lines
             .iter()
             .map(|line| Arc::new(Fault::new(line.server.clone(), FaultPlan::default())))
@@ -245,7 +247,7 @@ impl Replica {
         };
         let mut replica = Self {
             setup,
-            skew_ms: Arc::new(AtomicI64::new(skew_ms)),
+            skew_ms,
             engine: None,
             time: time.clone(),
             switch: Arc::new(switch),

@@ -5,7 +5,7 @@
 
 use super::{
     replica::Death,
-    seeds::SEEDS,
+    seeds::{Drawn, drawn},
     shape::{Shape, skew},
 };
 use larder_providers::layer::Moment;
@@ -76,16 +76,22 @@ const RULES_SALT: u64 = 0x51_1a35;
 /// The same for what servers are like.
 const SERVERS_SALT: u64 = 0x5e_12e5;
 
+/// The same for folders that are mirrored.
+const MIRROR_SALT: u64 = 0x311_7707;
+
 impl Script {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut shape = Shape::draw(&mut random);
-        // What was found once stays the story that it was.
-        if !SEEDS.iter().any(|(kept, _)| *kept == seed) {
+        let drawn = drawn(seed);
+        if drawn >= Drawn::Servers {
             shape.draw_remotes(&mut fastrand::Rng::with_seed(seed ^ REMOTES_SALT));
             shape.draw_types(&mut fastrand::Rng::with_seed(seed ^ TYPES_SALT));
             shape.draw_rules(&mut fastrand::Rng::with_seed(seed ^ RULES_SALT));
             shape.draw_servers(&mut fastrand::Rng::with_seed(seed ^ SERVERS_SALT));
+        }
+        if drawn >= Drawn::All {
+            shape.draw_mirror(&mut fastrand::Rng::with_seed(seed ^ MIRROR_SALT));
         }
         // Not drawn: the stories of the other seeds stay as they are.
         let is_sealed = seed % SEALED_OF == 3;

@@ -14,6 +14,8 @@ use larder_providers::{
     Result, SharedStorage, Storage, StorageExt,
 };
 
+use super::{mirror::SharedMirror, replica::Line};
+
 /// A replica's way to the storage. Each call takes a random time before and after it takes effect,
 /// so that turns which run side by side interleave at every call.
 #[derive(Debug)]
@@ -23,7 +25,15 @@ pub(crate) struct Seat {
     manners: Manners,
     /// Nobody gets through.
     is_cut: Arc<AtomicBool>,
+    /// What is called is a copy of a folder that is mirrored, and whose it is.
+    mirror: Option<(SharedMirror, usize)>,
 }
+
+/// During one call in so many files arrive in a folder that is mirrored.
+const ARRIVES_OF: u8 = 4;
+
+/// At most so many at once.
+const ARRIVALS_MAX: usize = 3;
 
 /// What the server is like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,18 +49,20 @@ pub(crate) struct Manners {
 }
 
 impl Seat {
-    pub(crate) fn new(
-        inner: SharedStorage,
-        seed: u64,
-        manners: Manners,
-        is_cut: Arc<AtomicBool>,
-    ) -> Self {
-        Self { inner, random: Mutex::new(fastrand::Rng::with_seed(seed)), manners, is_cut }
+    pub(crate) fn new(inner: SharedStorage, seed: u64, manners: Manners, line: &Line) -> Self {
+        let (is_cut, mirror) = (line.is_cut.clone(), line.mirror.clone());
+        Self { inner, random: Mutex::new(fastrand::Rng::with_seed(seed)), manners, is_cut, mirror }
     }
 
     async fn pass_time(&self) {
         let millis = self.random.lock().unwrap().u64(0..40);
         tokio::time::sleep(Duration::from_millis(millis)).await;
+        if let Some((mirror, number)) = &self.mirror {
+            let mut random = self.random.lock().unwrap();
+            if random.u8(..ARRIVES_OF) == 0 {
+                mirror.lock().unwrap().arrive(*number, ARRIVALS_MAX, &mut random);
+            }
+        }
     }
 
     async fn set_out(&self, path: &RemotePath) -> Result<()> {
@@ -132,6 +144,10 @@ impl Storage for Seat {
 
     fn capabilities(&self) -> Capabilities {
         let capabilities = self.inner.capabilities();
-        Capabilities { trusted: capabilities.trusted && !self.manners.untrusted, ..capabilities }
+        Capabilities {
+            trusted: capabilities.trusted && !self.manners.untrusted,
+            mirrored_by: self.mirror.is_some().then_some("Syncthing"),
+            ..capabilities
+        }
     }
 }

@@ -4,8 +4,36 @@
 //! when that changes, undo the fix for a moment and look for a seed that finds it again, or make the
 //! undoing a mutant, for which a story is looked for each time.
 
+/// How much of a shape is drawn: what was found once stays the story that it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Drawn {
+    /// Only from the first source.
+    First,
+    /// Remotes, types, rules and servers as well.
+    Servers,
+    /// Everything.
+    All,
+}
+
+/// All of them.
+pub(crate) fn seeds() -> impl Iterator<Item = u64> {
+    [FIRST, SERVERS, ALL].into_iter().flatten().map(|(seed, _)| *seed)
+}
+
+/// How much is drawn for a seed.
+pub(crate) fn drawn(seed: u64) -> Drawn {
+    let is_among = |seeds: &[(u64, &str)]| seeds.iter().any(|(kept, _)| *kept == seed);
+    match () {
+        () if is_among(FIRST) => Drawn::First,
+        () if is_among(SERVERS) => Drawn::Servers,
+        () => Drawn::All,
+    }
+}
+
 /// Seed, and what it found.
-pub(crate) const SEEDS: &[(u64, &str)] = &[
+type Kept = (u64, &'static str);
+
+const FIRST: &[Kept] = &[
     (20, "a device whose clock was ahead deleted what it had retired an hour ago: see OwnClock"),
     (205, "a device that had only the mark of a deletion took its own deletion back"),
     (402, "what was left of a probe was taken for records without a head"),
@@ -60,6 +88,9 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (11_798, "a file that a torn head had named was an orphan to others, and removed"),
     (11_242, "a text that both had replaced was shown again as what they last agreed to"),
     (23_847, "a device that was set back wrote over its own torn head, and used its names again"),
+];
+
+const SERVERS: &[Kept] = &[
     (9_673, "what nobody could vouch for after a remote went back was read again in each turn"),
     (
         638_652,
@@ -68,3 +99,8 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (617_172, "of two counts that both had merged nobody was told that they may count twice"),
     (613_863, "whoever came new sent what nobody vouched for and the remote had"),
 ];
+
+const ALL: &[Kept] = &[(
+    702_343,
+    "what came before the head that names it was old by its writer's clock, and removed as an orphan",
+)];

@@ -52,6 +52,9 @@ pub(crate) struct Shape {
     pub(crate) mixed: bool,
     /// Somebody who can write to the remote means harm.
     pub(crate) harm: bool,
+    /// The remotes lie in folders that are mirrored; of so many files that are on their way one arrives
+    /// at a time.
+    pub(crate) mirrored: Option<u8>,
 }
 
 impl Shape {
@@ -98,6 +101,7 @@ impl Shape {
             outage: None,
             mixed: false,
             harm: false,
+            mirrored: None,
         };
         // Who is away long enough meets deletions whose trash is emptied.
         shape.hermit |= shape.ages && random.bool();
@@ -190,6 +194,28 @@ impl Shape {
         }
     }
 
+    /// Draws whether the remotes lie in folders that are mirrored, from a source of its own as well.
+    pub(crate) fn draw_mirror(&mut self, random: &mut fastrand::Rng) {
+        if self.mode != CommitMode::Devices || random.bool() {
+            return;
+        }
+        self.mirrored = random.choice([1, 2, 6, 25]);
+        // A folder is no server.
+        self.manners = Manners::default();
+        self.tags = Tags::Exact;
+        self.faults = FaultPlan {
+            stale: 0.0,
+            torn: 0.0,
+            lying: 0.0,
+            in_place: 0.0,
+            both_names: 0.0,
+            denied_after: 0.0,
+            ..self.faults.clone()
+        };
+        self.rollbacks = false;
+        self.copies = false;
+    }
+
     /// How many remotes there are.
     pub(crate) fn remotes(&self) -> usize {
         if self.bound.is_empty() { 1 } else { 2 }
@@ -278,6 +304,8 @@ pub(crate) const CURES: &[fn(&mut Shape)] = &[
     |shape| shape.ruled = None,
     |shape| shape.mixed = false,
     |shape| shape.harm = false,
+    |shape| shape.mirrored = None,
+    |shape| shape.mirrored = shape.mirrored.map(|_| 1),
     |shape| shape.shift = 0,
     |shape| shape.vaults = false,
     |shape| shape.copies = false,
@@ -297,7 +325,11 @@ pub(crate) const CURES: &[fn(&mut Shape)] = &[
     |shape| shape.replicas = shape.replicas.min(3),
     |shape| shape.entities = 1,
     |shape| shape.entities = shape.entities.min(2),
-    |shape| shape.mode = CommitMode::IfMatch,
+    |shape| {
+        if shape.mirrored.is_none() {
+            shape.mode = CommitMode::IfMatch;
+        }
+    },
     |shape| shape.faults.fail_before = 0.0,
     |shape| shape.faults.fail_after = 0.0,
     |shape| shape.faults.slow = 0.0,

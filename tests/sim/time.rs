@@ -42,6 +42,15 @@ impl Time {
         })
     }
 
+    /// What a folder on a device says of the time, which is what the device says.
+    pub(crate) fn folder_clock(&self, skew_ms: &Arc<AtomicI64>) -> larder_providers::Clock {
+        let (time, skew_ms) = (self.clone(), skew_ms.clone());
+        larder_providers::Clock::new(move || {
+            let now_ms = time.now_ms() + skew_ms.load(SeqCst);
+            DateTime::<Utc>::from_timestamp_millis(now_ms).unwrap_or_default()
+        })
+    }
+
     /// A device's clock, which is off by what `skew_ms` says.
     pub(crate) fn device_clock(&self, skew_ms: &Arc<AtomicI64>) -> larder::clock::Clock {
         let (time, skew_ms) = (self.clone(), skew_ms.clone());

@@ -5,32 +5,28 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicI64, Ordering::SeqCst},
     },
 };
 
+use super::{
+    deeds::DAY_MS,
+    ground::Ground,
+    oracle::{Log, States},
+    place::Place,
+    promise::{Promise, Verdict},
+    replica::{Death, Home, Line, Replica, Setup},
+    rest::rules,
+    script::{Script, moment},
+    shape::Shape,
+    time::Time,
+};
 use larder::{
     digest::sha256_hex,
     engine::At,
     merge::view,
     model::{Entity, Rules},
     remote::CommitMode,
-};
-use larder_providers::{
-    Memory, MemorySnapshot,
-    layer::{Fault, FaultPlan},
-};
-
-use super::{
-    deeds::DAY_MS,
-    ground::{Ground, Watch},
-    oracle::{Log, States},
-    promise::{Promise, Verdict},
-    replica::{Death, Home, Line, Replica, Server, Setup},
-    rest::rules,
-    script::{Script, moment},
-    shape::Shape,
-    time::Time,
 };
 
 /// How the records of each type are merged; types by index of the record.
@@ -92,41 +88,6 @@ pub(crate) struct World {
     is_fooled: bool,
 }
 
-/// Where a remote lies.
-#[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) memory: Memory,
-    pub(crate) server: Server,
-    pub(crate) is_cut: Arc<AtomicBool>,
-    pub(crate) snapshot: Option<MemorySnapshot>,
-    pub(crate) watch: Watch,
-    sealed: Option<usize>,
-}
-
-impl Place {
-    fn new(shape: &Shape, time: &Time, number: usize) -> Self {
-        let memory = Memory::with_clock(time.server_clock()).with_tags(shape.tags);
-        let seed = shape.faults.seed ^ number as u64;
-        let faults = FaultPlan { seed, ..shape.faults.clone() };
-        let server = Arc::new(Fault::new(memory.clone(), faults));
-        let sealed = shape.sealed.get(number).is_some_and(|is| *is).then_some(number);
-        let watch = Watch::new(sealed, shape.faults.stale > 0.0);
-        let is_cut = Arc::default();
-        Self { memory, server, is_cut, snapshot: None, watch, sealed }
-    }
-
-    /// How a replica finds it.
-    pub(crate) fn line(&self) -> Line {
-        let (server, is_cut) = (self.server.clone(), self.is_cut.clone());
-        Line { server, is_cut, sealed: self.sealed }
-    }
-
-    /// The remote as it really is.
-    pub(crate) fn look(&mut self, time: &Time) -> Verdict<Option<&Ground>> {
-        self.watch.look(&self.memory, self.server.calls(), time.now_ms())
-    }
-}
-
 impl World {
     /// Called where the story's time passes, or its clocks would be those of this machine.
     pub(crate) fn new(script: &Script) -> Self {
@@ -183,18 +144,26 @@ impl World {
             manners: self.shape.manners,
         };
         let skew_ms = self.shape.skews_ms.get(number).copied().unwrap_or(0);
-        let lines: Vec<Line> = bound.iter().map(|place| self.places[*place].line()).collect();
+        let skew_ms = Arc::new(AtomicI64::new(skew_ms));
+        let line = |place: &usize| self.places[*place].line(number, &self.time, &skew_ms);
+        let lines: Vec<Line> = bound.iter().map(line).collect();
         self.replicas.push(Replica::new(setup, &lines, &self.time, skew_ms));
         self.bound.push(bound);
     }
 
     pub(crate) fn set_calm(&self, calm: bool) {
-        self.places.iter().for_each(|place| place.server.set_calm(calm));
+        self.places.iter().for_each(|place| place.set_calm(calm));
+    }
+
+    /// What is on its way in folders that are mirrored arrives at once.
+    pub(crate) fn set_prompt(&self, is_prompt: bool) {
+        self.places.iter().for_each(|place| place.set_prompt(is_prompt));
     }
 
     /// Time passes, in which the heads name what they name.
     pub(crate) fn pass(&mut self, millis: i64) {
         self.time.pass(millis);
+        self.places.iter().for_each(|place| place.pass(&mut self.random));
         let now_ms = self.time.now_ms();
         if !self.is_fooled {
             self.places.iter_mut().for_each(|place| place.watch.note_named(now_ms));
@@ -268,6 +237,7 @@ impl World {
 
     pub(crate) async fn connect_one(&mut self, index: usize, nth: usize) -> Verdict {
         let mode = Some(self.shape.mode);
+        self.pass(0);
         let storage = self.replicas[index].storages()[nth].clone();
         // The first is cut off a few times while it makes the remote.
         for try_number in 1..30 {
@@ -339,10 +309,10 @@ impl World {
         self.log.check_sent(index, &remotes, are_all)
     }
 
-    /// What is done where a head may name what is gone: where each device has one of its own, each
+    /// What is done where a head may name what is gone, or has not arrived: where each device has one of its own, each
     /// looks within a day and waits for a day at most; elsewhere somebody has it repaired.
     async fn mend(&mut self) -> Verdict {
-        if !self.is_fooled {
+        if !self.is_fooled && self.shape.mirrored.is_none() {
             return Ok(());
         }
         for round in 0..4 {
@@ -358,6 +328,7 @@ impl World {
             }
         }
         self.is_fooled = false;
+        self.places.iter_mut().for_each(|place| place.watch.has_arrived());
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use larder_providers::RemotePath;
 use super::{CheckOptions, CheckReport, Finding, FindingKind};
 use crate::{
     engine::{
-        Engine, Result,
+        Engine, HISTORY_MS, Result,
         feed::{is_about_one_file, what_is_wrong},
         identity::Lineage,
     },
@@ -85,7 +85,9 @@ impl Engine {
         }
         self.check_contents(remote, &survey, options, found).await?;
         let report = &mut found.report;
-        for orphan in &survey.orphans {
+        let long_unnamed = self.store.unnamed(HISTORY_MS)?;
+        let left = survey.loose.iter().filter(|entry| long_unnamed.contains(entry.path.as_str()));
+        for orphan in survey.orphans.iter().chain(left) {
             let detail = "nothing names it: left over from a turn that was cut off; `larder compact` takes it away";
             report.add(FindingKind::Orphan, orphan.path.as_str(), detail);
         }

@@ -215,6 +215,39 @@ async fn nothing_is_removed_that_somebody_s_head_names() {
 }
 
 #[tokio::test]
+async fn what_comes_before_its_head_stays_however_old_it_looks() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    a.device.write("one.md", "1\n");
+    a.device.sync().await;
+    b.pass_days(-365);
+    b.device.write("two.md", "2\n");
+    b.device.sync().await;
+    let two = b.names("entities/").pop().unwrap();
+    let written = b.folder.modified(&RemotePath::new(two.clone()).unwrap()).unwrap();
+    let bytes = b.folder.files()[&RemotePath::new(two.clone()).unwrap()].clone();
+    a.folder.insert_raw_as_of(&RemotePath::new(two.clone()).unwrap(), bytes, written);
+    a.compact().await.unwrap();
+    // Nor does a clock that is set ahead make it old at once.
+    a.pass_days(365);
+    a.compact().await.unwrap();
+    assert_eq!(a.names("entities/").iter().filter(|name| **name == two).count(), 1);
+    mirror.copy_all(&a.folder, &b.folder).await;
+    a.device.sync().await;
+    assert_eq!(a.device.names(), ["one.md", "two.md"]);
+
+    // What nobody ever names goes in the end.
+    let left = RemotePath::new("entities/note.x.0-0123456789abcdef-qwerty.json").unwrap();
+    a.folder.insert_raw(&left, "{}");
+    for _ in 0..3 {
+        a.compact().await.unwrap();
+        a.pass_days(30);
+    }
+    assert!(a.folder.files().contains_key(&left));
+    a.compact().await.unwrap();
+    assert!(!a.folder.files().contains_key(&left));
+}
+
+#[tokio::test]
 async fn a_copy_of_a_head_is_joined_and_taken_away() {
     let (mut a, mut b, mut mirror) = mirrored().await;
     a.device.write("one.md", "1\n");

@@ -1,7 +1,10 @@
 use super::*;
-use crate::model::{
-    Blob, ContentHash,
-    entity::{BLOB, PATH},
+use crate::{
+    model::{
+        Blob, ContentHash,
+        entity::{BLOB, PATH},
+    },
+    store::blobs::LOOK_MS_MAX,
 };
 
 fn blob(content: char, salt: &str) -> Blob {
@@ -81,13 +84,21 @@ fn a_content_is_found_where_it_lies_and_where_it_went() {
 fn what_nothing_names_is_counted_from_when_that_was_first_seen() {
     let mut store = bound(Store::in_memory().unwrap());
     let some = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let mut note = |names: &[&str], now_ms: i64| {
-        store.note_unnamed_blobs(&some(names), now_ms, now_ms - 90).unwrap()
-    };
+    let mut note =
+        |names: &[&str], now_ms: i64| store.note_unnamed(&some(names), now_ms, 90).unwrap();
     assert!(note(&["a", "b"], 1_000).is_empty());
     assert!(note(&["a", "b", "c"], 1_050).is_empty());
     assert_eq!(note(&["a", "b", "c"], 1_090), some(&["a", "b"]));
     // Named again for a while.
     assert_eq!(note(&["a", "c"], 1_140), some(&["a", "c"]));
     assert_eq!(note(&["a", "b", "c"], 1_200), some(&["a", "c"]));
+    // A clock that is set back or far ahead makes nothing much older.
+    assert_eq!(note(&["b"], 20), some(&[]));
+    assert_eq!(note(&["b"], 109), some(&[]));
+    assert_eq!(note(&["b"], 110), some(&["b"]));
+    assert_eq!(store.unnamed(90).unwrap(), some(&["b"]));
+    assert_eq!(store.unnamed(91).unwrap(), some(&[]));
+    let mut jump =
+        |now_ms: i64| store.note_unnamed(&some(&["d"]), now_ms, 2 * LOOK_MS_MAX).unwrap().len();
+    assert_eq!([0, 9 * LOOK_MS_MAX, 10 * LOOK_MS_MAX].map(&mut jump), [0, 0, 1]);
 }

@@ -1,0 +1,163 @@
+//! Where a remote lies: on a server that all share, or in a folder of which each device has a copy.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering::SeqCst},
+    },
+};
+
+use larder_providers::{
+    Memory, MemorySnapshot, RemotePath,
+    layer::{Fault, FaultPlan},
+};
+
+use super::{
+    ground::{Files, Ground, Watch},
+    mirror::{Mirror, SharedMirror},
+    promise::Verdict,
+    replica::{Line, Server},
+    shape::Shape,
+    time::Time,
+};
+
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) is_cut: Arc<AtomicBool>,
+    pub(crate) watch: Watch,
+    site: Site,
+    faults: FaultPlan,
+    is_calm: AtomicBool,
+    sealed: Option<usize>,
+}
+
+#[derive(Debug)]
+enum Site {
+    Server {
+        memory: Memory,
+        server: Server,
+        backup: Option<MemorySnapshot>,
+    },
+    /// What each replica finds, by its number.
+    Mirrored {
+        mirror: SharedMirror,
+        copies: BTreeMap<usize, Server>,
+    },
+}
+
+impl Place {
+    pub(crate) fn new(shape: &Shape, time: &Time, number: usize) -> Self {
+        let seed = shape.faults.seed ^ number as u64;
+        let faults = FaultPlan { seed, ..shape.faults.clone() };
+        let site = match shape.mirrored {
+            Some(lag) => {
+                let mirror = Arc::new(Mirror::new(lag).into());
+                Site::Mirrored { mirror, copies: BTreeMap::new() }
+            }
+            None => {
+                let memory = Memory::with_clock(time.server_clock()).with_tags(shape.tags);
+                let server = Arc::new(Fault::new(memory.clone(), faults.clone()));
+                Site::Server { memory, server, backup: None }
+            }
+        };
+        let sealed = shape.sealed.get(number).is_some_and(|is| *is).then_some(number);
+        let watch =
+            Watch::new(sealed, shape.faults.stale > 0.0).of_mirrored(shape.mirrored.is_some());
+        Self { is_cut: Arc::default(), watch, site, faults, is_calm: AtomicBool::default(), sealed }
+    }
+
+    /// How a replica of this number finds it, whose clock is off by so much.
+    pub(crate) fn line(&mut self, number: usize, time: &Time, skew_ms: &Arc<AtomicI64>) -> Line {
+        let (server, mirror) = match &mut self.site {
+            Site::Server { server, .. } => (server.clone(), None),
+            Site::Mirrored { mirror, copies } => {
+                let memory = mirror.lock().unwrap().join(number, time.folder_clock(skew_ms));
+                let seed = self.faults.seed.wrapping_add((number as u64) << 32);
+                let faults = FaultPlan { seed, ..self.faults.clone() };
+                let server = Arc::new(Fault::new(memory, faults));
+                server.set_calm(self.is_calm.load(SeqCst));
+                copies.insert(number, server.clone());
+                (server, Some((mirror.clone(), number)))
+            }
+        };
+        Line { server, is_cut: self.is_cut.clone(), sealed: self.sealed, mirror }
+    }
+
+    /// The remote as it really is, or will be once everything has arrived.
+    pub(crate) fn look(&mut self, time: &Time) -> Verdict<Option<&Ground>> {
+        let calls = self.calls();
+        let Self { watch, site, .. } = self;
+        watch.look(|| site.files(), calls, time.now_ms())
+    }
+
+    pub(crate) fn files(&self) -> Files {
+        self.site.files()
+    }
+
+    /// How often it was called.
+    pub(crate) fn calls(&self) -> u64 {
+        self.site.servers().map(|server| server.calls()).sum()
+    }
+
+    pub(crate) fn set_calm(&self, calm: bool) {
+        self.is_calm.store(calm, SeqCst);
+        self.site.servers().for_each(|server| server.set_calm(calm));
+        self.set_prompt(calm);
+    }
+
+    /// What is on its way in folders that are mirrored arrives at once.
+    pub(crate) fn set_prompt(&self, is_prompt: bool) {
+        if let Site::Mirrored { mirror, .. } = &self.site {
+            mirror.lock().unwrap().is_prompt = is_prompt;
+        }
+    }
+
+    /// Time passes, and files arrive.
+    pub(crate) fn pass(&self, random: &mut fastrand::Rng) {
+        if let Site::Mirrored { mirror, .. } = &self.site {
+            mirror.lock().unwrap().pass(random);
+        }
+    }
+
+    /// A server's files come back from a backup, or one is made; says which.
+    pub(crate) fn roll_back(&mut self, random: &mut fastrand::Rng) -> &'static str {
+        let Site::Server { memory, backup, .. } = &mut self.site else { return "nothing happens" };
+        match backup.take() {
+            Some(snapshot) if random.bool() => {
+                memory.restore(&snapshot);
+                self.watch.forget();
+                "the remote goes back to its backup"
+            }
+            _ => {
+                *backup = Some(memory.snapshot());
+                "a backup of the remote is made"
+            }
+        }
+    }
+
+    /// A server loses a file.
+    pub(crate) fn lose(&mut self, file: &RemotePath) {
+        if let Site::Server { memory, .. } = &self.site {
+            memory.remove_raw(file);
+            self.watch.forget();
+        }
+    }
+}
+
+impl Site {
+    fn files(&self) -> Files {
+        match self {
+            Self::Server { memory, .. } => memory.files(),
+            Self::Mirrored { mirror, .. } => mirror.lock().unwrap().settled(),
+        }
+    }
+
+    fn servers(&self) -> impl Iterator<Item = &Server> {
+        let (one, copies) = match self {
+            Self::Server { server, .. } => (Some(server), None),
+            Self::Mirrored { copies, .. } => (None, Some(copies.values())),
+        };
+        one.into_iter().chain(copies.into_iter().flatten())
+    }
+}
