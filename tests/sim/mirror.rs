@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use larder_providers::{Clock, Memory, RemotePath};
+use larder_providers::{Clock, Memory, MemorySnapshot, RemotePath};
 
 use super::ground::Files;
 
@@ -32,6 +32,8 @@ struct Copy {
     memory: Memory,
     /// As the program that mirrors the folder knows it.
     known: BTreeMap<RemotePath, State>,
+    /// Under what number its changes are counted: another one each time the program has forgotten.
+    name: usize,
 }
 
 /// A state of a file, or that it is deleted.
@@ -63,8 +65,32 @@ impl Mirror {
     /// Another device has a copy, which is empty yet; its files tell the time of its own clock.
     pub(crate) fn join(&mut self, number: usize, clock: Clock) -> Memory {
         let memory = Memory::with_clock(clock);
-        self.copies.insert(number, Copy { memory: memory.clone(), known: BTreeMap::new() });
+        self.copies
+            .insert(number, Copy { memory: memory.clone(), known: BTreeMap::new(), name: number });
         memory
+    }
+
+    /// A backup of one copy, and whose.
+    pub(crate) fn back_up(&self, random: &mut fastrand::Rng) -> (usize, MemorySnapshot) {
+        let number = random.choice(self.copies.keys().copied()).unwrap();
+        (number, self.copies[&number].memory.snapshot())
+    }
+
+    /// A copy goes back to its backup, which comes to the others as a change of everything.
+    pub(crate) fn restore(&mut self, number: usize, backup: &MemorySnapshot) {
+        self.scan();
+        self.copies[&number].memory.restore(backup);
+    }
+
+    /// The program on one device knows nothing any more of what it has: what it holds is as new as what
+    /// the others hold, and what they deleted comes back.
+    pub(crate) fn forget(&mut self, random: &mut fastrand::Rng) -> usize {
+        self.scan();
+        let number = random.choice(self.copies.keys().copied()).unwrap();
+        let copy = self.copies.get_mut(&number).unwrap();
+        copy.known.clear();
+        copy.name += 1000;
+        number
     }
 
     /// The folder once everything has arrived.
@@ -123,7 +149,7 @@ impl Mirror {
 
     /// The program sees what was done to the copies.
     fn scan(&mut self) {
-        for (number, copy) in &mut self.copies {
+        for copy in self.copies.values_mut() {
             let files = copy.memory.files();
             let known = copy.known.keys().filter(|path| !files.contains_key(*path)).cloned();
             let gone: Vec<RemotePath> = known.collect();
@@ -135,11 +161,11 @@ impl Mirror {
                 match copy.known.get_mut(&path) {
                     Some(known) if known.is_same_file(&found) => {}
                     Some(known) => {
-                        *known.changes.entry(*number).or_default() += 1;
+                        *known.changes.entry(copy.name).or_default() += 1;
                         known.file = found.file;
                     }
                     None => {
-                        let changes = BTreeMap::from([(*number, 1)]);
+                        let changes = BTreeMap::from([(copy.name, 1)]);
                         copy.known.insert(path, State { changes, ..found });
                     }
                 }

@@ -32,6 +32,9 @@ pub(crate) struct Place {
     sealed: Option<usize>,
 }
 
+/// Of which copy it is.
+type Backup = (usize, MemorySnapshot);
+
 #[derive(Debug)]
 enum Site {
     Server {
@@ -43,6 +46,7 @@ enum Site {
     Mirrored {
         mirror: SharedMirror,
         copies: BTreeMap<usize, Server>,
+        backup: Option<Backup>,
     },
 }
 
@@ -53,7 +57,7 @@ impl Place {
         let site = match shape.mirrored {
             Some(lag) => {
                 let mirror = Arc::new(Mirror::new(lag).into());
-                Site::Mirrored { mirror, copies: BTreeMap::new() }
+                Site::Mirrored { mirror, copies: BTreeMap::new(), backup: None }
             }
             None => {
                 let memory = Memory::with_clock(time.server_clock()).with_tags(shape.tags);
@@ -71,7 +75,7 @@ impl Place {
     pub(crate) fn line(&mut self, number: usize, time: &Time, skew_ms: &Arc<AtomicI64>) -> Line {
         let (server, mirror) = match &mut self.site {
             Site::Server { server, .. } => (server.clone(), None),
-            Site::Mirrored { mirror, copies } => {
+            Site::Mirrored { mirror, copies, .. } => {
                 let memory = mirror.lock().unwrap().join(number, time.folder_clock(skew_ms));
                 let seed = self.faults.seed.wrapping_add((number as u64) << 32);
                 let faults = FaultPlan { seed, ..self.faults.clone() };
@@ -120,18 +124,42 @@ impl Place {
         }
     }
 
-    /// A server's files come back from a backup, or one is made; says which.
-    pub(crate) fn roll_back(&mut self, random: &mut fastrand::Rng) -> &'static str {
-        let Site::Server { memory, backup, .. } = &mut self.site else { return "nothing happens" };
-        match backup.take() {
-            Some(snapshot) if random.bool() => {
-                memory.restore(&snapshot);
-                self.watch.forget();
-                "the remote goes back to its backup"
-            }
-            _ => {
-                *backup = Some(memory.snapshot());
-                "a backup of the remote is made"
+    /// The files come back from a backup, or one is made, of one copy if there are several; or the program
+    /// that mirrors one forgets what it knew. Says which.
+    pub(crate) fn roll_back(&mut self, random: &mut fastrand::Rng) -> String {
+        match &mut self.site {
+            Site::Server { memory, backup, .. } => match backup.take() {
+                Some(snapshot) if random.bool() => {
+                    memory.restore(&snapshot);
+                    self.watch.forget();
+                    "the remote goes back to its backup".to_owned()
+                }
+                _ => {
+                    *backup = Some(memory.snapshot());
+                    "a backup of the remote is made".to_owned()
+                }
+            },
+            Site::Mirrored { mirror, backup, .. } => {
+                let mut mirror = mirror.lock().unwrap();
+                match (random.u8(0..3), backup.take()) {
+                    (0, Some((copy, snapshot))) => {
+                        mirror.restore(copy, &snapshot);
+                        self.watch.forget();
+                        format!("the folder of {copy} goes back to its backup")
+                    }
+                    (1, kept) => {
+                        *backup = kept;
+                        let copy = mirror.forget(random);
+                        self.watch.forget();
+                        format!("what mirrors the folder of {copy} forgets what it knew")
+                    }
+                    _ => {
+                        let taken = mirror.back_up(random);
+                        let told = format!("a backup of the folder of {} is made", taken.0);
+                        *backup = Some(taken);
+                        told
+                    }
+                }
             }
         }
     }

@@ -200,6 +200,8 @@ impl Shape {
             return;
         }
         self.mirrored = random.choice([1, 2, 6, 25]);
+        // Who means harm does not come back to mend what a backup took away.
+        self.harm &= !self.rollbacks;
         // A folder is no server.
         self.manners = Manners::default();
         self.tags = Tags::Exact;
@@ -212,8 +214,6 @@ impl Shape {
             denied_after: 0.0,
             ..self.faults.clone()
         };
-        self.rollbacks = false;
-        self.copies = false;
     }
 
     /// How many remotes there are.
@@ -221,10 +221,10 @@ impl Shape {
         if self.bound.is_empty() { 1 } else { 2 }
     }
 
-    /// Whether old answers may have a device commit, after a backup came back, what lies there no more.
+    /// Whether old answers, or a folder's copy that has not heard of it yet, may have a device commit, after a backup came back, what lies there no more.
     pub(crate) fn fools(&self) -> bool {
         let is_blind = self.mode == CommitMode::Devices || !self.keeps_commits();
-        self.rollbacks && self.faults.stale > 0.0 && is_blind
+        self.rollbacks && (self.faults.stale > 0.0 && is_blind || self.mirrored.is_some())
     }
 
     /// Whether every turn reaches all remotes.

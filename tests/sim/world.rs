@@ -295,7 +295,8 @@ impl World {
     pub(crate) fn check_acknowledged(&mut self, index: usize, nths: &[usize]) -> Verdict {
         // A server that loses commits, or a stale answer from before it was rolled back, may have
         // told the turn what is not so; the next one makes up for it.
-        let is_fooled = self.shape.rollbacks && self.shape.faults.stale > 0.0;
+        let is_late = self.shape.faults.stale > 0.0 || self.shape.mirrored.is_some();
+        let is_fooled = self.shape.rollbacks && is_late;
         if self.shape.loses_commits() || is_fooled {
             return Ok(());
         }

@@ -268,6 +268,29 @@ async fn a_copy_of_a_head_is_joined_and_taken_away() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_head_is_taken_away_when_what_it_names_is_gone() {
+    let (mut a, mut b, mut mirror) = mirrored().await;
+    a.device.write("one.md", "1\n");
+    a.device.sync().await;
+    let head = RemotePath::new(a.names("heads/").pop().unwrap()).unwrap();
+    let old = a.folder.files()[&head].clone();
+    for _ in 0..3 {
+        a.compact().await.unwrap();
+        a.pass_days(2);
+    }
+    assert_eq!(a.names("entities/"), [""; 0]);
+    let folder = RemotePath::new("heads").unwrap();
+    let copy = RemotePath::found(&folder, "x.sync-conflict-20261120-101500-AB.json").unwrap();
+    a.folder.insert_raw(&copy, old);
+    mirror.copy_all(&a.folder, &b.folder).await;
+    b.device.sync().await;
+    b.device.sync().await;
+    assert!(!b.folder.files().contains_key(&copy));
+    let idle = b.device.sync().await;
+    assert_eq!((b.device.names(), idle.notes.len()), (vec!["one.md".to_owned()], 0));
+}
+
+#[tokio::test]
 async fn a_head_of_its_own_that_went_back_is_written_anew() {
     let (mut a, mut b, mut mirror) = mirrored().await;
     a.device.write("one.md", "1\n");

@@ -115,13 +115,14 @@ impl Sorted {
         }
     }
 
-    /// Copies that programs made of heads; all that they say is part of `now`. A head under its own
-    /// name is its device's alone to remove, for it may be written at this very moment.
+    /// Copies that programs made of heads; all that they say is part of `now`, also where they name what
+    /// is gone by now. A head under its own name is its device's alone to remove, for it may be written at
+    /// this very moment.
     pub(super) fn strays(&self, now: &Manifest) -> Vec<RemotePath> {
         let is_copy = |found: &Found| {
             own_file(&found.manifest.commit.device).is_ok_and(|file| file != found.file)
         };
-        let known = self.whole.iter().filter(|found| now.knows.includes(&found.manifest.knows));
+        let known = self.all().filter(|found| now.knows.includes(&found.manifest.knows));
         let strays = known.filter(|found| is_copy(found));
         strays.map(|found| found.file.clone()).collect()
     }
