@@ -56,9 +56,7 @@ impl World {
             Deed::CopyAbout if self.shape.copies => self.copy_about(index),
             Deed::SetClock(skew_ms) => {
                 self.replicas[index].skew_ms.store(skew_ms, SeqCst);
-                self.log.has_set_clock = true;
-                // A folder tells the time of the device, and what is old by that goes.
-                self.log.trash_is_emptied |= self.shape.mirrored.is_some();
+                self.has_another_clock();
                 self.tell(format!("the clock of {index} is set to {skew_ms} ms"));
             }
             Deed::Reopen => self.reopen(index),
@@ -66,6 +64,13 @@ impl World {
             _ => self.sync(index).await?,
         }
         Ok(())
+    }
+
+    /// A database is ruled by another clock from now on. A folder tells the time of the device, and what
+    /// is old by that goes.
+    pub(crate) fn has_another_clock(&mut self) {
+        self.log.has_set_clock = true;
+        self.log.trash_is_emptied |= self.shape.mirrored.is_some();
     }
 
     /// Who does it: one of them is away for most of the time.

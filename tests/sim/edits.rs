@@ -196,6 +196,7 @@ impl World {
                 self.add_replica(number, home, self.bound[index].clone());
                 let device = self.replicas[index].device();
                 self.log.copied(index, number, device);
+                self.has_another_clock();
                 self.tell(format!("{number} is a copy of {index}"));
                 self.reopen(index);
             }
