@@ -77,6 +77,11 @@ async fn a_check_finds_what_is_wrong_and_nothing_else() {
             found = lines(newcomer.check().await);
         }
         assert_eq!(found, expected, "{}", name_of(&fixture));
+        // Who knew it before may tell more.
+        if fixture.join("known.txt").exists() {
+            let found = lines(healthy(&fixture, 12).await.check().await);
+            assert_eq!(found, read(fixture.join("known.txt")), "{}", name_of(&fixture));
+        }
     }
 }
 
