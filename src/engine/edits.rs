@@ -11,7 +11,7 @@ use crate::{
     merge::{LocalEdit, each_once, join, view},
     model::{
         Alternative, Blob, Books, Change, Changes, Content, Entity, EntityId, KnownFile, Record,
-        Stamp, VaultPath,
+        Sibling, Stamp, VaultPath,
         entity::{BLOB, BODY, LAYOUT, PATH, TYPE},
     },
     store::FileRow,
@@ -342,7 +342,8 @@ impl Clerk<'_> {
             }
             // What a plain text had no place for its owner did not see: it waits beside what they wrote.
             let is_unseen = seen && was_text && !is_own(field) && field != TYPE;
-            let others = |shown| values_but(content, shown, field);
+            let known = record.map_or(&[][..], |record| record.state.siblings(field));
+            let others = |shown| values_but(content, shown, known, field);
             let unseen = shown.filter(|_| is_unseen).map_or_else(Vec::new, others);
             changes.insert(field.clone(), Change::Set(content.clone(), unseen));
         }
@@ -372,10 +373,18 @@ fn bring_back_text(now: &mut BTreeMap<String, Content>, before: &BTreeMap<String
     }
 }
 
-/// The values of a field but for this one.
-fn values_but(content: &Content, state: &Entity, field: &str) -> Vec<Alternative> {
+/// The values of a field but for this one. In what a file showed all that compete may have the one value
+/// that it showed: what they really are is `known`.
+fn values_but(
+    content: &Content,
+    state: &Entity,
+    known: &[Sibling],
+    field: &str,
+) -> Vec<Alternative> {
     let values = state.siblings(field).iter().flat_map(|sibling| {
-        sibling.alternatives.iter().cloned().chain([Alternative::from(sibling)])
+        let mut own = Alternative::from(sibling);
+        own.take_value_from(known);
+        sibling.alternatives.iter().cloned().chain([own])
     });
     each_once(values.filter(|other| other.content.value != content.value))
 }

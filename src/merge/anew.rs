@@ -35,13 +35,17 @@ pub(super) fn all_anew(state: &Entity, rules: &Rules) -> Changes {
 }
 
 /// Makes an edit that takes a deletion back set everything: other replicas may have emptied their
-/// trash, and what was set before the deletion is gone there.
-pub(super) fn revive(changes: &mut Changes, seen: &Entity, rules: &Rules) {
+/// trash, and what was set before the deletion is gone there. What competes is taken from the `known`
+/// state: in what was seen, all that compete may have the one value that a file showed.
+pub(super) fn revive(changes: &mut Changes, seen: &Entity, known: Option<&Entity>, rules: &Rules) {
     let is_partly = mutant::is(Mutant::RevivesPartly);
     if changes.get(DELETED) != Some(&Change::Remove) || is_partly {
         return;
     }
-    for (field, change) in all_anew(seen, rules) {
+    for (field, mut change) in all_anew(seen, rules) {
+        if let (Change::Set(_, waiting), Some(known)) = (&mut change, known) {
+            waiting.iter_mut().for_each(|other| other.take_value_from(known.siblings(&field)));
+        }
         changes.entry(field).or_insert(change);
     }
 }

@@ -162,7 +162,7 @@ impl<'a> Planner<'a> {
         };
         let mut edited = seen.clone().unwrap_or_else(|| Entity::new(sides.id.clone()));
         let mut changes = self.changes_of(sides, edit, &edited);
-        revive(&mut changes, &edited, self.snapshot.rules);
+        revive(&mut changes, &edited, sides.state.as_ref(), self.snapshot.rules);
         let is_file = matches!(edit, LocalEdit::Changed { .. });
         if changes.is_empty() {
             if matches!(edit, LocalEdit::Changed { seen: false, .. }) {

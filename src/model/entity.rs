@@ -90,6 +90,15 @@ impl From<&Sibling> for Alternative {
     }
 }
 
+impl Alternative {
+    /// Takes the value that its edit has among these siblings, if it is among them.
+    pub fn take_value_from(&mut self, siblings: &[Sibling]) {
+        if let Some(known) = siblings.iter().find(|sibling| sibling.dot == self.dot) {
+            self.content.clone_from(&known.content);
+        }
+    }
+}
+
 /// What an edit does to one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {

@@ -100,7 +100,13 @@ const SERVERS: &[Kept] = &[
     (613_863, "whoever came new sent what nobody vouched for and the remote had"),
 ];
 
-const ALL: &[Kept] = &[(
-    702_343,
-    "what came before the head that names it was old by its writer's clock, and removed as an orphan",
-)];
+const ALL: &[Kept] = &[
+    (
+        702_343,
+        "what came before the head that names it was old by its writer's clock, and removed as an orphan",
+    ),
+    (
+        800_659,
+        "what had waited was said to be what the file showed, when an edit met a deletion and new rules at once",
+    ),
+];

@@ -30,6 +30,32 @@ async fn new_rules_and_an_edit_in_one_turn() {
 }
 
 #[tokio::test]
+async fn what_waits_is_what_it_was_when_new_rules_and_a_deletion_meet_an_edit() {
+    let (mut a, mut b) = pair().await;
+    let start = "---\ntitle: Milk\n---\nHello\n";
+    a.write("note.md", start);
+    a.sync().await;
+    b.sync().await;
+    a.write("note.md", &start.replace("Milk", "Bread"));
+    a.sync().await;
+    b.write("note.md", &start.replace("Milk", "Oats"));
+    fs::remove_file(a.path("note.md")).unwrap();
+    a.sync().await;
+    b.sync().await;
+    assert_eq!(b.read("note.md"), start.replace("Milk", "Oats"));
+    a.write("larder.toml", "[[type]]\nname = \"note\"\ndelete = \"delete_wins\"\n");
+    a.sync().await;
+    b.write("note.md", &start.replace("Milk", "Oats").replace("Hello", "Hello you"));
+    b.sync().await;
+    a.sync().await;
+    for device in [&a, &b] {
+        assert_eq!(device.read("note.md"), "---\ntitle: Oats\n---\nHello you\n");
+        let listed = device.engine.store().conflicts(false).unwrap();
+        assert!(format!("{listed:?}").contains("Bread"), "{listed:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_private_file_does_not_come_back_when_its_type_is_shared() {
     let (mut a, mut b) = pair().await;
     a.write("larder.toml", "[[type]]\nname = \"secret\"\nfiles = [\"s/**\"]\nsync = false\n");
