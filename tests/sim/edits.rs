@@ -179,11 +179,11 @@ impl World {
                     }
                     fs::copy(&copy, file).unwrap();
                 });
-                self.log.went_back(index, since, step, device);
+                self.log.went_back(index, since, device);
                 if in_place {
                     // The backup may be from a life before.
                     let device = self.replicas[index].device();
-                    self.log.went_back(index, since, step, device);
+                    self.log.went_back(index, since, device);
                 }
                 self.reopen(index);
                 self.tell(format!("{index} goes back to step {since}, in place: {in_place}"));
@@ -204,6 +204,7 @@ impl World {
                 let copy = folder.join(format!("backup{step}"));
                 self.replicas[index].with_closed(|file| copy_to(file, &copy));
                 self.backups.push((index, step, copy));
+                self.log.backed_up(index, step);
                 self.tell(format!("a backup of {index} is made"));
                 self.reopen(index);
             }

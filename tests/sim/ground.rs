@@ -40,6 +40,8 @@ pub(crate) struct Watch {
     /// Whether what is read is what will have arrived: the clocks are those of the devices, and a head
     /// may name what others have let go of, of which its device has not heard.
     is_mirrored: bool,
+    /// Whether what is taken away may go only some time after its commit.
+    is_late: bool,
     /// What any head ever let go of. While heads are on their way, one whose device has not heard of
     /// that for longer than such files are kept may name it.
     once_retired: BTreeSet<RemotePath>,
@@ -83,6 +85,11 @@ impl Watch {
     #[must_use]
     pub(crate) fn of_mirrored(self, is_mirrored: bool) -> Self {
         Self { is_mirrored, ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn of_late(self, is_late: bool) -> Self {
+        Self { is_late, ..self }
     }
 
     /// Everybody has heard of everything.
@@ -166,7 +173,9 @@ impl Watch {
             manifest.retired.iter().map(|old| (&old.file, old.since.millis())).collect();
         // What is retired was named, if only between two looks, or before a backup came back: until when
         // nobody but its manifest tells.
-        let missed = |since: i64| if is_new { i64::MIN / 2 } else { since.min(now_ms) };
+        // Nor was what a compaction takes up and away at once, which is seen here where that comes late.
+        let is_unsure = is_new || self.is_late;
+        let missed = |since: i64| if is_unsure { i64::MIN / 2 } else { since.min(now_ms) };
         let is_data = |path: &&RemotePath| layout::data_generation(path.as_str()).is_some();
         let there = files.keys().filter(is_data).map(|path| {
             let last = self.there.get(path).copied().flatten();

@@ -58,8 +58,8 @@ pub(crate) struct Edit {
     pub(crate) is_merge: bool,
     /// A turn was acknowledged after it.
     pub(crate) sent: bool,
-    /// When its replica lost its disk before anybody else had it.
-    pub(crate) excused: Option<usize>,
+    /// Its replica lost its disk before anybody else had it.
+    pub(crate) excused: bool,
 }
 
 /// Every edit that was acknowledged.
@@ -79,6 +79,8 @@ pub(crate) struct Log {
     pub(crate) trash_is_emptied: bool,
     /// What only the torn head of a lost device named was taken up.
     pub(crate) took_up_torn: bool,
+    /// By replica and step, which edits each backup lacks.
+    backups: BTreeMap<(usize, usize), BTreeSet<usize>>,
     /// Some device's clock was set.
     pub(crate) has_set_clock: bool,
 }
@@ -137,7 +139,7 @@ impl Log {
                             || is_merge && old.siblings(field).is_empty()),
                     is_merge,
                     sent: false,
-                    excused: None,
+                    excused: false,
                 });
             }
         }
@@ -146,7 +148,7 @@ impl Log {
     /// A turn of this replica was acknowledged.
     pub(crate) fn sent(&mut self, replica: usize) {
         let own = self.edits.iter_mut().filter(|edit| edit.replica == replica);
-        for edit in own.filter(|edit| edit.excused.is_none()) {
+        for edit in own.filter(|edit| !edit.excused) {
             edit.sent = true;
         }
     }
@@ -163,20 +165,28 @@ impl Log {
     }
 
     /// The replica's database is again what it was at `step`.
-    pub(crate) fn went_back(&mut self, replica: usize, step: usize, now: usize, device: DeviceId) {
+    pub(crate) fn went_back(&mut self, replica: usize, step: usize, device: DeviceId) {
         self.doubtful.insert(device);
-        let own = self.edits.iter_mut().filter(|edit| edit.replica == replica);
-        for edit in own.filter(|edit| !edit.sent) {
+        let lacks = self.backups.get(&(replica, step)).cloned().unwrap_or_default();
+        let own = self.edits.iter_mut().enumerate().filter(|(_, edit)| edit.replica == replica);
+        for (nth, edit) in own.filter(|(_, edit)| !edit.sent) {
             // What went after the backup was made is back with it.
-            let gone = edit.excused.filter(|gone| *gone < step);
-            edit.excused = if edit.step >= step { Some(now) } else { gone };
+            let is_gone = edit.step >= step || lacks.contains(&nth);
+            edit.excused = is_gone;
         }
+    }
+
+    /// A backup of the replica is made; what is gone by then is not in it.
+    pub(crate) fn backed_up(&mut self, replica: usize, step: usize) {
+        let own = self.edits.iter().enumerate().filter(|(_, edit)| edit.replica == replica);
+        let gone = own.filter(|(_, edit)| edit.excused).map(|(nth, _)| nth).collect();
+        self.backups.insert((replica, step), gone);
     }
 
     /// The replica started a new life: its unsent edits have new names.
     pub(crate) fn renamed(&mut self, replica: usize, device: &DeviceId, states: &States) {
         let own = self.edits.iter_mut().filter(|edit| edit.replica == replica && !edit.sent);
-        let own = own.filter(|edit| edit.excused.is_none());
+        let own = own.filter(|edit| !edit.excused);
         for edit in own.filter(|edit| edit.dots.iter().all(|dot| dot.device != *device)) {
             let last = states.get(&edit.entity).and_then(|state| state.clock.get(device));
             if let Some(last) = last {
@@ -224,7 +234,7 @@ impl Log {
     /// Words that nobody took out and that are gone.
     fn lost_words(&self, states: &States, rules: &Rules) -> Vec<String> {
         let mut lost = Vec::new();
-        for edit in self.edits.iter().filter(|edit| edit.excused.is_none()) {
+        for edit in self.edits.iter().filter(|edit| !edit.excused) {
             let there = states.get(&edit.entity).map(|state| words_of(state, &edit.field));
             let there = there.unwrap_or_default();
             let is_gone = |word: &&Word| !there.contains(*word) && !self.doubled.contains(*word);
@@ -255,7 +265,7 @@ impl Log {
             is_same && other.field == DELETED && other.sets
         };
         let mut deletions = self.edits.iter().filter(is_deletion);
-        self.took_up_torn && deletions.any(|other| other.excused.is_some() && saw(other, edit))
+        self.took_up_torn && deletions.any(|other| other.excused && saw(other, edit))
     }
 
     /// Whether somebody deleted the record who had seen this edit, and nobody brought it back but
@@ -271,7 +281,7 @@ impl Log {
         // not what a command set anew that then deleted it.
         let revivers = |deletion: &Edit| {
             let is_unaware = |o: &&Edit| !saw(o, deletion) && !saw(deletion, o);
-            let others = own().filter(|o| !o.is_merge && o.excused.is_none() && o.field != DELETED);
+            let others = own().filter(|o| !o.is_merge && !o.excused && o.field != DELETED);
             let others = others.filter(|o| is_standing(o, states));
             others.filter(|o| o.dots != deletion.dots).filter(is_unaware).collect::<Vec<_>>()
         };
@@ -298,7 +308,7 @@ impl Log {
             let mut standing = remotes.iter().map(|states| is_standing(edit, states));
             if edit.is_merge { !are_all || standing.any(|is| is) } else { standing.all(|is| is) }
         };
-        let own = own.filter(|edit| edit.excused.is_none() && !self.is_doubtful(edit));
+        let own = own.filter(|edit| !edit.excused && !self.is_doubtful(edit));
         let missing = own.filter(|edit| !is_there(edit));
         let told = missing.map(|edit| format!("acknowledged and not there: {}", told(edit)));
         Promise::EditsStay.holds_unless(told.take(3).collect())
@@ -306,8 +316,7 @@ impl Log {
 
     /// Whether every word that a replica's user replaced can be looked up there.
     pub(crate) fn check_history(&self, replica: usize, store: &Store) -> Verdict {
-        let own =
-            self.edits.iter().filter(|edit| edit.replica == replica && edit.excused.is_none());
+        let own = self.edits.iter().filter(|edit| edit.replica == replica && !edit.excused);
         let own = own.filter(|edit| !self.is_doubtful(edit));
         for edit in own.filter(|edit| !edit.drops.is_empty()) {
             let mut past = BTreeSet::new();

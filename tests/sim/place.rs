@@ -28,7 +28,7 @@ pub(crate) struct Place {
     pub(crate) watch: Watch,
     site: Site,
     faults: FaultPlan,
-    is_calm: AtomicBool,
+    is_calm: Arc<AtomicBool>,
     sealed: Option<usize>,
 }
 
@@ -66,9 +66,10 @@ impl Place {
             }
         };
         let sealed = shape.sealed.get(number).is_some_and(|is| *is).then_some(number);
-        let watch =
-            Watch::new(sealed, shape.faults.stale > 0.0).of_mirrored(shape.mirrored.is_some());
-        Self { is_cut: Arc::default(), watch, site, faults, is_calm: AtomicBool::default(), sealed }
+        let watch = Watch::new(sealed, shape.faults.stale > 0.0)
+            .of_mirrored(shape.mirrored.is_some())
+            .of_late(shape.manners.is_late);
+        Self { is_cut: Arc::default(), watch, site, faults, is_calm: Arc::default(), sealed }
     }
 
     /// How a replica of this number finds it, whose clock is off by so much.
@@ -85,7 +86,8 @@ impl Place {
                 (server, Some((mirror.clone(), number)))
             }
         };
-        Line { server, is_cut: self.is_cut.clone(), sealed: self.sealed, mirror }
+        let (is_cut, is_calm) = (self.is_cut.clone(), self.is_calm.clone());
+        Line { server, is_cut, sealed: self.sealed, is_calm, mirror }
     }
 
     /// The remote as it really is, or will be once everything has arrived.

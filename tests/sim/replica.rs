@@ -47,6 +47,8 @@ pub(crate) struct Line {
     pub(crate) is_cut: Arc<AtomicBool>,
     /// The number of a remote that is encrypted.
     pub(crate) sealed: Option<usize>,
+    /// Whether all faults are over.
+    pub(crate) is_calm: Arc<AtomicBool>,
     /// Where it is a copy of a folder that is mirrored, and whose it is.
     pub(crate) mirror: Option<(SharedMirror, usize)>,
 }

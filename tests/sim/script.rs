@@ -79,6 +79,9 @@ const SERVERS_SALT: u64 = 0x5e_12e5;
 /// The same for folders that are mirrored.
 const MIRROR_SALT: u64 = 0x311_7707;
 
+/// The same for servers that do some writes late.
+const LATE_SALT: u64 = 0x1a7_e000;
+
 impl Script {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -92,6 +95,7 @@ impl Script {
         }
         if drawn >= Drawn::All {
             shape.draw_mirror(&mut fastrand::Rng::with_seed(seed ^ MIRROR_SALT));
+            shape.draw_late(&mut fastrand::Rng::with_seed(seed ^ LATE_SALT));
         }
         // Not drawn: the stories of the other seeds stay as they are.
         let is_sealed = seed % SEALED_OF == 3;

@@ -216,6 +216,16 @@ impl Shape {
         };
     }
 
+    /// Draws whether the server does some writes late, from a source of its own as well.
+    pub(crate) fn draw_late(&mut self, random: &mut fastrand::Rng) {
+        self.manners.is_late = self.mirrored.is_none() && random.u8(0..4) == 0;
+        if self.manners.is_late {
+            // What is sent again under its name after a break, and then half done by the first call, is
+            // damaged after its commit: that is for a repair.
+            self.faults.torn = 0.0;
+        }
+    }
+
     /// How many remotes there are.
     pub(crate) fn remotes(&self) -> usize {
         if self.bound.is_empty() { 1 } else { 2 }
@@ -224,7 +234,8 @@ impl Shape {
     /// Whether old answers, or a folder's copy that has not heard of it yet, may have a device commit, after a backup came back, what lies there no more.
     pub(crate) fn fools(&self) -> bool {
         let is_blind = self.mode == CommitMode::Devices || !self.keeps_commits();
-        self.rollbacks && (self.faults.stale > 0.0 && is_blind || self.mirrored.is_some())
+        let is_late = self.faults.stale > 0.0 || self.manners.is_late;
+        self.rollbacks && (is_late && is_blind || self.mirrored.is_some())
     }
 
     /// Whether every turn reaches all remotes.
@@ -241,7 +252,10 @@ impl Shape {
         match self.mode {
             CommitMode::IfMatch => !self.keeps_commits(),
             CommitMode::Rename => false,
-            CommitMode::Devices => !self.keeps_commits() && self.faults.stale > 0.0,
+            CommitMode::Devices => {
+                let is_old = self.faults.stale > 0.0 || self.manners.is_late;
+                !self.keeps_commits() && is_old
+            }
         }
     }
 

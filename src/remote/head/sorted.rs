@@ -98,7 +98,8 @@ impl Sorted {
         match last {
             Some(_) if mutant::is(Mutant::WaitsForEver) => heads.next().is_some(),
             Some(last) => heads.any(|knows| !last.knows.includes(knows)),
-            None => !self.waiting.is_empty(),
+            // What the own head speaks of is here, and is sent anew.
+            None => heads.next().is_some(),
         }
     }
 
