@@ -109,6 +109,7 @@ const ALL: &[Kept] = &[
         800_659,
         "what had waited was said to be what the file showed, when an edit met a deletion and new rules at once",
     ),
+    (14_683, "what one of two remotes held was taken to be on both: see AgreesWithAll"),
     (
         916_486,
         "whoever had not agreed to anything yet waited for ever for what only their own head named",
