@@ -17,6 +17,7 @@ use super::{
     oracle::{States, is_bare},
     promise::{Promise, Verdict},
     replica::sealer,
+    shape::Shape,
 };
 
 /// The remote as it really is.
@@ -78,18 +79,14 @@ const ORPHAN_MS: i64 = 90 * DAY_MS;
 const RETIRED_KEPT: usize = 64;
 
 impl Watch {
-    pub(crate) fn new(sealed: Option<usize>, shows_old: bool) -> Self {
-        Self { sealed, shows_old, ..Self::default() }
-    }
-
-    #[must_use]
-    pub(crate) fn of_mirrored(self, is_mirrored: bool) -> Self {
-        Self { is_mirrored, ..self }
-    }
-
-    #[must_use]
-    pub(crate) fn of_late(self, is_late: bool) -> Self {
-        Self { is_late, ..self }
+    pub(crate) fn new(sealed: Option<usize>, shape: &Shape) -> Self {
+        Self {
+            sealed,
+            shows_old: shape.faults.stale > 0.0,
+            is_mirrored: shape.mirrored.is_some(),
+            is_late: shape.manners.is_late,
+            ..Self::default()
+        }
     }
 
     /// Everybody has heard of everything.

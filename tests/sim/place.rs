@@ -66,9 +66,7 @@ impl Place {
             }
         };
         let sealed = shape.sealed.get(number).is_some_and(|is| *is).then_some(number);
-        let watch = Watch::new(sealed, shape.faults.stale > 0.0)
-            .of_mirrored(shape.mirrored.is_some())
-            .of_late(shape.manners.is_late);
+        let watch = Watch::new(sealed, shape);
         Self { is_cut: Arc::default(), watch, site, faults, is_calm: Arc::default(), sealed }
     }
 

@@ -93,8 +93,10 @@ impl Script {
             shape.draw_rules(&mut fastrand::Rng::with_seed(seed ^ RULES_SALT));
             shape.draw_servers(&mut fastrand::Rng::with_seed(seed ^ SERVERS_SALT));
         }
-        if drawn >= Drawn::All {
+        if drawn >= Drawn::Mirrors {
             shape.draw_mirror(&mut fastrand::Rng::with_seed(seed ^ MIRROR_SALT));
+        }
+        if drawn >= Drawn::All {
             shape.draw_late(&mut fastrand::Rng::with_seed(seed ^ LATE_SALT));
         }
         // Not drawn: the stories of the other seeds stay as they are.

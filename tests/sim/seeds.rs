@@ -11,13 +11,15 @@ pub(crate) enum Drawn {
     First,
     /// Remotes, types, rules and servers as well.
     Servers,
+    /// Folders that are mirrored as well.
+    Mirrors,
     /// Everything.
     All,
 }
 
 /// All of them.
 pub(crate) fn seeds() -> impl Iterator<Item = u64> {
-    [FIRST, SERVERS, ALL].into_iter().flatten().map(|(seed, _)| *seed)
+    [FIRST, SERVERS, MIRRORS, ALL].into_iter().flatten().map(|(seed, _)| *seed)
 }
 
 /// How much is drawn for a seed.
@@ -26,6 +28,7 @@ pub(crate) fn drawn(seed: u64) -> Drawn {
     match () {
         () if is_among(FIRST) => Drawn::First,
         () if is_among(SERVERS) => Drawn::Servers,
+        () if is_among(MIRRORS) => Drawn::Mirrors,
         () => Drawn::All,
     }
 }
@@ -100,18 +103,16 @@ const SERVERS: &[Kept] = &[
     (613_863, "whoever came new sent what nobody vouched for and the remote had"),
 ];
 
-const ALL: &[Kept] = &[
-    (
-        702_343,
-        "what came before the head that names it was old by its writer's clock, and removed as an orphan",
-    ),
+const MIRRORS: &[Kept] = &[
     (
         800_659,
         "what had waited was said to be what the file showed, when an edit met a deletion and new rules at once",
     ),
-    (14_683, "what one of two remotes held was taken to be on both: see AgreesWithAll"),
     (
         916_486,
         "whoever had not agreed to anything yet waited for ever for what only their own head named",
     ),
 ];
+
+const ALL: &[Kept] =
+    &[(14_683, "what one of two remotes held was taken to be on both: see AgreesWithAll")];

@@ -231,7 +231,8 @@ impl Shape {
         if self.bound.is_empty() { 1 } else { 2 }
     }
 
-    /// Whether old answers, or a folder's copy that has not heard of it yet, may have a device commit, after a backup came back, what lies there no more.
+    /// Whether old answers, or a folder's copy that has not heard of it yet, may have a device commit,
+    /// after a backup came back, what lies there no more.
     pub(crate) fn fools(&self) -> bool {
         let is_blind = self.mode == CommitMode::Devices || !self.keeps_commits();
         let is_late = self.faults.stale > 0.0 || self.manners.is_late;

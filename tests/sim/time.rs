@@ -36,10 +36,7 @@ impl Time {
     }
 
     pub(crate) fn server_clock(&self) -> larder_providers::Clock {
-        let time = self.clone();
-        larder_providers::Clock::new(move || {
-            DateTime::<Utc>::from_timestamp_millis(time.now_ms()).unwrap_or_default()
-        })
+        self.folder_clock(&Arc::default())
     }
 
     /// What a folder on a device says of the time, which is what the device says.

@@ -5,13 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use super::*;
 use crate::{engine::EngineError, store::StoreError};
 
-#[tokio::test]
-async fn new_rules_and_an_edit_in_one_turn() {
+/// Two devices that both have this note.
+async fn pair_with(note: &str) -> (Device, Device) {
     let (mut a, mut b) = pair().await;
-    let start = "---\ntitle: Milk\n---\nHello\n";
-    a.write("note.md", start);
+    a.write("note.md", note);
     a.sync().await;
     b.sync().await;
+    (a, b)
+}
+
+#[tokio::test]
+async fn new_rules_and_an_edit_in_one_turn() {
+    let start = "---\ntitle: Milk\n---\nHello\n";
+    let (mut a, mut b) = pair_with(start).await;
     a.write("note.md", &start.replace("Milk", "Bread"));
     b.write("note.md", &start.replace("Milk", "Oats"));
     a.sync().await;
@@ -31,11 +37,8 @@ async fn new_rules_and_an_edit_in_one_turn() {
 
 #[tokio::test]
 async fn what_waits_is_what_it_was_when_new_rules_and_a_deletion_meet_an_edit() {
-    let (mut a, mut b) = pair().await;
     let start = "---\ntitle: Milk\n---\nHello\n";
-    a.write("note.md", start);
-    a.sync().await;
-    b.sync().await;
+    let (mut a, mut b) = pair_with(start).await;
     a.write("note.md", &start.replace("Milk", "Bread"));
     a.sync().await;
     b.write("note.md", &start.replace("Milk", "Oats"));
