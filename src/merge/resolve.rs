@@ -244,7 +244,9 @@ impl Sides<'_> {
         let (first, second) = if local_first { (local, remote) } else { (remote, local) };
         let base = self.ancestor_of(field, rule);
         let merged = merge_values(rule, base.as_ref(), &first.content, &second.content)?;
-        let is_doubtful = !self.base.is_latest
+        // What one of an ancestor's values lacks, somebody may have taken out before, and somebody else
+        // brought back since.
+        let is_doubtful = (!self.base.is_latest || self.base.is_contested(field))
             && [&first, &second].iter().any(|side| is_unsure(rule, &merged.content, &side.content));
         // Of counts that compete already nobody knows which was counted on; equal ones may be two
         // additions, or one merge that two devices made.

@@ -258,3 +258,22 @@ fn a_count_from_an_older_ancestor_is_left_to_a_person() {
         assert_eq!(!alternatives.is_empty(), waits);
     }
 }
+
+/// Two devices made values that compete; each of the two sides merged them, by what they had grown from.
+#[test]
+fn what_was_brought_back_is_not_lost_to_an_ancestor_whose_values_compete() {
+    let start = edited(&Entity::new(EntityId::new("e").unwrap()), 0, 1, &json!(["t5", "t3"]));
+    // One side takes a tag out, the other adds one.
+    let base = join(
+        &edited(&start, 0, 2, &json!(["t3"])),
+        &edited(&start, 1, 1, &json!(["t5", "t3", "t1"])),
+    );
+    // The merge of the two lacks what was taken out; elsewhere it is brought back.
+    let merge = edited(&base, 0, 3, &json!(["t3", "t1"]));
+    let back = edited(&base, 1, 2, &json!(["t3", "t1", "t5", "t2"]));
+    let resolved = resolve(Some(&base), &merge, &back, &note());
+    let mut joined = resolved.joined;
+    joined.edit(&Dot::new(device(0), 4), Stamp::from_millis(2), resolved.changes);
+    let words = words_of(&joined, "tags");
+    assert!(["t1", "t2", "t3", "t5"].iter().all(|word| words.contains(*word)), "{joined:?}");
+}
