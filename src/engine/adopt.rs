@@ -8,7 +8,7 @@ use larder_providers::{Entry, RemotePath, StorageExt as _};
 use super::{BatchSize, Engine, Result, work::weight};
 use crate::{
     digest::sha256_hex,
-    merge::{LocalEdit, join, view},
+    merge::{LocalEdit, is_marker, join, view},
     model::{
         Change, Changes, DeviceId, Dot, Entity, EntityId, Sibling, Stamp,
         entity::DELETED,
@@ -97,12 +97,17 @@ impl Engine {
         }
         let own = record.map_or_else(|| Entity::new(found.id.clone()), |record| record.state);
         let knows = self.replica()?.knows;
+        let is_known = |dot: &Dot| own.covers(dot) || knows.covers(dot);
+        let mut values = found.fields.iter().filter(|(field, _)| *field != DELETED);
+        let has_news = values.any(|(_, siblings)| siblings.iter().any(|s| !is_known(&s.dot)));
+        // Nothing of it is left here that what is new could come back with.
+        let is_whole = has_news && is_marker(&own);
         let mut edits: BTreeMap<&Dot, (Changes, Stamp)> = BTreeMap::new();
         for (field, siblings) in found.fields.iter().filter(|(field, _)| *field != DELETED) {
             for sibling in siblings {
                 let is_there = |own: &Sibling| own.content == sibling.content;
-                let is_known = own.covers(&sibling.dot) || knows.covers(&sibling.dot);
-                if !is_known && !own.siblings(field).iter().any(is_there) {
+                let is_wanted = is_whole || !is_known(&sibling.dot);
+                if is_wanted && !own.siblings(field).iter().any(is_there) {
                     let (changes, _) =
                         edits.entry(&sibling.dot).or_insert_with(|| (Changes::new(), sibling.at));
                     let waiting = sibling.alternatives.clone();

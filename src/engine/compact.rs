@@ -119,25 +119,26 @@ impl Engine {
                         missing), so it cannot write it anew";
             return Err(EngineError::Refused(text.to_owned()));
         }
-        if !options.dry_run {
-            report.tombstones_dropped += self.empty_trash(&head)?;
-        }
-        let folding = if options.force { Folding::All } else { Folding::Due };
-        let cargo = self.cargo(manifest, &[], &manifest.knows, folding)?;
-        describe(report, manifest, &cargo);
         let named = self.store.named_blobs()?;
         let long_unnamed = self.long_unnamed(&survey, remote.head.mode(), options.dry_run)?;
         let is_long_unnamed = |file: &RemotePath| long_unnamed.contains(file.as_str());
         survey.orphans.extend(survey.loose.extract_if(.., |entry| is_long_unnamed(&entry.path)));
         survey.orphans.retain(|orphan| !agreed.contains(&orphan.path));
+        if !options.dry_run {
+            let leniently = Adopting { is_strict: false, is_lost: &|_| true };
+            if self.adopt(remote, &survey.orphans, adopted, leniently).await? {
+                return Ok(Outcome::Raced);
+            }
+            // Not before: what is taken up brings back what is in the trash.
+            report.tombstones_dropped += self.empty_trash(&head)?;
+        }
+        let folding = if options.force { Folding::All } else { Folding::Due };
+        let cargo = self.cargo(manifest, &[], &manifest.knows, folding)?;
+        describe(report, manifest, &cargo);
         if options.dry_run {
             report.files_deleted =
                 survey.expired.len() + survey.old_manifests.len() + survey.orphans.len();
             return Ok(Outcome::Done);
-        }
-        let leniently = Adopting { is_strict: false, is_lost: &|_| true };
-        if self.adopt(remote, &survey.orphans, adopted, leniently).await? {
-            return Ok(Outcome::Raced);
         }
         let blobs = survey.blobs.iter().map(|entry| &entry.path);
         let is_gone = |file: &&RemotePath| is_long_unnamed(file) && !named.contains(file.as_str());

@@ -28,4 +28,5 @@ pub use plan::{Counts, FileAction, IncomingBrake, Plan, plan};
 pub(crate) use resolve::each_once;
 pub use resolve::{Beside, Resolved, resolve};
 pub use snapshot::{LocalEdit, News, Pen, Snapshot, VaultForms};
+pub(crate) use view::is_marker;
 pub use view::{is_deleted, type_name, view};

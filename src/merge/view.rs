@@ -77,7 +77,7 @@ pub fn is_deleted(entity: &Entity, rules: &Rules, type_name: &str) -> bool {
 
 /// Whether of a record only the mark of its deletion is left, with the type that it had.
 #[must_use]
-pub(super) fn is_marker(entity: &Entity) -> bool {
+pub(crate) fn is_marker(entity: &Entity) -> bool {
     let covered = entity.seen_by_deletions();
     let is_bare = entity.fields.keys().all(|field| field == DELETED || field == TYPE);
     let is_seen = |sibling: &Sibling| covered.covers(&sibling.dot);

@@ -114,5 +114,11 @@ const MIRRORS: &[Kept] = &[
     ),
 ];
 
-const ALL: &[Kept] =
-    &[(14_683, "what one of two remotes held was taken to be on both: see AgreesWithAll")];
+const ALL: &[Kept] = &[
+    (14_683, "what one of two remotes held was taken to be on both: see AgreesWithAll"),
+    (917_524, "a tag brought back elsewhere was lost to an ancestor of two lists that competed"),
+    (
+        815_490,
+        "what a compaction took up brought back a record without what it had let go just before",
+    ),
+];

@@ -19,6 +19,7 @@ const NOTE: &str = "---\ntitle: Milk\nstatus: open\n---\nHello\n";
 /// Devices whose time can be moved on.
 struct Years {
     now_ms: Arc<AtomicI64>,
+    memory: Arc<Memory>,
     storage: SharedStorage,
 }
 
@@ -29,7 +30,8 @@ impl Years {
         let clock = larder_providers::Clock::new(move || {
             chrono::DateTime::from_timestamp_millis(now.load(SeqCst)).unwrap()
         });
-        Self { now_ms, storage: Arc::new(Memory::with_clock(clock)) }
+        let memory = Arc::new(Memory::with_clock(clock));
+        Self { now_ms, storage: memory.clone(), memory }
     }
 
     async fn device(&self, name: &str) -> Device {
@@ -77,6 +79,11 @@ async fn commit_of_two(years: &Years, device: &mut Device, number: u32) {
     device.sync().await;
 }
 
+async fn compact(device: &mut Device) {
+    let (storage, traffic) = (device.storage.clone(), Traffic::new());
+    device.engine.compact(&storage, &traffic, CompactOptions::default(), &Silent).await.unwrap();
+}
+
 fn marker_of(device: &Device) -> crate::model::Entity {
     let mut found = Vec::new();
     let is_deleted = |state: &crate::model::Entity| state.fields.contains_key(DELETED);
@@ -94,10 +101,7 @@ async fn after_ninety_days_only_the_mark_is_left() {
     let marker = marker_of(&a);
     assert!(marker.fields.keys().eq([DELETED]), "{marker:?}");
     assert!(a.engine.restore(&marker.id, At::Before).is_err());
-    a.engine
-        .compact(&a.storage.clone(), &Traffic::new(), CompactOptions::default(), &Silent)
-        .await
-        .unwrap();
+    compact(&mut a).await;
     // The mark reaches who was away, and who comes new.
     b.sync().await;
     assert_eq!(b.names(), ["mine.md", "other.md"]);
@@ -110,16 +114,48 @@ async fn after_ninety_days_only_the_mark_is_left() {
 #[tokio::test]
 async fn an_edit_that_had_not_seen_the_deletion_brings_all_of_it_back() {
     let (_years, mut a, mut b) = long_deleted().await;
-    a.engine
-        .compact(&a.storage.clone(), &Traffic::new(), CompactOptions::default(), &Silent)
-        .await
-        .unwrap();
+    compact(&mut a).await;
     let edited = NOTE.replace("open", "done");
     b.write("note.md", &edited);
     b.sync().await;
     assert_eq!(b.read("note.md"), edited);
     a.sync().await;
     assert_eq!(a.read("note.md"), edited);
+}
+
+/// The edit lies in a file that nobody committed, and its device is gone.
+#[tokio::test]
+async fn an_edit_that_a_compaction_finds_brings_all_of_it_back() {
+    for emptied_first in [false, true] {
+        let years = Years::new();
+        let (mut a, mut b) = (years.device("laptop").await, years.device("phone").await);
+        a.write("note.md", NOTE);
+        a.sync().await;
+        b.sync().await;
+        let (before, named) = (years.memory.snapshot(), years.memory.files());
+        let edited = NOTE.replace("open", "done");
+        b.write("note.md", &edited);
+        b.sync().await;
+        let mut left = years.memory.files();
+        left.retain(|path, _| path.as_str().starts_with("entities/") && !named.contains_key(path));
+        assert_eq!(left.len(), 1);
+        years.memory.restore(&before);
+        left.iter().for_each(|(path, bytes)| years.memory.insert_raw(path, bytes.clone()));
+        drop(b);
+        fs::remove_file(a.path("note.md")).unwrap();
+        a.sync().await;
+        commit_of_two(&years, &mut a, 1).await;
+        // From here on no commit can name the file any more.
+        compact(&mut a).await;
+        years.pass();
+        if emptied_first {
+            commit_of_two(&years, &mut a, 2).await;
+            assert!(marker_of(&a).fields.keys().eq([DELETED]));
+        }
+        compact(&mut a).await;
+        a.sync().await;
+        assert_eq!(a.read("note.md"), edited, "{emptied_first}");
+    }
 }
 
 #[tokio::test]
