@@ -7,7 +7,8 @@ use larder::{
 };
 
 use super::{
-    promise::Promise, run::asked, script::Script, seeds::seeds, shape::Shape, tell, tell_exactly,
+    Told, promise::Promise, run::asked, script::Script, seeds::seeds, shape::Shape, shrink::shrink,
+    tell, tell_exactly,
 };
 
 /// A broken rule, in which stories it matters, and which promise they are to find broken.
@@ -110,4 +111,18 @@ fn chance_from_outside_is_noticed() {
         digest() != digest()
     };
     assert!((0..10).any(|seed| differs(&seed)));
+}
+
+#[test]
+fn a_story_that_ends_badly_is_made_short() {
+    let tell = |script: &Script| with(Mutant::JoinDropsSibling, || tell(script));
+    let ends_badly = |told: &Told| told.failed.as_ref().map(|broken| broken.promise);
+    let stories = (0..100).map(Script::draw).map(|script| (tell(&script), script));
+    let mut bad = stories.filter(|(told, _)| ends_badly(told) == Some(Promise::EditsStay));
+    let (told, script) = bad.next().unwrap();
+    let (short, last) = shrink(&script, told, &tell);
+    assert_eq!(ends_badly(&last), Some(Promise::EditsStay));
+    let (steps, before) = (short.steps.len(), script.steps.len());
+    assert!(steps * 2 < before, "{steps} of {before} steps are left");
+    assert_eq!(ends_badly(&tell(&short)), Some(Promise::EditsStay));
 }
