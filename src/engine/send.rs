@@ -141,13 +141,13 @@ impl Engine {
         }
         let mut written = 0;
         if let Some(batch) = &cargo.merged {
-            let files = self.ship(remote, manifest, batch, &mut tally).await?;
+            let files = self.ship(remote, next, batch, &mut tally).await?;
             written += files.len();
             let at = place.unwrap_or(next.packs.len()).min(next.packs.len());
             next.packs.splice(at..at, files);
         }
         if let Some(batch) = &cargo.news {
-            let files = self.ship(remote, manifest, batch, &mut tally).await?;
+            let files = self.ship(remote, next, batch, &mut tally).await?;
             written += files.len();
             match batch.form {
                 Form::Entity | Form::Delta => next.deltas.extend(files),
@@ -219,6 +219,12 @@ impl Engine {
             // It would go over what another life of this replica said: a turn takes a new id first.
             return Ok(Advance::Raced);
         }
+        next.check("the manifest to be written").map_err(|error| {
+            let text = format!(
+                "nothing was committed, as nobody could have read it; please report: {error}"
+            );
+            EngineError::Refused(text)
+        })?;
         let bytes = next.encode().0.len() as u64;
         if bytes > MANIFEST_BYTES_MAX {
             let text = format!(

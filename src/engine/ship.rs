@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     merge::view,
-    model::{DeviceId, EntityId, Record},
+    model::{EntityId, Record},
     mutant::{self, Mutant},
     remote::{DataFile, Manifest, Outgoing, Packer, Parcel, Remote, layout, pack_one},
 };
@@ -38,19 +38,19 @@ impl Tally<'_> {
 }
 
 impl Engine {
-    /// Packs a batch and sends it; says which files it became.
+    /// Packs a batch and sends it for the manifest `next`; says which files it became.
     pub(super) async fn ship(
         &mut self,
         remote: &Remote,
-        manifest: &Manifest,
+        next: &Manifest,
         batch: &Batch,
         tally: &mut Tally<'_>,
     ) -> Result<Vec<DataFile>> {
-        let generation = manifest.generation;
+        let generation = next.generation - 1;
         let mut flight = Flight::new(remote.storage.clone());
         let mut packer = match &batch.form {
             Form::Entity => None,
-            Form::Delta => Some(Packer::of_delta(generation, self.own_device(manifest))),
+            Form::Delta => Some(Packer::of_delta(generation, next.commit.device.clone())),
             Form::Loose | Form::Run(_) => Some(Packer::of_packs(generation)),
         };
         for id in &batch.ids {
@@ -61,12 +61,12 @@ impl Engine {
                 Some(packer) => packer.add(&outgoing).await?,
             };
             if let Some(parcel) = full {
-                self.dispatch(&mut flight, manifest, parcel).await?;
+                self.dispatch(&mut flight, next, parcel).await?;
             }
         }
         if let Some(mut packer) = packer {
             while let Some(parcel) = packer.finish().await? {
-                self.dispatch(&mut flight, manifest, parcel).await?;
+                self.dispatch(&mut flight, next, parcel).await?;
             }
         }
         let mut files = flight.land().await?;
@@ -75,10 +75,6 @@ impl Engine {
             last.up_to = Some(up_to.clone());
         }
         Ok(files)
-    }
-
-    fn own_device(&self, manifest: &Manifest) -> DeviceId {
-        self.replica().map_or_else(|_| manifest.commit.device.clone(), |replica| replica.device)
     }
 
     /// A record as the remote is to hold it; nothing if it is not to have it.
@@ -92,17 +88,17 @@ impl Engine {
 
     /// Sends a file, unless an earlier try of this turn has sent it: but not one that was built below
     /// the floor, where it may be taken for an orphan and removed, nor one that is part of the remote
-    /// already, where it may be what is about to be retired.
+    /// already, or that this very commit retires.
     async fn dispatch(
         &mut self,
         flight: &mut Flight,
-        manifest: &Manifest,
+        next: &Manifest,
         parcel: Parcel,
     ) -> Result<()> {
         let is_free = |sent: &&DataFile| {
-            let is_named = manifest.data().any(|data| data.file == sent.file);
-            let is_retired = manifest.retired.iter().any(|old| old.file == sent.file);
-            let may_go = sent.from_generation <= manifest.floor || is_named || is_retired;
+            let is_named = next.data().any(|data| data.file == sent.file);
+            let is_retired = next.retired.iter().any(|old| old.file == sent.file);
+            let may_go = sent.from_generation <= next.floor || is_named || is_retired;
             !may_go || mutant::is(Mutant::ReusesOld)
         };
         if let Some(sent) = self.sent.get(&parcel.file.sha256).filter(is_free) {

@@ -186,7 +186,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    fn check(&self, file: &str) -> Result<()> {
+    /// Whether it may stand as `file`: otherwise nobody reads it.
+    pub fn check(&self, file: &str) -> Result<()> {
         if self.generation >= COUNT_MAX {
             let detail = format!("its generation is {}", self.generation);
             return Err(RemoteError::damaged(file, detail));

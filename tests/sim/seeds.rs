@@ -121,4 +121,6 @@ const ALL: &[Kept] = &[
         815_490,
         "what a compaction took up brought back a record without what it had let go just before",
     ),
+    (2_004_692, "a file that a commit retired was taken for one that it could send again"),
+    (2_007_176, "the same, and acknowledged edits were in a head that nobody could read"),
 ];
