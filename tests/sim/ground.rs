@@ -94,6 +94,11 @@ impl Watch {
         self.has_arrived = true;
     }
 
+    /// The storage changed by itself.
+    pub(crate) fn look_again(&mut self) {
+        self.calls = None;
+    }
+
     /// The storage changed behind everybody's back.
     pub(crate) fn forget(&mut self) {
         self.calls = None;
@@ -188,7 +193,10 @@ impl Watch {
 
     /// The head still names what it named.
     pub(crate) fn note_named(&mut self, now_ms: i64) {
-        let Some(Ground { named, .. }) = &self.ground else { return };
+        let is_current = self.calls.is_some();
+        let Some(Ground { named, .. }) = self.ground.as_ref().filter(|_| is_current) else {
+            return;
+        };
         for file in named {
             self.there.entry(file.clone()).and_modify(|last| *last = Some(now_ms));
         }

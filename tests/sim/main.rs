@@ -21,6 +21,7 @@ mod edits;
 mod files;
 mod ground;
 mod harm;
+mod late;
 mod mirror;
 mod mutants;
 mod oracle;

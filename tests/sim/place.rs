@@ -15,6 +15,7 @@ use larder_providers::{
 
 use super::{
     ground::{Files, Ground, Watch},
+    late::Late,
     mirror::{Mirror, SharedMirror},
     promise::Verdict,
     replica::{Line, Server},
@@ -40,6 +41,7 @@ enum Site {
     Server {
         memory: Memory,
         server: Server,
+        late: Arc<Late>,
         backup: Option<MemorySnapshot>,
     },
     /// What each replica finds, by its number.
@@ -62,7 +64,8 @@ impl Place {
             None => {
                 let memory = Memory::with_clock(time.server_clock()).with_tags(shape.tags);
                 let server = Arc::new(Fault::new(memory.clone(), faults.clone()));
-                Site::Server { memory, server, backup: None }
+                let late = Arc::new(Late::new(memory.clone(), time.clone()));
+                Site::Server { memory, server, late, backup: None }
             }
         };
         let sealed = shape.sealed.get(number).is_some_and(|is| *is).then_some(number);
@@ -72,8 +75,8 @@ impl Place {
 
     /// How a replica of this number finds it, whose clock is off by so much.
     pub(crate) fn line(&mut self, number: usize, time: &Time, skew_ms: &Arc<AtomicI64>) -> Line {
-        let (server, mirror) = match &mut self.site {
-            Site::Server { server, .. } => (server.clone(), None),
+        let (server, mirror, late) = match &mut self.site {
+            Site::Server { server, late, .. } => (server.clone(), None, Some(late.clone())),
             Site::Mirrored { mirror, copies, .. } => {
                 let memory = mirror.lock().unwrap().join(number, time.folder_clock(skew_ms));
                 let seed = self.faults.seed.wrapping_add((number as u64) << 32);
@@ -81,11 +84,11 @@ impl Place {
                 let server = Arc::new(Fault::new(memory, faults));
                 server.set_calm(self.is_calm.load(SeqCst));
                 copies.insert(number, server.clone());
-                (server, Some((mirror.clone(), number)))
+                (server, Some((mirror.clone(), number)), None)
             }
         };
         let (is_cut, is_calm) = (self.is_cut.clone(), self.is_calm.clone());
-        Line { server, is_cut, sealed: self.sealed, is_calm, mirror }
+        Line { server, is_cut, sealed: self.sealed, is_calm, mirror, late }
     }
 
     /// The remote as it really is, or will be once everything has arrived.
@@ -117,7 +120,16 @@ impl Place {
         }
     }
 
-    /// Time passes, and files arrive.
+    /// Time is about to pass: by then a server has done what it was asked for.
+    pub(crate) fn end_late(&mut self, now_ms: i64) {
+        if let Site::Server { late, .. } = &self.site
+            && late.do_before(now_ms)
+        {
+            self.watch.look_again();
+        }
+    }
+
+    /// Time passed, and files arrive.
     pub(crate) fn pass(&self, random: &mut fastrand::Rng) {
         if let Site::Mirrored { mirror, .. } = &self.site {
             mirror.lock().unwrap().pass(random);

@@ -30,6 +30,7 @@ use larder_providers::{
 };
 
 use super::{
+    late::Late,
     mirror::SharedMirror,
     oracle::States,
     seat::{Manners, Seat},
@@ -51,6 +52,8 @@ pub(crate) struct Line {
     pub(crate) is_calm: Arc<AtomicBool>,
     /// Where it is a copy of a folder that is mirrored, and whose it is.
     pub(crate) mirror: Option<(SharedMirror, usize)>,
+    /// What the server has not done yet.
+    pub(crate) late: Option<Arc<Late>>,
 }
 
 /// What is said of a turn that does not end.

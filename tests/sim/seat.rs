@@ -9,13 +9,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use larder_providers::{
     Body, Capabilities, Error, ErrorKind, Get, GetOptions, Listing, Move, Put, PutMode, RemotePath,
     Result, SharedStorage, Storage, StorageExt,
 };
 
-use super::{mirror::SharedMirror, replica::Line};
+use super::{
+    late::{Late, Write},
+    mirror::SharedMirror,
+    replica::Line,
+};
 
 /// A replica's way to the storage. Each call takes a random time before and after it takes effect,
 /// so that turns which run side by side interleave at every call.
@@ -26,26 +29,18 @@ pub(crate) struct Seat {
     manners: Manners,
     /// Nobody gets through.
     is_cut: Arc<AtomicBool>,
-    /// Writes that were given up, and that the server has not done yet.
-    late: Mutex<Vec<Late>>,
+    /// What was given up, and the server has not done yet, where it goes on with that.
+    late: Option<Arc<Late>>,
     /// All faults are over.
     is_calm: Arc<AtomicBool>,
     /// What is called is a copy of a folder that is mirrored, and whose it is.
     mirror: Option<(SharedMirror, usize)>,
 }
 
-/// A write whose connection broke before it was done.
-#[derive(Debug)]
-enum Late {
-    Put(RemotePath, Bytes, PutMode),
-    Delete(RemotePath),
-    Move(RemotePath, RemotePath),
-}
-
 /// One write in so many is done late, where writes are.
 const LATE_OF: u8 = 12;
 
-/// It is done before one of so many calls of the same device.
+/// It is done before one of so many calls.
 const DONE_OF: u8 = 3;
 
 /// During one call in so many files arrive in a folder that is mirrored.
@@ -72,7 +67,8 @@ pub(crate) struct Manners {
 impl Seat {
     pub(crate) fn new(inner: SharedStorage, seed: u64, manners: Manners, line: &Line) -> Self {
         let (is_cut, mirror) = (line.is_cut.clone(), line.mirror.clone());
-        let (late, is_calm) = (Mutex::default(), line.is_calm.clone());
+        let late = line.late.clone().filter(|_| manners.is_late);
+        let is_calm = line.is_calm.clone();
         let random = Mutex::new(fastrand::Rng::with_seed(seed));
         Self { inner, random, manners, is_cut, late, is_calm, mirror }
     }
@@ -94,38 +90,22 @@ impl Seat {
             let detail = "nobody gets through";
             return Err(Error::new(ErrorKind::Unreachable, "reach", path, detail));
         }
-        self.do_late().await;
+        if let Some(late) = &self.late {
+            let (is_calm, mut random) = (self.is_calm.load(SeqCst), self.random.lock().unwrap());
+            late.do_some(|| is_calm || random.u8(..DONE_OF) == 0);
+        }
         Ok(())
     }
 
-    /// The server does what it was asked for some time ago; nobody hears what became of it.
-    async fn do_late(&self) {
-        let is_calm = self.is_calm.load(SeqCst);
-        let mut due = Vec::new();
-        {
-            let (mut late, mut random) = (self.late.lock().unwrap(), self.random.lock().unwrap());
-            for write in std::mem::take(&mut *late) {
-                let is_due = is_calm || random.u8(..DONE_OF) == 0;
-                if is_due { due.push(write) } else { late.push(write) }
-            }
-        }
-        for write in due {
-            let _ = match write {
-                Late::Put(path, bytes, mode) => {
-                    self.inner.put(&path, Body::Bytes(bytes), mode).await.map(drop)
-                }
-                Late::Delete(path) => self.inner.delete(&path).await,
-                Late::Move(from, to) => self.inner.move_exclusive(&from, &to).await.map(drop),
-            };
-        }
-    }
-
     /// Whether the connection breaks, and the server does this later.
-    fn is_put_off(&self, path: &RemotePath) -> Option<Error> {
-        let may_be = self.manners.is_late && !self.is_calm.load(SeqCst);
-        let is_put_off = may_be && self.random.lock().unwrap().u8(..LATE_OF) == 0;
+    fn puts_off(&self, path: &RemotePath, write: impl FnOnce() -> Option<Write>) -> Result<()> {
+        let may_be = self.late.as_ref().filter(|_| !self.is_calm.load(SeqCst));
+        let Some(late) = may_be.filter(|_| self.random.lock().unwrap().u8(..LATE_OF) == 0) else {
+            return Ok(());
+        };
+        write().into_iter().for_each(|write| late.put_off(write));
         let detail = "the connection broke, and the server went on";
-        is_put_off.then(|| Error::new(ErrorKind::Unreachable, "write", path, detail))
+        Err(Error::new(ErrorKind::Unreachable, "write", path, detail))
     }
 
     /// Between the two, somebody else may write.
@@ -161,12 +141,11 @@ impl Storage for Seat {
             PutMode::Create if self.manners.ignores_creation => PutMode::Overwrite,
             mode => mode,
         };
-        if let Some(broken) = self.is_put_off(path) {
-            if let Body::Bytes(bytes) = body {
-                self.late.lock().unwrap().push(Late::Put(path.clone(), bytes, mode));
-            }
-            return Err(broken);
-        }
+        // What comes from a file is lost.
+        self.puts_off(path, || match &body {
+            Body::Bytes(bytes) => Some(Write::Put(path.clone(), bytes.clone(), mode.clone())),
+            _ => None,
+        })?;
         let put = if self.manners.checks_early && mode != PutMode::Overwrite {
             self.put_in_two_steps(path, body, &mode).await
         } else {
@@ -178,10 +157,7 @@ impl Storage for Seat {
 
     async fn delete(&self, path: &RemotePath) -> Result<()> {
         self.set_out(path).await?;
-        if let Some(broken) = self.is_put_off(path) {
-            self.late.lock().unwrap().push(Late::Delete(path.clone()));
-            return Err(broken);
-        }
+        self.puts_off(path, || Some(Write::Delete(path.clone())))?;
         let deleted = self.inner.delete(path).await;
         self.pass_time().await;
         deleted
@@ -196,10 +172,7 @@ impl Storage for Seat {
 
     async fn move_exclusive(&self, from: &RemotePath, to: &RemotePath) -> Result<Move> {
         self.set_out(from).await?;
-        if let Some(broken) = self.is_put_off(from) {
-            self.late.lock().unwrap().push(Late::Move(from.clone(), to.clone()));
-            return Err(broken);
-        }
+        self.puts_off(from, || Some(Write::Move(from.clone(), to.clone())))?;
         let moved = self.inner.move_exclusive(from, to).await;
         self.pass_time().await;
         moved

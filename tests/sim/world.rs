@@ -162,6 +162,8 @@ impl World {
 
     /// Time passes, in which the heads name what they name.
     pub(crate) fn pass(&mut self, millis: i64) {
+        let then_ms = self.time.now_ms() + millis;
+        self.places.iter_mut().for_each(|place| place.end_late(then_ms));
         self.time.pass(millis);
         self.places.iter().for_each(|place| place.pass(&mut self.random));
         let now_ms = self.time.now_ms();
