@@ -14,7 +14,7 @@ use super::{
     turn::Outcome,
 };
 use crate::remote::{
-    Advance, CommitMode, DataFile, HeadRead, HeadState, Manifest, Remote, Retired, Survey, survey,
+    Advance, CommitMode, DataFile, HeadRead, HeadState, Manifest, Remote, Survey, survey,
 };
 
 /// The most contents that one commit retires: the manifest names them.
@@ -218,8 +218,7 @@ impl Engine {
         next.floor = head.manifest.generation + 1;
         next.retired.retain(|retired| !old.left.contains(&retired.file));
         let since = self.server_now(head.server_time);
-        let retired = old.gone.into_iter().map(|file| Retired { file, since });
-        next.retired.extend(retired);
+        next.retire(old.gone, since);
         let bytes_after = next.bytes();
         match self.advance(remote, head, next).await? {
             Advance::Raced => Ok(Outcome::Raced),

@@ -7,7 +7,7 @@ use larder_providers::{RemotePath, SharedStorage};
 use super::{Engine, EngineError, RACES_MAX, Result, TurnOptions};
 use crate::{
     model::{DeviceId, Stamp},
-    remote::{Advance, Manifest, Retired},
+    remote::{Advance, Manifest},
 };
 
 /// A device that takes part.
@@ -64,11 +64,7 @@ impl Engine {
         since: Stamp,
     ) -> Result<()> {
         let retire = |next: &mut Manifest| {
-            let known = next.data().map(|data| &data.file);
-            let known = known.chain(next.retired.iter().map(|old| &old.file));
-            let known: BTreeSet<RemotePath> = known.cloned().collect();
-            let new = files.difference(&known).cloned();
-            next.retired.extend(new.map(|file| Retired { file, since }));
+            next.retire(files.iter().cloned(), since);
             // A commit that was about to name one of them has to send what it holds anew.
             next.floor = next.floor.max(next.generation);
         };

@@ -16,8 +16,8 @@ use crate::{
     model::{EntityId, Stamp, limits::MANIFEST_BYTES_MAX},
     mutant::{self, Mutant},
     remote::{
-        Advance, Commit, DataFile, HeadRead, HeadState, Manifest, Participant, Remote, Retired,
-        expired, old_manifests,
+        Advance, Commit, DataFile, HeadRead, HeadState, Manifest, Participant, Remote, expired,
+        old_manifests,
     },
     store::RemoteMark,
 };
@@ -135,7 +135,7 @@ impl Engine {
         let replaced = cargo.replaces(manifest);
         let since = self.server_now(head.server_time);
         let place = first_pack(manifest, cargo.runs.start);
-        retire(next, &replaced, since);
+        take_out(next, &replaced, since);
         if cargo.folds {
             next.entity_versions.clear();
         }
@@ -198,9 +198,7 @@ impl Engine {
         let since = self.server_now(head.server_time);
         let named = next.retired.iter_mut().filter(|old| !head.may_remove(&old.file));
         named.for_each(|old| old.since = since);
-        let known: BTreeSet<RemotePath> = next.retired.iter().map(|old| old.file.clone()).collect();
-        let unknown = head.others.outdone.difference(&known).cloned();
-        next.retired.extend(unknown.map(|file| Retired { file, since }));
+        next.retire(head.others.outdone.iter().cloned(), since);
         let commit = Some(id);
         let participant = Participant { name, last_seen: now, read_generation, commit };
         next.devices.insert(device, participant);
@@ -342,9 +340,9 @@ fn first_pack(manifest: &Manifest, run: usize) -> Option<usize> {
 }
 
 /// Takes files out of the manifest; they wait to be removed.
-fn retire(manifest: &mut Manifest, old: &[&DataFile], since: Stamp) {
+fn take_out(manifest: &mut Manifest, old: &[&DataFile], since: Stamp) {
     let gone: BTreeSet<&RemotePath> = old.iter().map(|data| &data.file).collect();
     manifest.packs.retain(|data| !gone.contains(&data.file));
     manifest.deltas.retain(|data| !gone.contains(&data.file));
-    manifest.retired.extend(gone.into_iter().map(|file| Retired { file: file.clone(), since }));
+    manifest.retire(gone.into_iter().cloned(), since);
 }

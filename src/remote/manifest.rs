@@ -217,6 +217,15 @@ impl Manifest {
         }
     }
 
+    /// Has files wait to be removed, but for those in use and those that do already.
+    pub fn retire(&mut self, files: impl IntoIterator<Item = RemotePath>, since: Stamp) {
+        let known = self.data().map(|data| &data.file);
+        let known = known.chain(self.retired.iter().map(|old| &old.file));
+        let mut known: BTreeSet<RemotePath> = known.cloned().collect();
+        let gone = files.into_iter().filter(|file| known.insert(file.clone()));
+        self.retired.extend(gone.map(|file| Retired { file, since }));
+    }
+
     /// The manifest as it is written, with its digest.
     pub fn encode(&self) -> (String, String) {
         let mut text = serde_json::to_string(self).unwrap_or_default();

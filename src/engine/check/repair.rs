@@ -15,7 +15,7 @@ use crate::{
     },
     merge::{Pen, set_anew},
     model::{Agreed, EntityId, Record, Stamp, Update},
-    remote::{Advance, DataFile, HeadRead, HeadState, Manifest, Participant, Remote, Retired},
+    remote::{Advance, DataFile, HeadRead, HeadState, Manifest, Participant, Remote},
     store::Replica,
 };
 
@@ -198,8 +198,7 @@ impl Engine {
                 next.entity_versions.clear();
             }
             let since = self.server_now(head.server_time);
-            let gone = hurt.iter().map(|hurt| Retired { file: hurt.file.clone(), since });
-            next.retired.extend(gone);
+            next.retire(hurt.iter().map(|hurt| hurt.file.clone()), since);
             if let Advance::Committed(_) = self.advance(remote, &head, next).await? {
                 let lost = hurt.iter().map(|hurt| {
                     format!("{}: given up, with what no device sends again", hurt.file)

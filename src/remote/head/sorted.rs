@@ -9,7 +9,7 @@ use super::{Manifest, Result, budget::too_much};
 use crate::{
     model::{DeviceId, Stamp},
     mutant::{self, Mutant},
-    remote::{RemoteError, Retired, layout},
+    remote::{RemoteError, layout},
 };
 
 /// One head that was read.
@@ -170,11 +170,6 @@ pub(super) fn own_file(device: &DeviceId) -> Result<RemotePath> {
 
 /// Has wait what a head named until it was cut off: others may be reading it.
 pub(super) fn let_go(manifest: &mut Manifest, last: &Manifest, now: DateTime<Utc>) {
-    let known = manifest.data().map(|data| &data.file);
-    let known: BTreeSet<&RemotePath> =
-        known.chain(manifest.retired.iter().map(|old| &old.file)).collect();
     let since = Stamp::from_millis(now.timestamp_millis());
-    let gone = last.data().filter(|data| !known.contains(&data.file));
-    let gone: Vec<Retired> = gone.map(|data| Retired { file: data.file.clone(), since }).collect();
-    manifest.retired.extend(gone);
+    manifest.retire(last.data().map(|data| data.file.clone()), since);
 }
