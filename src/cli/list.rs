@@ -59,12 +59,21 @@ pub(super) fn run(args: &Args, ui: &Ui, options: &ListArgs) -> Result<Ended, Cli
         Ok(())
     })?;
     rows.sort_by(|a, b| (&a.path, &a.id).cmp(&(&b.path, &b.id)));
-    for row in &rows {
+    for (place, row) in rows.iter().enumerate() {
         ui.object(row);
         let name = one_line(row.path.as_deref().unwrap_or(row.id.as_str()));
         let type_name = one_line(&row.type_name);
         let mark = if row.is_deleted { "  deleted" } else { "" };
-        ui.answer(format!("{type_name:10} v{:<4} {name}{mark}", row.version));
+        // Only by its id can one of several be told that want, or had, one place.
+        let around = rows.get(place.wrapping_sub(1)).into_iter().chain(rows.get(place + 1));
+        let is_one_of_several =
+            row.path.is_some() && around.map(|row| &row.path).any(|p| *p == row.path);
+        let id = if is_one_of_several {
+            format!("  {}", ui.dim(row.id.as_str()))
+        } else {
+            String::new()
+        };
+        ui.answer(format!("{type_name:10} v{:<4} {name}{mark}{id}", row.version));
     }
     if rows.is_empty() {
         ui.line("No records.");

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     merge::{conflicts, view},
     model::{
-        Blob, Conflict, EntityId, Sibling,
+        Blob, Conflict, EntityId, Record, Sibling, VaultPath, View,
         entity::{BLOB, BODY, LAYOUT, PATH, TYPE},
     },
 };
@@ -64,7 +64,7 @@ pub(super) fn tell(place: &Workplace, ui: &Ui, id: &EntityId) -> Result<(), CliE
         file_waits: place.engine.waiting_files()?.contains_key(id),
     };
     ui.object(&told);
-    ui.answer(ui.strong(&one_line(told.row.path.as_deref().unwrap_or(id.as_str()))));
+    ui.answer(ui.strong(&one_line(lies_at(&record, &view).as_deref().unwrap_or(id.as_str()))));
     ui.answer(format!("id        {id}"));
     ui.answer(format!("type      {}", one_line(&told.row.type_name)));
     let deleted = if told.row.is_deleted { ", deleted" } else { "" };
@@ -112,8 +112,13 @@ pub(super) fn record_label(place: &Workplace, id: &EntityId) -> Result<String, C
 /// Where a record lies in the vault.
 pub(super) fn path_of(place: &Workplace, id: &EntityId) -> Result<Option<String>, CliError> {
     let record = place.engine.store().record(id)?;
-    Ok(record
-        .and_then(|record| view(&record.state, place.engine.rules()).path().map(str::to_owned)))
+    Ok(record.and_then(|record| lies_at(&record, &view(&record.state, place.engine.rules()))))
+}
+
+/// Where the file of a record lies, or where it would lie: its place may be taken.
+fn lies_at(record: &Record, view: &View) -> Option<String> {
+    let file = record.file.as_ref().map(VaultPath::as_str);
+    file.or(view.path()).map(str::to_owned)
 }
 
 /// What a person is told of a device: its name, and whether it is this one.

@@ -76,7 +76,8 @@ impl Engine {
         self.bound_remote(storage)
     }
 
-    /// Finds a record by its id or by its file's path.
+    /// Finds a record by its id or by its file's path; of those that lay there and are deleted, the one
+    /// that was deleted last.
     pub fn find(&self, name: &str) -> Result<EntityId> {
         if let Ok(id) = EntityId::new(name)
             && self.store.record(&id)?.is_some()
@@ -93,10 +94,11 @@ impl Engine {
             if is_there || !view(&record.state, &self.rules).is_deleted {
                 return Ok(id);
             }
-            deleted = Some(id);
+            let at = record.state.siblings(DELETED).iter().map(|deletion| deletion.at).max();
+            deleted = deleted.max(Some((at, id)));
         }
         let by_file = path.map(|path| self.store.id_of_file(&path)).transpose()?.flatten();
-        deleted.or(by_file).ok_or_else(missing)
+        deleted.map(|(_, id)| id).or(by_file).ok_or_else(missing)
     }
 
     /// Sets the fields of a record, of a new one if `id` is new or not given; says which.

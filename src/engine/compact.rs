@@ -120,6 +120,8 @@ impl Engine {
             return Err(EngineError::Refused(text.to_owned()));
         }
         let named = self.store.named_blobs()?;
+        // What a head that cannot be read may name is left alone.
+        survey.blobs.retain(|content| head.may_remove(&content.path));
         let long_unnamed = self.long_unnamed(&survey, remote.head.mode(), options.dry_run)?;
         let is_long_unnamed = |file: &RemotePath| long_unnamed.contains(file.as_str());
         survey.orphans.extend(survey.loose.extract_if(.., |entry| is_long_unnamed(&entry.path)));

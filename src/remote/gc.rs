@@ -72,11 +72,12 @@ pub async fn survey(remote: &Remote, head: &HeadState) -> Result<Survey> {
                 survey.present.push(entry);
             } else if retired.contains(&entry.path) {
                 // It waits for its day.
+            } else if digest_of(entry.path.as_str()).is_some() {
+                survey.blobs.push(entry);
             } else if head.may_remove(&entry.path) {
                 // Where no commit can be made to fail, one that names a file may always come.
                 let is_fenced = |built_on| mode != CommitMode::Devices && built_on < manifest.floor;
                 match layout::data_generation(entry.path.as_str()) {
-                    _ if digest_of(entry.path.as_str()).is_some() => survey.blobs.push(entry),
                     Some(built_on) if is_fenced(built_on) || mutant::is(Mutant::NoFloor) => {
                         survey.orphans.push(entry);
                     }

@@ -277,3 +277,24 @@ async fn what_is_replaced_before_the_first_sync_under_a_slow_clock_is_kept() {
     let kept = a.engine.store().history(&id).unwrap();
     assert!(format!("{kept:?}").contains("Milk"), "{kept:?}");
 }
+
+#[tokio::test]
+async fn a_name_means_what_was_deleted_there_last() {
+    let years = Years::new();
+    let mut a = years.device("laptop").await;
+    let names: Vec<String> = (0..6).map(|number| format!("{number}.md")).collect();
+    let accepts = TurnOptions { accept_deletes: true, ..TurnOptions::default() };
+    for text in ["old\n", "new\n"] {
+        names.iter().for_each(|name| a.write(name, text));
+        a.sync().await;
+        names.iter().for_each(|name| fs::remove_file(a.path(name)).unwrap());
+        a.engine.turn(&years.storage, &Traffic::new(), accepts, &Silent).await.unwrap();
+        years.now_ms.fetch_add(1_000, SeqCst);
+    }
+    for name in &names {
+        let id = a.engine.find(name).unwrap();
+        a.engine.restore(&id, At::Before).unwrap();
+        a.sync().await;
+        assert_eq!(a.read(name), "new\n");
+    }
+}
