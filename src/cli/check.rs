@@ -114,7 +114,11 @@ fn tell(
     ui.line(count(told.len() as u64, "finding.", "findings."));
     if !has_repaired && report.findings.iter().any(|finding| finding.kind.is_repairable()) {
         let of = option("--remote", ui.about().as_deref());
-        ui.line(format!("`larder check --repair{of}` sends again what this device has of it."));
+        // What only reading tells is mended only by who reads it.
+        let reads = if report.files_read > 0 { " --read-data" } else { "" };
+        ui.line(format!(
+            "`larder check{reads} --repair{of}` sends again what this device has of it."
+        ));
     }
     Ok(())
 }

@@ -77,7 +77,7 @@ impl Engine {
                 is_behind = self.is_behind(&now)?;
             }
             if is_behind {
-                advice.extend(self.who_may_have(&head.manifest, &found.hurt)?);
+                advice.extend(self.who_may_have(&head.manifest, &found)?);
             } else {
                 self.write_anew(&remote, &found, progress, &mut repaired).await?;
             }
@@ -212,9 +212,10 @@ impl Engine {
     }
 
     /// Says on which devices hurt files can be repaired.
-    fn who_may_have(&self, manifest: &Manifest, hurt: &[DataFile]) -> Result<Vec<String>> {
+    fn who_may_have(&self, manifest: &Manifest, found: &Inspected) -> Result<Vec<String>> {
         let replica = self.replica()?;
-        let lacking = hurt.iter().filter(|hurt| !replica.knows.includes(&hurt.holds));
+        let reads = reading(found);
+        let lacking = found.hurt.iter().filter(|hurt| !replica.knows.includes(&hurt.holds));
         let Some(latest) = lacking.map(|hurt| hurt.to_generation).max() else {
             let text = "this device has not read all that the remote has: sync, and repair again";
             return Ok(vec![text.to_owned()]);
@@ -228,11 +229,11 @@ impl Engine {
         let text = match has.as_slice() {
             [] => format!(
                 "this device never had what the hurt files hold, and no other is known to have read it. Any device \
-                 that made these edits may have them: run `larder check --repair` there. {lost}"
+                 that made these edits may have them: run `larder check{reads} --repair` there. {lost}"
             ),
             has => format!(
-                "this device never had what the hurt files hold. Run `larder check --repair` on {}, which read \
-                 it. {lost}",
+                "this device never had what the hurt files hold. Run `larder check{reads} --repair` on {}, which \
+                 read it. {lost}",
                 has.join(" or ")
             ),
         };
@@ -262,14 +263,20 @@ impl Engine {
                 }
             }
         }
+        let reads = reading(found);
         advice.extend(report.notes.iter().map(|note| {
             format!(
-                "{}: {}; `larder check --repair` where it is sends it again",
+                "{}: {}; `larder check{reads} --repair` where it is sends it again",
                 note.subject, note.text
             )
         }));
         Ok(has_sent)
     }
+}
+
+/// How a repair is asked for that finds the same: what only reading tells is mended only by who reads it.
+fn reading(found: &Inspected) -> &'static str {
+    if found.report.files_read > 0 { " --read-data" } else { "" }
 }
 
 /// A device as its owner knows it.

@@ -182,7 +182,7 @@ async fn who_is_behind_says_who_may_have_it_and_goes_on_only_when_told() {
         let report = repair(&mut pair.a).await;
         assert_eq!(kinds(&report), [FindingKind::Missing]);
         let [advice] = report.advice.as_slice() else { panic!("{report:?}") };
-        assert!(advice.contains("larder check --repair"), "{advice}");
+        assert!(advice.contains("larder check --read-data --repair"), "{advice}");
         assert_eq!(pair.a.read("late.md"), "late\n");
         if !accept_loss {
             let report = repair(&mut pair.b).await;
