@@ -34,12 +34,15 @@ pub(super) fn all_anew(state: &Entity, rules: &Rules) -> Changes {
     changes
 }
 
-/// Makes an edit that takes a deletion back set everything: other replicas may have emptied their
-/// trash, and what was set before the deletion is gone there. What competes is taken from the `known`
+/// Makes an edit that takes a deletion back, or had not seen the one that is known by now, set everything:
+/// this replica or others may have emptied their trash, and what was set before the deletion is gone there. What competes is taken from the `known`
 /// state: in what was seen, all that compete may have the one value that a file showed.
 pub(super) fn revive(changes: &mut Changes, seen: &Entity, known: Option<&Entity>, rules: &Rules) {
     let is_partly = mutant::is(Mutant::RevivesPartly);
-    if changes.get(DELETED) != Some(&Change::Remove) || is_partly {
+    let takes_back = changes.get(DELETED) == Some(&Change::Remove);
+    let is_gone = |state: &Entity| view(state, rules).is_deleted;
+    let outlives = !changes.is_empty() && known.is_some_and(is_gone) && !is_gone(seen);
+    if !takes_back && !outlives || is_partly {
         return;
     }
     for (field, mut change) in all_anew(seen, rules) {

@@ -201,9 +201,11 @@ impl<'a> Planner<'a> {
     fn changes_of(&self, sides: &mut Sides, edit: &LocalEdit, seen: &Entity) -> Changes {
         match edit {
             LocalEdit::Changed { changes, file, .. } => {
+                // A file that was put back as it was.
+                let is_back = sides.file.is_none() && view(seen, self.snapshot.rules).is_deleted;
                 sides.file = Some(file.clone());
                 let mut changes = changes.clone();
-                if !changes.is_empty() && seen.fields.contains_key(DELETED) {
+                if (!changes.is_empty() || is_back) && seen.fields.contains_key(DELETED) {
                     changes.insert(DELETED.to_owned(), Change::Remove);
                 }
                 changes

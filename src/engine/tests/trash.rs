@@ -298,3 +298,50 @@ async fn a_name_means_what_was_deleted_there_last() {
         assert_eq!(a.read(name), "new\n");
     }
 }
+
+/// The deletion was met while the file could not be taken away, and its edit is taken up only now.
+#[tokio::test]
+async fn an_edit_that_waited_for_longer_than_the_trash_is_kept_whole() {
+    let edited = NOTE.replace("open", "done");
+    for empties_here in [true, false] {
+        let years = Years::new();
+        let (mut a, mut b) = (years.device("laptop").await, years.device("phone").await);
+        a.write("note.md", NOTE);
+        a.sync().await;
+        b.sync().await;
+        b.write(".larderignore", "note.md\n");
+        b.sync().await;
+        b.write("note.md", &edited);
+        fs::remove_file(a.path("note.md")).unwrap();
+        a.sync().await;
+        b.sync().await;
+        assert_eq!(b.read("note.md"), edited);
+        let device = if empties_here { &mut b } else { &mut a };
+        commit_of_two(&years, device, 1).await;
+        years.pass();
+        commit_of_two(&years, device, 2).await;
+        compact(&mut a).await;
+        fs::remove_file(b.path(".larderignore")).unwrap();
+        b.sync().await;
+        assert_eq!(b.read("note.md"), edited, "{empties_here}");
+        let mut c = years.device("tablet").await;
+        c.sync().await;
+        assert_eq!(c.read("note.md"), edited, "{empties_here}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_file_with_an_id_of_its_own_can_be_put_back_as_it_was() {
+    let text = NOTE.replace("title", "id: x1\ntitle");
+    let (mut a, mut b) = pair().await;
+    a.write("note.md", &text);
+    a.sync().await;
+    b.sync().await;
+    fs::remove_file(a.path("note.md")).unwrap();
+    a.sync().await;
+    b.sync().await;
+    a.write("note.md", &text);
+    a.sync().await;
+    b.sync().await;
+    assert_eq!((a.read("note.md"), b.read("note.md")), (text.clone(), text));
+}
