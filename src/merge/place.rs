@@ -49,8 +49,9 @@ pub(super) fn place(
             let place = if rank == 0 {
                 path.clone()
             } else {
-                let numbered = numbers.by_ref().filter_map(|number| path.with_number(number).ok());
-                numbered.take(10_000).find(&is_free).unwrap_or_else(|| path.clone())
+                let numbered = numbers.by_ref().take(10_000);
+                let mut numbered = numbered.filter_map(|number| path.with_number(number).ok());
+                numbered.find(&is_free).unwrap_or_else(|| path.clone())
             };
             let is_news = touched.contains(&wish.id) || wish.current.as_ref() != Some(&place);
             if is_news {

@@ -65,3 +65,12 @@ fn the_lowest_id_keeps_the_path() {
     let shown: Vec<String> = places.iter().map(|(id, path)| format!("{id} {path}")).collect();
     assert_eq!(shown, ["a X.md", "b x (2).md", "c x (3).md", "d x (4).md"]);
 }
+
+/// A remote could have every turn run for ever.
+#[test]
+fn a_path_without_room_for_a_number_is_given_up() {
+    let path = VaultPath::new(&format!("x.{}", "y".repeat(253))).unwrap();
+    let wish =
+        |id: &str| Wish { id: EntityId::new(id).unwrap(), current: None, path: Some(path.clone()) };
+    assert_eq!(place(&[wish("a"), wish("b")], &Others(Vec::new())).len(), 2);
+}

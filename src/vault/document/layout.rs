@@ -11,6 +11,8 @@ use super::yaml::Entry;
 pub(super) type Values<'a> = BTreeMap<&'a str, Cow<'a, str>>;
 
 const MARK: char = '\0';
+/// What is indented deeper is no model for what is added: a short layout could make a file of gigabytes.
+const INDENT_MAX: usize = 256;
 
 /// Replaces the values of entries by placeholders.
 pub(super) fn extract(text: &str, entries: &[Entry]) -> Option<String> {
@@ -58,6 +60,7 @@ pub(super) fn fill_yaml(layout: &str, values: &Values<'_>, fenced: bool) -> Opti
         if used.len() == 1 {
             let unindented = before.trim_start_matches(' ');
             indent = before.strip_suffix(unindented).unwrap_or_default();
+            indent = Some(indent).filter(|indent| indent.len() <= INDENT_MAX).unwrap_or_default();
         }
         lines.push(member(before, source, after).into());
     }
@@ -107,7 +110,8 @@ pub(super) fn fill_json(layout: &str, values: &Values<'_>) -> Option<String> {
             kept.push((member.lead, format!("{}{source}", member.name), member.trail));
         }
     }
-    let mut leads = kept.iter().map(|member| member.0).rev();
+    let leads = kept.iter().map(|member| member.0).rev();
+    let mut leads = leads.filter(|lead| lead.len() <= INDENT_MAX);
     let style = match (leads.next(), leads.next()) {
         (Some(lead), _) if lead.contains('\n') => lead.to_owned(),
         (Some(lead), Some(_)) => lead.to_owned(),

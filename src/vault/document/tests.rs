@@ -669,3 +669,19 @@ fn odd_notes_come_back_and_the_bad_ones_are_named() {
         assert!(problem.starts_with(expected), "{name}: {problem}");
     }
 }
+
+/// A few blanks, packed to nothing, could make a file of gigabytes.
+#[test]
+fn a_deep_indentation_is_no_model() {
+    let blanks = " ".repeat(128 << 10);
+    let fields: std::collections::BTreeMap<_, _> =
+        (0..900).map(|n| (format!("f{n}"), Content::new(1))).collect();
+    for (format, layout) in [
+        (Format::Markdown, format!("---\n{blanks}f0: \0f0\0\n---\n")),
+        (Format::Json, format!("{{\n{blanks}\"f0\": \0f0\0\n}}\n")),
+    ] {
+        let document = Document { layout: Some(layout), fields: fields.clone(), body: None };
+        let bytes = render(format, &document).len();
+        assert!(bytes < 2 * blanks.len(), "{bytes}");
+    }
+}
