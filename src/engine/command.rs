@@ -125,6 +125,7 @@ impl Engine {
             );
             return Err(EngineError::Refused(text));
         }
+        self.take_up_file(&id)?;
         let record = self.store.record(&id)?;
         let before = record.as_ref().map(|record| view(&record.state, &self.rules));
         check_text(&fields, before.as_ref())?;
@@ -180,17 +181,19 @@ impl Engine {
 
     /// Brings an earlier state of a record back as a new version.
     pub fn restore(&mut self, id: &EntityId, at: At) -> Result<Restored> {
-        let record = self.store.record(id)?;
-        let record = record.ok_or_else(|| EngineError::NoRecord { name: id.to_string() })?;
-        let now = view(&record.state, &self.rules);
+        let missing = || EngineError::NoRecord { name: id.to_string() };
+        let record = self.store.record(id)?.ok_or_else(missing)?;
         if at == At::Before
-            && !now.is_deleted
+            && !view(&record.state, &self.rules).is_deleted
             && let Some(path) = &record.file
             && self.is_lost(path)?
         {
             self.write_again(id, path)?;
             return Ok(Restored::AsItWas);
         }
+        self.take_up_file(id)?;
+        let record = self.store.record(id)?.ok_or_else(missing)?;
+        let now = view(&record.state, &self.rules);
         let past = self.store.history(id)?;
         let (version, wanted) =
             self.earlier(&record.state, &now, &past, at).ok_or_else(|| no_state(id, &now, at))?;
@@ -298,13 +301,19 @@ impl Engine {
         self.edit(&stored.entity, LocalEdit::Made(undo))
     }
 
-    /// Makes one edit, by the same plan that a turn makes, without news. What the owner of the
-    /// record's file did to it before comes first: whoever gives a command has seen that.
-    pub(super) fn edit(&mut self, id: &EntityId, edit: LocalEdit) -> Result<()> {
+    /// Takes up what the owner of the record's file did to it: whoever gives a command has seen that.
+    fn take_up_file(&mut self, id: &EntityId) -> Result<()> {
         self.recover_files()?;
-        if let Some(by_hand) = self.local_edit_of(id)? {
-            self.carry_in(id, by_hand, &mut Report::default())?;
+        match self.local_edit_of(id)? {
+            Some(by_hand) => self.carry_in(id, by_hand, &mut Report::default()),
+            None => Ok(()),
         }
+    }
+
+    /// Makes one edit, by the same plan that a turn makes, without news. What the owner of the
+    /// record's file did to it before comes first.
+    pub(super) fn edit(&mut self, id: &EntityId, edit: LocalEdit) -> Result<()> {
+        self.take_up_file(id)?;
         let edits = BTreeMap::from([(id.clone(), edit)]);
         let local = LocalEdits { edits, ..Default::default() };
         self.carry_in(id, local, &mut Report::default())

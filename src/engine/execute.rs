@@ -64,7 +64,9 @@ impl Engine {
             return Ok(behind);
         };
         let books = self.places(plan)?;
-        for sha256 in plan.files.iter().filter_map(|action| copied(action, &books)) {
+        let taken: BTreeSet<&VaultPath> =
+            plan.files.iter().filter_map(FileAction::target).collect();
+        for sha256 in plan.files.iter().filter_map(|action| copied(action, &books, &taken)) {
             // Before the file that has it is replaced.
             self.gather(sha256)?;
         }
@@ -163,10 +165,16 @@ impl<'a> Placing<'a> {
     }
 }
 
-/// The content that an action needs from elsewhere.
-fn copied(action: &FileAction, books: &Places) -> Option<ContentHash> {
+/// The content that an action needs from elsewhere: also where the file that has it would only have to
+/// move, and another one takes its place before.
+fn copied(
+    action: &FileAction,
+    books: &Places,
+    taken: &BTreeSet<&VaultPath>,
+) -> Option<ContentHash> {
     let placing = Placing::of(action)?;
-    placing.moves(books).is_none().then_some(placing.sha256)
+    let moves = placing.moves(books).filter(|(from, _)| !taken.contains(from));
+    moves.is_none().then_some(placing.sha256)
 }
 
 /// A file to be written.
@@ -403,6 +411,11 @@ impl<'a> Hand<'a> {
             _ => return Ok(Some(Expect::Absent)),
         };
         let is_there = self.vault.stat(to)?.is_some();
+        let is_own = self.books.get(to).is_some_and(|(owner, _)| owner == id);
+        if !is_there && is_own && from.is_none() {
+            // Its owner has moved or removed it since: what that means the next scan finds out.
+            return Ok(None);
+        }
         Ok(Some(if is_there { Expect::Is(known.stat) } else { Expect::Absent }))
     }
 

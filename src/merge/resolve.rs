@@ -15,7 +15,7 @@ use super::{
 use crate::{
     model::{
         Alternative, Change, Changes, Content, Dot, Entity, Rule, Rules, Sibling, Stamp, Strategy,
-        entity::{BLOB, BODY, DELETED, LAYOUT, PATH, TYPE},
+        entity::{BLOB, DELETED, LAYOUT, PATH, TYPE},
         limits::{COUNT_MAX, SIBLINGS_MAX},
     },
     mutant::{self, Mutant},
@@ -212,7 +212,8 @@ impl Sides<'_> {
     /// text: the text moves out of the record into one of its own.
     fn text_beside(&self, changes: &mut Changes) -> Option<Beside> {
         let has = |state: &Entity, field: &str| state.fields.contains_key(field);
-        let has_text = |state: &Entity| has(state, BODY) || has(state, LAYOUT);
+        let is_said = |field: &String| ![PATH, TYPE, BLOB, DELETED].contains(&field.as_str());
+        let has_text = |state: &Entity| state.fields.keys().any(is_said);
         let has_both = |state: &Entity| has_text(state) && has(state, BLOB);
         if !has_both(self.joined) || has_both(self.local) || has_both(self.remote) {
             return None;

@@ -532,3 +532,55 @@ async fn a_new_name_given_long_after_a_deletion_brings_the_content_back() {
     pair.agree(&["other.md", "sun.jpg"]);
     assert!(bytes(&pair.a, "sun.jpg") == photo(1));
 }
+
+/// A text takes the place that a photo leaves: the photo is all there is of it.
+#[tokio::test]
+async fn a_photo_makes_way_for_a_text_before_that_is_written() {
+    let Pair { mut a, mut b, .. } = Pair::new().await;
+    a.write("larder.toml", "[[type]]\nname = \"own\"\nfiles = [\"s/**\"]\nsync = false\n");
+    a.sync().await;
+    b.sync().await;
+    fs::create_dir(a.path("s")).unwrap();
+    put(&a, "s/p.dat", &photo(1));
+    a.sync().await;
+    let fields = serde_json::json!({"path": "s/p.dat", "body": "text\n"});
+    b.engine.put("note", Some("0"), fields.as_object().cloned().unwrap()).unwrap();
+    b.sync().await;
+    a.sync().await;
+    a.sync().await;
+    let names = names_in(&a.path("s"));
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names.iter().any(|name| bytes(&a, &format!("s/{name}")) == photo(1)), "{names:?}");
+}
+
+#[tokio::test]
+async fn a_photo_whose_place_a_text_takes_is_moved_and_not_fetched() {
+    let mut pair = Pair::new().await;
+    put(&pair.a, "p.dat", &photo(1));
+    pair.sync().await;
+    fs::rename(pair.a.path("p.dat"), pair.a.path("q.dat")).unwrap();
+    pair.a.sync().await;
+    pair.a.write("p.dat", "text\n");
+    pair.a.sync().await;
+    for (path, _) in pair.blobs() {
+        pair.memory.remove_raw(&path);
+    }
+    pair.b.sync().await;
+    assert_eq!(pair.b.read("p.dat"), "text\n");
+    assert!(bytes(&pair.b, "q.dat") == photo(1));
+}
+
+#[tokio::test]
+async fn a_title_set_while_the_note_became_a_photo_gets_a_file_of_its_own() {
+    let mut pair = Pair::new().await;
+    let note = "---\ntitle: Milk\n---\nHello\n";
+    pair.a.write("note.md", note);
+    pair.sync().await;
+    pair.a.write("note.md", &note.replace("Milk", "Oats"));
+    pair.a.sync().await;
+    put(&pair.b, "note.md", &photo(1));
+    pair.b.sync().await;
+    pair.sync().await;
+    pair.agree(&["note (from laptop).md", "note.md"]);
+    assert_eq!(pair.b.read("note (from laptop).md"), note.replace("Milk", "Oats"));
+}

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::{engine::CompactOptions, remote::tiers::Pace};
+use crate::{
+    engine::{At, CompactOptions},
+    remote::tiers::Pace,
+};
 
 /// Writes a file while the next turn is in its transaction of that number, of which the first comes
 /// before anything is written to the vault. After `commits` of them the store fails, as if the process
@@ -328,4 +331,37 @@ async fn what_was_made_under_an_old_identity_survives_merges_of_runs() {
     b.connect().await;
     b.sync().await;
     assert_eq!(b.engine.store().all_ids().unwrap(), a.engine.store().all_ids().unwrap());
+}
+
+#[tokio::test]
+async fn a_command_on_a_record_whose_file_was_moved_leaves_one_file() {
+    let (mut a, _b) = pair().await;
+    a.write("note.md", "---\ntitle: Milk\n---\nHello\n");
+    a.sync().await;
+    let id = id_of(&a, "note.md");
+    fs::rename(a.path("note.md"), a.path("new.md")).unwrap();
+    fields(&mut a, "note", Some(&id), json!({"title": "Oats"}));
+    a.sync().await;
+    a.sync().await;
+    assert_eq!(a.names(), ["new.md"]);
+    assert!(a.read("new.md").contains("title: Oats"));
+}
+
+/// Whoever gives a command has seen what they wrote into the file.
+#[tokio::test]
+async fn commands_go_by_what_the_file_says() {
+    let note = "---\ntitle: Milk\ntype: note\n---\nHello\n";
+    let (mut a, _b) = pair().await;
+    a.write("note.md", note);
+    a.sync().await;
+    let id = id_of(&a, "note.md");
+    a.write("note.md", &note.replace("Milk", "Oats"));
+    fields(&mut a, "note", Some(&id), json!({"title": "Milk"}));
+    assert_eq!(a.read("note.md"), note);
+    a.write("note.md", &note.replace("Milk", "Oats"));
+    a.sync().await;
+    a.write("note.md", &note.replace("Milk", "Oats").replace("Hello", "Bye"));
+    let id = a.engine.find("note.md").unwrap();
+    a.engine.restore(&id, At::Version(1)).unwrap();
+    assert_eq!(a.read("note.md"), note);
 }

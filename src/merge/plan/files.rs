@@ -51,6 +51,15 @@ impl FileAction {
             Self::Write { id, .. } | Self::Place { id, .. } | Self::Remove { id, .. } => id,
         }
     }
+
+    /// Where something is put.
+    #[must_use]
+    pub fn target(&self) -> Option<&VaultPath> {
+        match self {
+            Self::Write { to, .. } | Self::Place { to, .. } => Some(to),
+            Self::Remove { .. } => None,
+        }
+    }
 }
 
 impl Planner<'_> {
