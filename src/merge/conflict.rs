@@ -1,7 +1,7 @@
 //! Which values a merge could not keep in sight, read off the state alone, so that every device
 //! lists the same.
 
-use super::view::{differ, field_rule, is_deleted, newest, shown, type_name};
+use super::view::{differ, field_rule, is_deleted, is_same, newest, shown, type_name};
 use crate::{
     digest::sha256_hex,
     model::{
@@ -66,6 +66,14 @@ fn field_conflict(
             values.push(value);
         }
     }
+    // Equal counts may be two additions; of anything else that is equal nobody has to choose.
+    let chosen = shown(rule, siblings);
+    let is_chosen = |content: &Content| {
+        chosen.as_ref().is_some_and(|chosen| is_same(field, &chosen.value, &content.value))
+    };
+    if rule != Rule::Counter && values.iter().filter_map(|v| v.content.as_ref()).all(is_chosen) {
+        return None;
+    }
     let kind = if rule == Rule::Text { ConflictKind::Overlap } else { ConflictKind::Values };
     // A content that lost lies in a file of its own.
     let is_open = rule != Rule::Blob && (waits || rule == Rule::Manual);
@@ -75,7 +83,7 @@ fn field_conflict(
         kind,
         rule: rule_name(rule),
         values,
-        chosen: shown(rule, siblings),
+        chosen,
         state: if is_open { ConflictState::Open } else { ConflictState::Decided },
     })
 }

@@ -18,8 +18,8 @@ pub const MAX_PART_BYTES: usize = 255;
 /// The most bytes of a path.
 pub const MAX_PATH_BYTES: usize = 1024;
 
-/// The path of a file in a vault: relative, with `/` between its parts, in NFC, and safe to write
-/// on every system, wherever it came from.
+/// The path of a file in a vault: relative, with `/` between its parts, in NFC, and nothing but that file
+/// on any system, wherever it came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VaultPath(String);
