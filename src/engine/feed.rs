@@ -145,11 +145,7 @@ impl Feed {
         self.open = None;
         self.complete = false;
         if let Some(data) = self.next_asked() {
-            let text = format!(
-                "{}; `larder check --read-data --repair` on a device that has what it held writes that anew",
-                what_is_wrong(error)
-            );
-            report.note(NoteKind::Damaged, data.file.as_str(), text);
+            report.note(NoteKind::Damaged, data.file.as_str(), what_is_wrong(error));
         }
     }
 }

@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     merge::{News, Pen, Plan, Snapshot, join, view},
-    model::{DeviceId, Entity, EntityId, Record, VaultPath, limits::ENTITY_BYTES_MAX},
+    model::{
+        DeviceId, Entity, EntityId, Record, VaultPath, VersionVector, limits::ENTITY_BYTES_MAX,
+    },
     mutant::{self, Mutant},
     remote::{
         CommitMode, DataFile, HeadRead, HeadState, Last, Manifest, Others, Reader, Remote,
@@ -77,7 +79,13 @@ impl Engine {
         }
         let is_lost = self.check_rollback(&head, report)?;
         self.contents.begin(&head.manifest, is_lost);
-        let knows = self.replica()?.knows;
+        // Of what is kept here a remote may hold an earlier state: who has not agreed with it yet cannot
+        // tell, and a fold would leave that out.
+        let knows = if self.joins_with_records()? && self.store.keeps_any()? {
+            VersionVector::default()
+        } else {
+            self.replica()?.knows
+        };
         let read = self.store.files_read()?;
         let is_new = |data: &&DataFile| !read.contains(data.file.as_str());
         // The latest first: what older files hold of the same records is no news then.

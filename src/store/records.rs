@@ -144,6 +144,12 @@ impl Store {
         Ok(())
     }
 
+    /// Whether any record is kept on this device alone.
+    pub fn keeps_any(&self) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM entity WHERE kept = 1)";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
+    }
+
     /// How many records there are, the deleted left out.
     pub fn live_count(&self) -> Result<u64> {
         let sql = "SELECT count(*) FROM entity WHERE deleted = 0";

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::*;
-use crate::{engine::EngineError, store::StoreError};
+use crate::{
+    engine::{CompactOptions, EngineError},
+    store::StoreError,
+};
 
 /// Two devices that both have this note.
 async fn pair_with(note: &str) -> (Device, Device) {
@@ -276,4 +279,27 @@ async fn a_dry_run_keeps_no_rules() {
         after.map(|rules| rules.text),
         before.map(|rules| rules.text).or(Some(String::new()))
     );
+}
+
+#[tokio::test]
+async fn what_is_kept_here_stays_on_a_remote_that_is_left_and_joined_again() {
+    let (mut a, mut b) = pair().await;
+    a.write("s/x.md", "shared\n");
+    a.write("y.md", "other\n");
+    a.sync().await;
+    b.sync().await;
+    a.write("larder.toml", "[[type]]\nname = \"own\"\nfiles = [\"s/**\"]\nsync = false\n");
+    a.sync().await;
+    a.write("s/x.md", "edited since\n");
+    a.sync().await;
+    let id = a.engine.store().bindings().unwrap()[0].id.clone();
+    a.engine.remove_remote(&id).unwrap();
+    a.connect().await;
+    a.sync().await;
+    let (storage, options) = (a.storage.clone(), CompactOptions { force: true, dry_run: false });
+    a.engine.compact(&storage, &Traffic::new(), options, &Silent).await.unwrap();
+    let mut c = Device::new("tablet", &storage);
+    c.connect().await;
+    c.sync().await;
+    assert_eq!((c.read("y.md"), c.read("s/x.md")), ("other\n".to_owned(), "shared\n".to_owned()));
 }
