@@ -280,6 +280,13 @@ pub(in crate::cli) fn tell_notes(ui: &Ui, notes: &[About<'_>]) {
         let (subject, text) = named(*remote, note);
         ui.line(ui.warning(&format!("{subject}: {left}{text}")));
     }
+    let needs_help = |note: &Note| {
+        note.kind == NoteKind::Damaged && !note.text.contains("`larder check --read-data")
+    };
+    if notes.iter().any(|(_, note)| needs_help(note)) {
+        let check = "`larder check --read-data --repair`";
+        ui.line(format!("{check} on a device that has what is damaged sends it again."));
+    }
     let of = |kind| notes.iter().filter(|(_, note)| note.kind == kind).count() as u64;
     let (skipped, unparsed) = (of(NoteKind::Skipped), of(NoteKind::Unparsed));
     if skipped > 0 && is_quiet(NoteKind::Skipped) {
