@@ -341,7 +341,7 @@ async fn what_only_the_torn_head_of_a_lost_device_named_is_taken_up() {
 #[tokio::test(start_paused = true)]
 async fn contents_are_not_missed_while_a_head_cannot_be_read() {
     let mut pair = Pair::new(CommitMode::Devices).await;
-    fs::write(pair.b.path("photo.jpg"), [0xff, 0xd8, 0, 1, 2, 3]).unwrap();
+    pair.b.write("photo.jpg", "\0photo");
     pair.b.sync().await;
     pair.a.write("four.md", "four.md\n");
     pair.a.sync().await;
