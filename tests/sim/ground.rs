@@ -204,13 +204,8 @@ impl Watch {
 
     fn read(&mut self, files: &Files) -> Result<Option<Ground>, String> {
         let Some((manifest, mut named)) = manifest(files)? else { return Ok(None) };
-        self.once_retired.extend(manifest.retired.iter().map(|old| old.file.clone()));
-        if self.shows_old && manifest.commit_mode == CommitMode::Devices {
-            // What others folded, and only a head names that is shown as it was before, may go.
-            let needed: BTreeSet<&RemotePath> = manifest.data().map(|data| &data.file).collect();
-            named.retain(|file| needed.contains(file) || !self.once_retired.contains(file));
-        }
         if self.is_mirrored {
+            self.once_retired.extend(manifest.retired.iter().map(|old| old.file.clone()));
             named = manifest.data().map(|data| data.file.clone()).collect();
             let is_late = |file: &RemotePath| !self.has_arrived && self.once_retired.contains(file);
             if named.iter().any(|file| !files.contains_key(file) && is_late(file)) {
