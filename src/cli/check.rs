@@ -114,8 +114,7 @@ fn tell(
     ui.line(count(told.len() as u64, "finding.", "findings."));
     if !has_repaired && report.findings.iter().any(|finding| finding.kind.is_repairable()) {
         let of = option("--remote", ui.about().as_deref());
-        // What only reading tells is mended only by who reads it.
-        let reads = if report.files_read > 0 { " --read-data" } else { "" };
+        let reads = report.read_option();
         ui.line(format!(
             "`larder check{reads} --repair{of}` sends again what this device has of it."
         ));

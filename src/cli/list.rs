@@ -59,15 +59,16 @@ pub(super) fn run(args: &Args, ui: &Ui, options: &ListArgs) -> Result<Ended, Cli
         Ok(())
     })?;
     rows.sort_by(|a, b| (&a.path, &a.id).cmp(&(&b.path, &b.id)));
-    for (place, row) in rows.iter().enumerate() {
+    let of_one_place = rows.chunk_by(|a, b| a.path == b.path);
+    for (row, of_one_place) in
+        of_one_place.flat_map(|rows| rows.iter().map(|row| (row, rows.len())))
+    {
         ui.object(row);
         let name = one_line(row.path.as_deref().unwrap_or(row.id.as_str()));
         let type_name = one_line(&row.type_name);
         let mark = if row.is_deleted { "  deleted" } else { "" };
         // Only by its id can one of several be told that want, or had, one place.
-        let around = rows.get(place.wrapping_sub(1)).into_iter().chain(rows.get(place + 1));
-        let is_one_of_several =
-            row.path.is_some() && around.map(|row| &row.path).any(|p| *p == row.path);
+        let is_one_of_several = row.path.is_some() && of_one_place > 1;
         let id = if is_one_of_several {
             format!("  {}", ui.dim(row.id.as_str()))
         } else {

@@ -98,12 +98,12 @@ impl Engine {
         let own = record.map_or_else(|| Entity::new(found.id.clone()), |record| record.state);
         let knows = self.replica()?.knows;
         let is_known = |dot: &Dot| own.covers(dot) || knows.covers(dot);
-        let mut values = found.fields.iter().filter(|(field, _)| *field != DELETED);
-        let has_news = values.any(|(_, siblings)| siblings.iter().any(|s| !is_known(&s.dot)));
+        let fields = || found.fields.iter().filter(|(field, _)| *field != DELETED);
+        let has_news = fields().any(|(_, values)| values.iter().any(|s| !is_known(&s.dot)));
         // Nothing of it is left here that what is new could come back with.
         let is_whole = has_news && is_marker(&own);
         let mut edits: BTreeMap<&Dot, (Changes, Stamp)> = BTreeMap::new();
-        for (field, siblings) in found.fields.iter().filter(|(field, _)| *field != DELETED) {
+        for (field, siblings) in fields() {
             for sibling in siblings {
                 let is_there = |own: &Sibling| own.content == sibling.content;
                 let is_wanted = is_whole || !is_known(&sibling.dot);

@@ -149,7 +149,7 @@ impl Engine {
         if is_deleted {
             changes.insert(DELETED.to_owned(), Change::Remove);
         }
-        self.edit(&id, LocalEdit::Made(changes))?;
+        self.make(&id, LocalEdit::Made(changes))?;
         Ok(id)
     }
 
@@ -209,7 +209,7 @@ impl Engine {
         if record.state.fields.contains_key(DELETED) {
             changes.insert(DELETED.to_owned(), Change::Remove);
         }
-        self.edit(id, LocalEdit::Made(changes))?;
+        self.make(id, LocalEdit::Made(changes))?;
         Ok(if now.is_deleted && at == At::Before {
             Restored::AsItWas
         } else {
@@ -310,10 +310,14 @@ impl Engine {
         }
     }
 
-    /// Makes one edit, by the same plan that a turn makes, without news. What the owner of the
-    /// record's file did to it before comes first.
+    /// Makes one edit; what the owner of the record's file did to it before comes first.
     pub(super) fn edit(&mut self, id: &EntityId, edit: LocalEdit) -> Result<()> {
         self.take_up_file(id)?;
+        self.make(id, edit)
+    }
+
+    /// Makes one edit, by the same plan that a turn makes, without news.
+    fn make(&mut self, id: &EntityId, edit: LocalEdit) -> Result<()> {
         let edits = BTreeMap::from([(id.clone(), edit)]);
         let local = LocalEdits { edits, ..Default::default() };
         self.carry_in(id, local, &mut Report::default())

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{conflicts, is_deleted, join, resolve, view};
 use crate::model::{
-    Change, Changes, Content, DeviceId, Dot, Entity, EntityId, Rules, Stamp, VersionVector,
-    entity::DELETED,
+    Alternative, Change, Changes, Content, DeviceId, Dot, Entity, EntityId, Rules, Stamp,
+    VersionVector, entity::DELETED,
 };
 
 mod anew;
@@ -348,4 +348,24 @@ fn a_value_that_was_found_stands_beside_what_is_there() {
     };
     assert_eq!(values(&join(&before, &ours)), [json!("ours"), json!("found")]);
     assert_eq!(values(&join(&ours, &theirs)), [json!("found"), json!("theirs")]);
+}
+
+#[test]
+fn values_that_are_all_the_same_are_no_conflict_unless_they_count() {
+    let state = |other: &str| {
+        let mut state = Entity::new(EntityId::new("e").unwrap());
+        let waiting = |counter: u64, value: &str| Alternative {
+            dot: Dot::new(device(1), counter),
+            at: Stamp::from_millis(1),
+            content: Content::new(value),
+        };
+        let change = Change::Set(Content::new("Oats"), vec![waiting(1, "Oats"), waiting(2, other)]);
+        let changes = Changes::from([("status".to_owned(), change)]);
+        state.edit(&Dot::new(device(0), 1), Stamp::from_millis(2), changes);
+        state
+    };
+    let newest = rules("edit_wins", "merge", "newest");
+    assert_eq!(conflicts(&state("Oats"), &newest), []);
+    assert_eq!(conflicts(&state("Rye"), &newest).len(), 1);
+    assert_eq!(conflicts(&state("Oats"), &rules("edit_wins", "merge", "counter")).len(), 1);
 }

@@ -352,6 +352,8 @@ fn read_json(file: &str, bytes: &[u8]) -> Result<Value> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -378,5 +380,24 @@ mod tests {
             let seen = joined.devices.values().map(|told| told.last_seen.millis());
             assert_eq!(seen.collect::<Vec<_>>(), [5, 6]);
         }
+    }
+
+    #[test]
+    fn what_is_in_use_or_waits_already_is_not_retired() {
+        let remote_id = RemoteId::new("remote-1").unwrap();
+        let device = DeviceId::new("aaaa").unwrap();
+        let mut manifest = Manifest::empty(remote_id, CommitMode::Devices, device);
+        let file = |name: &str| RemotePath::new(name).unwrap();
+        let row = json!({
+            "file": "deltas/in-use", "bytes": 1, "sha256": "", "entities": 1,
+            "fromGeneration": 1, "toGeneration": 1, "holds": {},
+        });
+        manifest.deltas.push(serde_json::from_value(row).unwrap());
+        let (before, now) = (Stamp::from_millis(1), Stamp::from_millis(2));
+        manifest.retired.push(Retired { file: file("deltas/waits"), since: before });
+        let gone = ["deltas/in-use", "deltas/new", "deltas/waits", "deltas/new"].map(file);
+        manifest.retire(gone, now);
+        let waiting = manifest.retired.iter().map(|old| (old.file.as_str(), old.since));
+        assert_eq!(waiting.collect::<Vec<_>>(), [("deltas/waits", before), ("deltas/new", now)]);
     }
 }

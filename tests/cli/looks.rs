@@ -179,3 +179,21 @@ fn a_demo() {
     assert_eq!(files("laptop"), files("phone"));
     assert_eq!(files("laptop").len(), 4);
 }
+
+#[test]
+fn records_that_had_one_place_are_told_apart_by_their_ids() {
+    let device = Device::joined("laptop", &Remote::folder());
+    device.write("other.md", "text\n");
+    for id in ["first", "second"] {
+        device.write("note.md", format!("---\nid: {id}\n---\ntext\n"));
+        device.sync();
+        device.delete("note.md");
+        device.sync();
+    }
+    let list = device.run(&["list", "--deleted"]).exits(0);
+    assert_snapshot!(list.stdout, @r"
+    note       v2    note.md  deleted  first
+    note       v2    note.md  deleted  second
+    note       v1    other.md
+    ");
+}

@@ -268,13 +268,24 @@ fn what_is_damaged_is_told_with_the_remote_where_it_is() {
     let is_data = |path: &&String| path.starts_with("entities/") || path.starts_with("deltas/");
     let files = second.files();
     let file = files.keys().find(is_data).unwrap();
-    second.insert(file, b"spoiled");
+    let mut bytes = fs::read(second.dir().join(file)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    second.insert(file, &bytes);
     let told = device.run(&["sync", "--json"]).json();
     let note = told["notes"].as_array().unwrap().iter().find(|note| note["kind"] == "damaged");
     let note = note.unwrap_or_else(|| panic!("{told}"));
     assert_eq!((&note["remote"], &note["subject"]), (&json!("backup"), &json!(file)));
     let told = device.run(&["sync"]);
     assert!(told.said().contains(&format!("backup: {file}: ")), "{told}");
+    let hint =
+        "`larder check --read-data --repair --remote backup` on a device that has what is damaged";
+    assert!(told.said().contains(hint), "{told}");
+    // Who has what is damaged finds it by reading only, and is told to repair what reading finds.
+    let check = other.run(&["check", "--read-data"]).exits(1);
+    assert!(check.said().contains("`larder check --read-data --repair` sends again"), "{check}");
+    other.run(&["check", "--read-data", "--repair"]).exits(0);
+    device.sync();
+    assert_eq!(device.read("note.md"), "text\n");
 }
 
 #[test]

@@ -283,8 +283,9 @@ pub(in crate::cli) fn tell_notes(ui: &Ui, notes: &[About<'_>]) {
     let needs_help = |note: &Note| {
         note.kind == NoteKind::Damaged && !note.text.contains("`larder check --read-data")
     };
-    if notes.iter().any(|(_, note)| needs_help(note)) {
-        let check = "`larder check --read-data --repair`";
+    if let Some((remote, _)) = notes.iter().find(|(_, note)| needs_help(note)) {
+        let of = option("--remote", *remote);
+        let check = format!("`larder check --read-data --repair{of}`");
         ui.line(format!("{check} on a device that has what is damaged sends it again."));
     }
     let of = |kind| notes.iter().filter(|(_, note)| note.kind == kind).count() as u64;

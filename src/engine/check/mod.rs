@@ -57,6 +57,11 @@ impl CheckReport {
         let is_harmless = |kind| matches!(kind, Orphan | Edited | Unparsed | Waiting);
         self.findings.iter().all(|finding| is_harmless(finding.kind))
     }
+
+    /// With which option a repair finds the same: what only reading tells is mended only by who reads.
+    pub fn read_option(&self) -> &'static str {
+        if self.files_read > 0 { " --read-data" } else { "" }
+    }
 }
 
 /// One thing that is not as it should be.

@@ -214,7 +214,7 @@ impl Engine {
     /// Says on which devices hurt files can be repaired.
     fn who_may_have(&self, manifest: &Manifest, found: &Inspected) -> Result<Vec<String>> {
         let replica = self.replica()?;
-        let reads = reading(found);
+        let reads = found.report.read_option();
         let lacking = found.hurt.iter().filter(|hurt| !replica.knows.includes(&hurt.holds));
         let Some(latest) = lacking.map(|hurt| hurt.to_generation).max() else {
             let text = "this device has not read all that the remote has: sync, and repair again";
@@ -263,7 +263,7 @@ impl Engine {
                 }
             }
         }
-        let reads = reading(found);
+        let reads = found.report.read_option();
         advice.extend(report.notes.iter().map(|note| {
             format!(
                 "{}: {}; `larder check{reads} --repair` where it is sends it again",
@@ -272,11 +272,6 @@ impl Engine {
         }));
         Ok(has_sent)
     }
-}
-
-/// How a repair is asked for that finds the same: what only reading tells is mended only by who reads it.
-fn reading(found: &Inspected) -> &'static str {
-    if found.report.files_read > 0 { " --read-data" } else { "" }
 }
 
 /// A device as its owner knows it.

@@ -47,6 +47,16 @@ impl Years {
     }
 }
 
+/// Two devices with a note.
+async fn with_note() -> (Years, Device, Device) {
+    let years = Years::new();
+    let (mut a, mut b) = (years.device("laptop").await, years.device("phone").await);
+    a.write("note.md", NOTE);
+    a.sync().await;
+    b.sync().await;
+    (years, a, b)
+}
+
 /// Two devices with a note that the first deleted so long ago that its trash is empty.
 async fn long_deleted() -> (Years, Device, Device) {
     long_deleted_by(None, NOTE).await
@@ -127,11 +137,7 @@ async fn an_edit_that_had_not_seen_the_deletion_brings_all_of_it_back() {
 #[tokio::test]
 async fn an_edit_that_a_compaction_finds_brings_all_of_it_back() {
     for emptied_first in [false, true] {
-        let years = Years::new();
-        let (mut a, mut b) = (years.device("laptop").await, years.device("phone").await);
-        a.write("note.md", NOTE);
-        a.sync().await;
-        b.sync().await;
+        let (years, mut a, mut b) = with_note().await;
         let (before, named) = (years.memory.snapshot(), years.memory.files());
         let edited = NOTE.replace("open", "done");
         b.write("note.md", &edited);
@@ -160,11 +166,7 @@ async fn an_edit_that_a_compaction_finds_brings_all_of_it_back() {
 
 #[tokio::test]
 async fn a_restored_record_is_whole_where_the_trash_is_empty() {
-    let years = Years::new();
-    let (mut a, mut b) = (years.device("laptop").await, years.device("phone").await);
-    a.write("note.md", NOTE);
-    a.sync().await;
-    b.sync().await;
+    let (years, mut a, mut b) = with_note().await;
     fs::remove_file(a.path("note.md")).unwrap();
     a.sync().await;
     b.sync().await;
@@ -304,11 +306,7 @@ async fn a_name_means_what_was_deleted_there_last() {
 async fn an_edit_that_waited_for_longer_than_the_trash_is_kept_whole() {
     let edited = NOTE.replace("open", "done");
     for empties_here in [true, false] {
-        let years = Years::new();
-        let (mut a, mut b) = (years.device("laptop").await, years.device("phone").await);
-        a.write("note.md", NOTE);
-        a.sync().await;
-        b.sync().await;
+        let (years, mut a, mut b) = with_note().await;
         b.write(".larderignore", "note.md\n");
         b.sync().await;
         b.write("note.md", &edited);
