@@ -190,6 +190,7 @@ impl Sides<'_> {
     /// none. What else is equal may be one merge that two devices made.
     fn counts_twice(&self, field: &str, rule: Rule) -> bool {
         rule == Rule::Counter
+            && !is_one_count(self.joined.siblings(field))
             && self.base.is_latest
             && self.ancestor_of(field, rule).is_some()
             && !self.base.is_contested(field)
@@ -245,13 +246,17 @@ impl Sides<'_> {
         let (first, second) = if local_first { (local, remote) } else { (remote, local) };
         let base = self.ancestor_of(field, rule);
         let merged = merge_values(rule, base.as_ref(), &first.content, &second.content)?;
-        // What one of an ancestor's values lacks, somebody may have taken out before, and somebody else
-        // brought back since.
-        let is_doubtful = (!self.base.is_latest || self.base.is_contested(field))
-            && [&first, &second].iter().any(|side| is_unsure(rule, &merged.content, &side.content));
+        // What an older ancestor and one side lack, that side may have taken out since. What one of an
+        // ancestor's values lacks, somebody may have taken out before, and somebody else brought back.
+        let is_unsure = |side: &Side<'_>| is_unsure(rule, &merged.content, &side.content);
+        let is_doubtful = if self.base.is_latest {
+            self.base.is_contested(field) && (is_unsure(&first) || is_unsure(&second))
+        } else {
+            rule != Rule::Layout
+        };
         // Of counts that compete already nobody knows which was counted on; equal ones may be two
         // additions, or one merge that two devices made.
-        let competes = |base: &Entity| base.siblings(field).len() > 1;
+        let competes = |base: &Entity| !is_one_count(base.siblings(field));
         let is_contested = first.is_contested(rule)
             || second.is_contested(rule)
             || rule == Rule::Counter && self.base.state.is_some_and(competes);
@@ -305,8 +310,7 @@ impl<'a> Side<'a> {
     fn is_contested(&self, rule: Rule) -> bool {
         let all = |is: fn(&Value) -> bool| self.siblings.iter().all(|s| is(&s.content.value));
         let is_whole = match rule {
-            // Equal ones may be two additions.
-            Rule::Counter => return self.siblings.len() > 1,
+            Rule::Counter => return !is_one_count(self.siblings),
             Rule::Text => all(Value::is_string),
             Rule::Union => all(Value::is_array),
             Rule::Layout => true,
@@ -327,6 +331,13 @@ pub(crate) fn each_once(values: impl Iterator<Item = Alternative>) -> Vec<Altern
     waiting.sort_by(|a, b| age_order((a.at, &a.dot), (b.at, &b.dot)));
     waiting.drain(..waiting.len().saturating_sub(SIBLINGS_MAX));
     waiting
+}
+
+/// Whether counts are one and the same. Equal ones may be two additions, but not where they were made
+/// at one moment: what a compaction took up of a cut turn has another name there than with its maker.
+fn is_one_count(siblings: &[Sibling]) -> bool {
+    let mut pairs = siblings.windows(2);
+    pairs.all(|pair| matches!(pair, [a, b] if a.at == b.at && a.content.value == b.content.value))
 }
 
 /// Whether a merge may have left out something that a side has, or counted it twice.

@@ -62,14 +62,22 @@ fn what_was_brought_back_is_not_lost_to_an_older_ancestor() {
     }
 }
 
+/// Two sides know `t1`, and one took it out: since an older ancestor it looks as if the other added it.
 #[test]
-fn an_older_ancestor_is_good_enough_where_nothing_goes() {
+fn what_one_side_has_that_an_older_ancestor_lacks_may_be_back() {
     let base = edited(&Entity::new(EntityId::new("e").unwrap()), 0, 1, &json!("a\n"));
-    let steps = [json!("t3\na\n"), json!("t3\nt1\na\n"), json!("t3\na\nt2\n")];
-    let merged = merged(&base, steps, false);
-    assert_eq!(merged.siblings("body")[0].content.value, json!("t3\nt1\na\nt2\n"));
-    assert_eq!(merged.siblings("body")[0].alternatives, []);
-    assert_eq!(join(&merged, &base), merged);
+    for from_common in [true, false] {
+        let steps = [json!("t1\na\n"), json!("t1\na\nt2\n"), json!("a\n")];
+        let merged = merged(&base, steps, from_common);
+        let [body] = merged.siblings("body") else { panic!("{merged:?}") };
+        let waits = body.alternatives.iter().map(|value| value.content.value.clone());
+        let (shown, waiting) = if from_common {
+            (json!("a\nt2\n"), vec![])
+        } else {
+            (json!("t1\na\nt2\n"), vec![json!("a\n"), json!("t1\na\nt2\n")])
+        };
+        assert_eq!((&body.content.value, waits.collect::<Vec<_>>()), (&shown, waiting));
+    }
 }
 
 #[test]
@@ -87,10 +95,12 @@ fn what_stands_elsewhere_too_is_not_taken_for_what_was_brought_back() {
     }
 }
 
+/// The state after a device counted, each at another moment.
 fn counted(state: &Entity, number: usize, counter: u64, count: i64) -> Entity {
     let mut state = state.clone();
     let changes = Changes::from([("status".to_owned(), Change::set(Content::new(count)))]);
-    state.edit(&Dot::new(device(number), counter), Stamp::from_millis(1), changes);
+    let at = Stamp::from_millis(i64::try_from(number).unwrap() + 1);
+    state.edit(&Dot::new(device(number), counter), at, changes);
     state
 }
 
@@ -110,6 +120,32 @@ fn two_who_count_to_the_same_have_both_counted() {
     }
 }
 
+/// A compaction took up what its maker then sent as well.
+#[test]
+fn a_count_under_two_names_is_one() {
+    let rules = rules("edit_wins", "merge", "counter");
+    let base = counted(&Entity::new(EntityId::new("e").unwrap()), 0, 1, 1);
+    let at_once = |number: usize, count: i64| {
+        let mut state = base.clone();
+        let changes = Changes::from([("status".to_owned(), Change::set(Content::new(count)))]);
+        state.edit(&Dot::new(device(number), 1), Stamp::from_millis(9), changes);
+        state
+    };
+    let (made, taken_up) = (at_once(1, 2), at_once(2, 2));
+    let one = resolve(Some(&base), &made, &taken_up, &rules);
+    assert_eq!(one.changes, Changes::new());
+    assert_eq!(conflicts(&one.joined, &rules), []);
+    // Whoever counts on from there has counted, and so has who did not know of it.
+    let (ours, theirs) = (counted(&one.joined, 0, 2, 3), counted(&one.joined, 3, 1, 5));
+    let sum = resolve(Some(&one.joined), &ours, &theirs, &rules);
+    assert_eq!(sum.changes.get("status"), Some(&Change::set(Content::new(6))));
+    let sum = resolve(Some(&base), &counted(&base, 3, 1, 4), &one.joined, &rules);
+    assert_eq!(sum.changes.get("status"), Some(&Change::set(Content::new(5))));
+    // Different counts are two, whenever they were made.
+    let sum = resolve(Some(&base), &made, &at_once(2, 3), &rules);
+    assert_eq!(sum.changes.get("status"), Some(&Change::set(Content::new(4))));
+}
+
 #[test]
 fn what_both_know_to_be_replaced_is_not_shown_again() {
     let rules = rules("edit_wins", "merge", "manual");
@@ -117,7 +153,7 @@ fn what_both_know_to_be_replaced_is_not_shown_again() {
     let old = set(&Entity::new(EntityId::new("e").unwrap()), 0, 1, 1);
     let common = set(&old, 0, 2, 2);
     let (ours, theirs) = (set(&common, 0, 3, 3), set(&common, 1, 1, 4));
-    for (base, shown) in [(&common, 2), (&old, 4)] {
+    for (base, shown) in [(&common, 2), (&old, 3)] {
         let resolved = resolve(Some(base), &ours, &theirs, &rules);
         let Some(Change::Set(content, waiting)) = resolved.changes.get("status") else {
             panic!("{resolved:?}")
