@@ -250,11 +250,13 @@ impl Engine {
         Ok(head)
     }
 
-    /// Reads the head; what was agreed and does not come for long enough is taken for gone.
+    /// Reads the head; what does not come for long enough is taken for gone, but by newcomers: they have
+    /// nothing that others wait for.
     async fn read_as(&mut self, remote: &Remote, reader: Reader<'_>) -> Result<HeadRead> {
+        let takes_part = reader.last.is_some() || self.replica()?.attempted > 0;
         let read = match remote.head.read(&reader).await {
             Err(RemoteError::Incomplete { detail })
-                if reader.last.is_some() && self.has_waited_for(&detail)? =>
+                if takes_part && self.has_waited_for(&detail)? =>
             {
                 // It is over once this device has agreed with what there is, not before.
                 return Ok(remote.head.read(&Reader { is_lenient: true, ..reader }).await?);
