@@ -55,6 +55,7 @@ impl World {
             1 | 2 if path.is_file() && !vault.join(&name).exists() => {
                 fs::create_dir_all(vault.join("sub")).unwrap();
                 fs::rename(&path, vault.join(&name)).unwrap();
+                self.is_in_place(index, &name);
                 self.tell(format!("{index} moves {some} to {name}"));
             }
             3 if files.len() > 1 => {
@@ -64,6 +65,11 @@ impl World {
                 fs::rename(&path, &aside).unwrap();
                 fs::rename(&other, &path).unwrap();
                 fs::rename(&aside, &other).unwrap();
+                for file in [&path, &other] {
+                    for word in words_in(&fs::read_to_string(file).unwrap()) {
+                        self.log.swapped.entry(word).or_default().insert(index);
+                    }
+                }
                 self.tell(format!("{index} swaps {some} and {twin}"));
             }
             4..9 if path.is_file() => self.change_file(index, &some),
@@ -75,9 +81,22 @@ impl World {
                     _ => format!("Hello\n{word}\n"),
                 };
                 self.save(index, &name, &text);
+                self.is_in_place(index, &name);
             }
             _ => {}
         }
+    }
+
+    /// A new file lies where a record's file was. What that said is replaced, also where a turn that was
+    /// cut had taken it away; if it was moved, it is in another.
+    fn is_in_place(&mut self, index: usize, name: &str) {
+        let store = self.replicas[index].peek().store();
+        let id = store.id_of_file(&VaultPath::new(name).unwrap()).unwrap();
+        let Some(record) = id.and_then(|id| store.record(&id).unwrap()) else { return };
+        let there: BTreeSet<Word> =
+            tree(&self.vault(index)).values().flat_map(|text| words_in(text)).collect();
+        let said = record.state.fields.keys().flat_map(|field| words_of(&record.state, field));
+        self.log.replaced.extend(said.filter(|word| !there.contains(word)));
     }
 
     /// A turn during which a person writes into a file, who knows nothing of it.
@@ -225,7 +244,10 @@ impl World {
         let past = self.settled_words();
         // A value that lost, and was then edited over in the file, is in the journal.
         let is_lost = |word: &&Word| !there.contains(*word) && !past.contains(*word);
-        let lost = self.log.typed.difference(&self.log.untyped).filter(is_lost);
+        let lost: Vec<&Word> =
+            self.log.typed.difference(&self.log.untyped).filter(is_lost).collect();
+        let past = if lost.is_empty() { BTreeSet::new() } else { self.past_words() };
+        let lost = lost.into_iter().filter(|word| !(past.contains(*word) && self.log.is_out(word)));
         let told = lost.map(|word| format!("{word} was typed, and nobody has it any more"));
         Promise::EditsStay.holds_unless(told.collect())
     }
@@ -247,6 +269,20 @@ impl World {
 }
 
 impl World {
+    /// The words in anybody's history.
+    fn past_words(&self) -> BTreeSet<Word> {
+        let mut words = BTreeSet::new();
+        for replica in &self.replicas {
+            for id in replica.states().keys() {
+                for past in replica.peek().store().history(id).unwrap() {
+                    let fields = past.state.fields.keys();
+                    words.extend(fields.flat_map(|field| words_of(&past.state, field)));
+                }
+            }
+        }
+        words
+    }
+
     /// Shows what a replica has, in a story that is looked at closely.
     pub(crate) fn show_closely(&mut self, index: usize, states: &States) {
         let Ok(wanted) = std::env::var("LARDER_SIM_SHOW") else { return };

@@ -14,7 +14,7 @@ use larder_providers::RemotePath;
 use serde_json::Value;
 
 use super::{
-    oracle::{States, is_bare},
+    oracle::States,
     promise::{Promise, Verdict},
     replica::sealer,
     shape::Shape,
@@ -225,12 +225,9 @@ impl Watch {
             folded.extend(data.up_to.as_ref().map(|up_to| (up_to, states.clone())));
         }
         for (up_to, before) in folded {
-            let is_other = |b: &Entity, state: &Entity| {
-                b != state && !(is_mark(state) && b.clock == state.clock)
-            };
             let is_lacking = |state: &&Entity| {
                 let before = before.get(&state.id);
-                up_to.includes(&state.seen()) && before.is_none_or(|b| is_other(b, state))
+                up_to.includes(&state.seen()) && !before.is_some_and(|b| has_all_of(b, state))
             };
             if let Some(state) = states.values().find(is_lacking) {
                 return Err(format!("a run claims all up to {up_to:?} and lacks {}", state.id));
@@ -275,9 +272,17 @@ impl Watch {
     }
 }
 
-/// Whether of a record only the mark of its deletion is left: some device has emptied its trash.
-fn is_mark(state: &Entity) -> bool {
-    state.fields.contains_key(DELETED) && is_bare(state)
+/// Whether the same edits made both states, and the second lacks no more than the first but what was
+/// deleted, and somebody let go of.
+fn has_all_of(whole: &Entity, state: &Entity) -> bool {
+    let let_go = state.seen_by_deletions();
+    let mut left = whole.fields.clone();
+    for (field, siblings) in left.iter_mut().filter(|(field, _)| *field != DELETED) {
+        let own = state.siblings(field);
+        siblings.retain(|value| own.contains(value) || !let_go.covers(&value.dot));
+    }
+    left.retain(|_, siblings| !siblings.is_empty());
+    whole.clock == state.clock && left == state.fields
 }
 
 /// Whether the same bytes lie there. Most were not even written again.

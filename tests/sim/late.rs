@@ -38,6 +38,11 @@ impl Late {
         self.writes.lock().unwrap().push((until_ms, write));
     }
 
+    /// The server starts anew.
+    pub(crate) fn forget(&self) {
+        self.writes.lock().unwrap().clear();
+    }
+
     /// The server does some of it; nobody hears what became of it.
     pub(crate) fn do_some(&self, mut is_chosen: impl FnMut() -> bool) {
         self.do_those(|_| is_chosen());

@@ -75,6 +75,10 @@ pub(crate) struct Log {
     pub(crate) typed: BTreeSet<Word>,
     /// Words that somebody removed from a file they saw.
     pub(crate) untyped: BTreeSet<Word>,
+    /// Words of a record in whose place somebody put another file.
+    pub(crate) replaced: BTreeSet<Word>,
+    /// Words that changed places with those of another file, and with whom.
+    pub(crate) swapped: BTreeMap<Word, BTreeSet<usize>>,
     /// So much time has passed that what was deleted is gone for good.
     pub(crate) trash_is_emptied: bool,
     /// What only the torn head of a lost device named was taken up.
@@ -143,6 +147,13 @@ impl Log {
                 });
             }
         }
+    }
+
+    /// Whether a word that nobody took out may be in a history only: two who swap files at once each
+    /// put something else in its place.
+    pub(crate) fn is_out(&self, word: &Word) -> bool {
+        let is_swapped = self.swapped.get(word).is_some_and(|by| by.len() > 1);
+        is_swapped || self.replaced.contains(word)
     }
 
     /// A turn of this replica was acknowledged.
@@ -245,7 +256,7 @@ impl Log {
                         && other.drops.contains(word)
                         // A copy made the edit, too, which nobody has seen there.
                         && (self.is_doubtful(edit) || self.is_doubtful(other) || !saw(edit, other))
-                        && is_standing(other, states)
+                        && (is_standing(other, states) || is_taken_up(other, states))
                 };
                 let is_trash = self.trash_is_emptied && self.was_let_go(edit, states, rules);
                 let is_trash = is_trash || self.went_with_its_deletion(edit);
@@ -280,15 +291,19 @@ impl Log {
         // Whoever edits the record without knowing of the deletion brings back what they have of it;
         // not what a command set anew that then deleted it.
         let revivers = |deletion: &Edit| {
-            let is_unaware = |o: &&Edit| !saw(o, deletion) && !saw(deletion, o);
-            let others = own().filter(|o| !o.is_merge && !o.excused && o.field != DELETED);
-            let others = others.filter(|o| is_standing(o, states));
+            // A name of what was taken up may be another edit's as well.
+            let is_unaware =
+                |o: &&Edit| is_taken_up(o, states) || !saw(o, deletion) && !saw(deletion, o);
+            let others = own().filter(|o| !o.is_merge && o.field != DELETED);
+            let others =
+                others.filter(|o| !o.excused && is_standing(o, states) || is_taken_up(o, states));
             others.filter(|o| o.dots != deletion.dots).filter(is_unaware).collect::<Vec<_>>()
         };
         // Once it is back by one who had not this edit, others bring along only what they changed.
         let outlives = |deletion: &Edit| {
             let revivers = revivers(deletion);
-            !revivers.is_empty() && revivers.iter().all(|o| saw(o, edit))
+            let brings = |o: &&Edit| saw(o, edit) && !is_taken_up(o, states);
+            !revivers.is_empty() && revivers.iter().all(brings)
         };
         let knows = |deletion: &Edit| own().any(|o| !o.is_merge && saw(o, deletion));
         deletions.any(|deletion| is_gone || knows(deletion) || !outlives(deletion))
@@ -402,7 +417,9 @@ impl Log {
             let is_alone = others.all(|other| saw(other, edit) || saw(edit, other));
             let is_merged = rules.strategy(&shown.type_name) == Strategy::Merge;
             let was_deleted = own().any(|other| other.field == DELETED);
-            if !is_alone || !is_merged || was_deleted || !is_standing(edit, states) {
+            // From an ancestor before both nobody knows who is right: a person is asked.
+            let is_asked = waiting(state, &edit.field).any(|dot| edit.dots.contains(dot));
+            if !is_alone || !is_merged || was_deleted || is_asked || !is_standing(edit, states) {
                 continue;
             }
             let mut words = BTreeSet::new();
@@ -506,6 +523,12 @@ fn is_standing(edit: &Edit, states: &States) -> bool {
     state.is_some_and(|state| edit.dots.iter().any(|dot| state.covers(dot)))
 }
 
+/// Whether a lost disk had sent the edit and never committed it, and it was taken up under another name.
+fn is_taken_up(edit: &Edit, states: &States) -> bool {
+    let there = states.get(&edit.entity).map(|state| words_of(state, &edit.field));
+    edit.excused && there.is_some_and(|there| edit.adds.iter().any(|word| there.contains(word)))
+}
+
 /// Whether the author of an edit had seen another.
 fn saw(edit: &Edit, other: &Edit) -> bool {
     other.dots.iter().any(|dot| edit.seen.covers(dot))
@@ -514,6 +537,11 @@ fn saw(edit: &Edit, other: &Edit) -> bool {
 fn told(edit: &Edit) -> String {
     let Edit { replica, step, dots, entity, field, .. } = edit;
     format!("step {step} by {replica} as {dots:?} on {entity}.{field}")
+}
+
+/// The edits whose values of a field wait for a person.
+fn waiting<'a>(state: &'a Entity, field: &str) -> impl Iterator<Item = &'a Dot> {
+    state.siblings(field).iter().flat_map(|sibling| &sibling.alternatives).map(|value| &value.dot)
 }
 
 /// The words in all values of a field, in sight or waiting.

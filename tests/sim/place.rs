@@ -140,9 +140,10 @@ impl Place {
     /// that mirrors one forgets what it knew. Says which.
     pub(crate) fn roll_back(&mut self, random: &mut fastrand::Rng) -> String {
         match &mut self.site {
-            Site::Server { memory, backup, .. } => match backup.take() {
+            Site::Server { memory, backup, late, .. } => match backup.take() {
                 Some(snapshot) if random.bool() => {
                     memory.restore(&snapshot);
+                    late.forget();
                     self.watch.forget();
                     "the remote goes back to its backup".to_owned()
                 }

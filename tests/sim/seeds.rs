@@ -123,4 +123,16 @@ const ALL: &[Kept] = &[
     ),
     (2_004_692, "a file that a commit retired was taken for one that it could send again"),
     (2_007_176, "the same, and acknowledged edits were in a head that nobody could read"),
+    (
+        2_225_064,
+        "a word taken out came back, untold, by a merge from an ancestor before the latest",
+    ),
+    (3_220_540, "a count that a compaction took up was added to its maker's"),
+    (4_000_336, "two who had agreed to nothing waited for ever for what each other's head named"),
+    (2_101_948, "a head was shown as it had been years ago"),
+    (4_552_993, "a server that was set back did what it was asked for before"),
+    (4_510_761, "a run was said to lack what somebody had let go of with a deletion"),
+    (4_017_263, "what a lost disk had sent was taken up, and had taken out what was missed"),
+    (4_026_469, "a file came to lie where a turn that was cut had just removed one"),
+    (4_051_168, "two people swapped the same files at once"),
 ];

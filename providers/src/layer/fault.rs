@@ -20,7 +20,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     Body, Capabilities, Entry, Error, ErrorKind, Get, GetOptions, Listing, Move, Object, Put,
@@ -39,12 +39,32 @@ pub struct Fault<S> {
     calls: AtomicU64,
     crash: Mutex<Option<(u64, Moment)>>,
     seen: Mutex<HashMap<(&'static str, RemotePath), u64>>,
-    past_files: Mutex<HashMap<RemotePath, (Bytes, Option<Version>)>>,
-    past_lists: Mutex<HashMap<RemotePath, Listing>>,
+    past_files: PastOf<(Bytes, Option<Version>)>,
+    past_lists: PastOf<Listing>,
     /// How many writes still find the storage full.
     full: AtomicU64,
     /// Moves that the next lists show wrongly, by the folder.
     moving: Mutex<HashMap<RemotePath, Moving>>,
+}
+
+/// By then whatever kept an old answer has let go of it.
+const PAST_FOR: TimeDelta = TimeDelta::hours(12);
+
+/// What was there until a moment ago.
+#[derive(Debug, Clone)]
+struct Past<T> {
+    what: T,
+    until: Option<DateTime<Utc>>,
+}
+
+type PastOf<T> = Mutex<HashMap<RemotePath, Past<T>>>;
+
+impl<T: Clone> Past<T> {
+    /// What may still be answered.
+    fn at(&self, now: Option<DateTime<Utc>>) -> Option<T> {
+        let age = now.zip(self.until).map(|(now, until)| now - until);
+        age.is_none_or(|age| age < PAST_FOR).then(|| self.what.clone())
+    }
 }
 
 /// A move as the lists have it for a while.
@@ -183,13 +203,14 @@ impl<S: Storage> Fault<S> {
         if self.plan.stale <= 0.0 {
             return;
         }
-        if let Ok(file) = self.inner.read(path, u64::MAX).await {
-            lock(&self.past_files).insert(path.clone(), file);
+        let until = self.server_time().await;
+        if let Ok(what) = self.inner.read(path, u64::MAX).await {
+            lock(&self.past_files).insert(path.clone(), Past { what, until });
         }
         if let Some(folder) = path.parent()
-            && let Ok(listing) = self.inner.list(&folder).await
+            && let Ok(what) = self.inner.list(&folder).await
         {
-            lock(&self.past_lists).insert(folder, listing);
+            lock(&self.past_lists).insert(folder, Past { what, until });
         }
     }
 
@@ -259,8 +280,9 @@ impl<S: Storage> Fault<S> {
         listing
     }
 
-    fn stale_file(&self, path: &RemotePath, options: &GetOptions) -> Option<Get> {
-        let (bytes, version) = lock(&self.past_files).get(path).cloned()?;
+    async fn stale_file(&self, path: &RemotePath, options: &GetOptions) -> Option<Get> {
+        let now = self.server_time().await;
+        let (bytes, version) = lock(&self.past_files).get(path)?.at(now)?;
         if options.range.is_some() {
             return None;
         }
@@ -271,9 +293,15 @@ impl<S: Storage> Fault<S> {
             version,
             bytes: Some(bytes.len() as u64),
             range: None,
-            server_time: None,
+            server_time: now,
             body: body::once(bytes),
         }))
+    }
+
+    async fn stale_list(&self, folder: &RemotePath) -> Option<Listing> {
+        let server_time = self.server_time().await;
+        let past = lock(&self.past_lists).get(folder)?.at(server_time)?;
+        Some(Listing { server_time, ..past })
     }
 }
 
@@ -282,15 +310,10 @@ impl<S: Storage> Storage for Fault<S> {
     async fn get(&self, path: &RemotePath, options: GetOptions) -> Result<Get> {
         let mut dice = self.dice("get", path);
         let (stale, torn) = (dice.falls(self.plan.stale), dice.falls(self.plan.torn));
-        let past = if stale { self.stale_file(path, &options) } else { None };
+        let past = if stale { self.stale_file(path, &options).await } else { None };
         let got = self
             .run("get", path, &mut dice, async || match past {
-                Some(mut past) => {
-                    if let Get::Object(object) = &mut past {
-                        object.server_time = self.server_time().await;
-                    }
-                    Ok(past)
-                }
+                Some(past) => Ok(past),
                 None => self.inner.get(path, options).await,
             })
             .await?;
@@ -337,9 +360,9 @@ impl<S: Storage> Storage for Fault<S> {
     async fn list(&self, folder: &RemotePath) -> Result<Listing> {
         let mut dice = self.dice("list", folder);
         let stale = dice.falls(self.plan.stale);
-        let past = lock(&self.past_lists).get(folder).filter(|_| stale).cloned();
+        let past = if stale { self.stale_list(folder).await } else { None };
         self.run("list", folder, &mut dice, async || match past {
-            Some(past) => Ok(Listing { server_time: self.server_time().await, ..past }),
+            Some(past) => Ok(past),
             None => Ok(self.amid_moves(folder, self.inner.list(folder).await?)),
         })
         .await

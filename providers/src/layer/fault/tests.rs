@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{Memory, testing::path};
+use crate::{Clock, Memory, testing::path};
 
 async fn story(plan: FaultPlan) -> Vec<String> {
     let fault = Fault::new(Memory::new(), plan);
@@ -74,6 +74,29 @@ async fn stale_answers_are_those_of_before() {
     assert_eq!(fault.read(&path("a"), 9).await.unwrap().0, "old");
     fault.delete(&path("a")).await.unwrap();
     assert_eq!(fault.list(&RemotePath::root()).await.unwrap().entries.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_long_past_is_answered_no_more() {
+    let hours = Arc::new(AtomicU64::new(0));
+    let passed = hours.clone();
+    let clock = Clock::new(move || {
+        let hours = passed.load(Ordering::SeqCst).try_into().unwrap();
+        DateTime::UNIX_EPOCH + TimeDelta::hours(hours)
+    });
+    let always = FaultPlan { stale: 1.0, ..FaultPlan::default() };
+    let fault = Fault::new(Memory::with_clock(clock), always);
+    fault.write(&path("a"), "old".into()).await.unwrap();
+    fault.write(&path("a"), "new".into()).await.unwrap();
+    for (hour, shown) in [(11, "old"), (12, "new")] {
+        hours.store(hour, Ordering::SeqCst);
+        assert_eq!(fault.read(&path("a"), 9).await.unwrap().0, shown);
+    }
+    fault.delete(&path("a")).await.unwrap();
+    for (hour, listed) in [(23, 1), (24, 0)] {
+        hours.store(hour, Ordering::SeqCst);
+        assert_eq!(fault.list(&RemotePath::root()).await.unwrap().entries.len(), listed);
+    }
 }
 
 #[tokio::test]
