@@ -13,7 +13,10 @@ impl Clock {
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "this is where the time comes in")]
     pub fn system() -> Self {
-        Self(Arc::new(|| Stamp::from_millis(chrono::Utc::now().timestamp_millis())))
+        Self(Arc::new(|| {
+            let now = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
+            Stamp::from_millis(now.timestamp_millis())
+        }))
     }
 
     /// A clock that tells what `tell` says.

@@ -11,7 +11,7 @@ use super::{
     env,
     error::CliError,
     remote_url::RemoteUrl,
-    secrets,
+    secrets, sync,
     ui::{Ui, count, grouped},
     unlock::{self, Goal, Which},
     workplace::Workplace,
@@ -42,6 +42,9 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &InitArgs) -> Result<Ende
     let root = named.map_or_else(|| env::folder(Path::new("")), Ok)?;
     let mut place = Workplace::make(&root, options.device.as_deref())?;
     place.warn_of_renaming(options.device.as_deref(), ui)?;
+    if !place.config.remotes.is_empty() {
+        sync::refuse_other(&place, &RemoteUrl::given(&options.remote)?.0)?;
+    }
     let traffic = Traffic::new();
     let wanted = Wanted { commit: options.commit, encrypt: options.encrypt };
     let (way, connected) =

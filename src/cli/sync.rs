@@ -241,7 +241,7 @@ fn refuse_recreating_all(place: &Workplace, options: &SyncArgs) -> Result<(), Cl
 }
 
 /// Refuses an address that is not that of the vault's default remote.
-fn refuse_other(place: &Workplace, url: &RemoteUrl) -> Result<(), CliError> {
+pub(super) fn refuse_other(place: &Workplace, url: &RemoteUrl) -> Result<(), CliError> {
     let default = place.config.remote(None)?;
     let own = default.address()?;
     if own == *url {
@@ -257,8 +257,8 @@ fn refuse_other(place: &Workplace, url: &RemoteUrl) -> Result<(), CliError> {
     let of = option("--remote", Some(&*default.name).filter(|_| place.has_several()));
     Err(CliError::Usage(format!(
         "this vault is connected to {own} already; to point it at a new address of the same \
-         remote: `larder remote set {}{of}`",
-        quoted(&url.to_string())
+         remote: `larder remote set {url}{of}`; to one more remote: `larder remote add NAME {url}`",
+        url = quoted(&url.to_string())
     )))
 }
 

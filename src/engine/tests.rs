@@ -21,7 +21,7 @@ use std::{fs, path::Path, sync::Arc};
 use larder_providers::{Memory, SharedStorage, Traffic};
 
 use super::{Engine, Report, Silent, TurnOptions};
-use crate::{clock::Clock, store::Store, vault::Vault};
+use crate::{clock::Clock, model::Stamp, store::Store, vault::Vault};
 
 struct Device {
     folder: tempfile::TempDir,
@@ -403,4 +403,20 @@ async fn a_copy_that_somebody_made_is_no_file_beside_its_place() {
             assert_eq!(device.engine.find(name).unwrap(), id);
         }
     }
+}
+
+#[tokio::test]
+async fn a_clock_before_1970_is_one_that_is_behind() {
+    let (mut a, mut b) = pair().await;
+    a.engine.clock = Clock::custom(|| Stamp::from_millis(-86_400_000));
+    a.write("note.md", "---\ntitle: one\n---\ntext\n");
+    a.sync().await;
+    b.sync().await;
+    b.write("note.md", "---\ntitle: two\n---\ntext\n");
+    b.sync().await;
+    a.write("other.md", "text\n");
+    a.sync().await;
+    b.sync().await;
+    assert_eq!(a.read("note.md"), "---\ntitle: two\n---\ntext\n");
+    assert_eq!(b.read("other.md"), "text\n");
 }

@@ -118,13 +118,15 @@ fn the_address_of_another_remote_is_refused_before_anything_is_kept() {
     for args in [
         &["remote", "add", "twice", &slash][..],
         &["remote", "set", &slash],
-        &["init", "--remote", &slash],
         &["remote", "set", first.url(), "--remote", "backup"],
     ] {
         let ran = device.run(args).exits(2);
         assert!(ran.stderr.contains(" is the address of the remote "), "{ran}");
         assert_eq!(config(&device), before);
     }
+    let ran = device.run(&["init", "--remote", &slash]).exits(2);
+    assert!(ran.stderr.contains(" is the remote backup of this vault already"), "{ran}");
+    assert_eq!(config(&device), before);
     device.run(&["remote", "set", &slash, "--remote", "backup"]).exits(0);
     device.sync();
 }
@@ -255,8 +257,11 @@ fn what_is_told_of_one_of_several_is_told_by_its_name() {
     assert_eq!(json["error"]["remote"], "backup");
     let told = device.run(&["sync", "--remote", second.url()]).exits(2);
     assert!(told.stderr.contains("is the remote backup of this vault already"), "{told}");
-    let told = device.run(&["sync", "--remote", "/elsewhere"]).exits(2);
-    assert!(told.stderr.contains("`larder remote set /elsewhere --remote folder`"), "{told}");
+    for command in ["sync", "init"] {
+        let told = device.run(&[command, "--remote", "/elsewhere"]).exits(2);
+        assert!(told.stderr.contains("`larder remote set /elsewhere --remote folder`"), "{told}");
+        assert!(told.stderr.contains("`larder remote add NAME /elsewhere`"), "{told}");
+    }
 }
 
 #[test]
@@ -334,10 +339,8 @@ fn one_that_was_added_by_hand_is_not_taken_for_the_first() {
     assert!(ran.stderr.contains("run `larder sync` first"), "{ran}");
     let foreign = Remote::folder();
     Device::joined("desk", &foreign);
-    for args in [&["remote", "set"][..], &["init", "--remote"]] {
-        let ran = device.run(&[args, &[foreign.url()]].concat()).exits(2);
-        assert!(ran.stderr.contains("run `larder sync` first"), "{ran}");
-    }
+    let ran = device.run(&["remote", "set", foreign.url()]).exits(2);
+    assert!(ran.stderr.contains("run `larder sync` first"), "{ran}");
     assert_eq!(device.sync().number("pulled"), 1);
     assert_eq!(config(&device).matches("\nid = ").count(), 2, "{}", config(&device));
     assert_eq!((device.state().as_str(), device.sync().number("requests")), ("synced", 2));

@@ -165,9 +165,11 @@ impl Place {
             located.push(part);
             match fs::symlink_metadata(&located) {
                 Ok(metadata) if metadata.is_symlink() => {
-                    return Err(
-                        self.error(ErrorKind::Forbidden, "it leads through a symbolic link")
+                    let text = format!(
+                        "{path} is reached by a symbolic link, and larder follows none in a \
+                         remote: put there what it leads to"
                     );
+                    return Err(self.error(ErrorKind::Config, &text));
                 }
                 Ok(_) => {}
                 Err(error) if is_absent(&error) => {}
