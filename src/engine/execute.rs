@@ -341,7 +341,8 @@ impl<'a> Hand<'a> {
                 let text = if self.vault.is_unreadable(path) {
                     "waits: what lies there cannot be read; make it readable"
                 } else {
-                    "changed while larder worked, or its place is taken; it waits for the next turn"
+                    "changed while larder worked, or a file that `.larderignore` names has its place; it \
+                     waits for the next turn"
                 };
                 report.note(NoteKind::Waiting, path, text);
             }

@@ -227,14 +227,17 @@ impl Vault {
 /// Tells whether what stands at a path is what is expected.
 fn holds(path: &Path, found: Option<&Entry>, expect: Expect) -> Result<bool, VaultError> {
     match (found, expect) {
-        (Some(found), _) if found.kind == Kind::Folder => {
-            Err(VaultError::NameTaken { path: path.to_owned(), taken: "a folder" })
+        (Some(found), _) if found.kind != Kind::File => {
+            let taken = match found.kind {
+                Kind::Folder => "a folder",
+                Kind::Symlink => "a symbolic link",
+                _ => "a pipe, a socket or a device",
+            };
+            Err(VaultError::NameTaken { path: path.to_owned(), taken })
         }
         (None, Expect::Absent) => Ok(true),
         (Some(_), Expect::Is(_)) if mutant::is(Mutant::WritesBlindly) => Ok(true),
-        (Some(found), Expect::Is(stat)) => {
-            Ok(found.kind == Kind::File && found.stat.same_content(&stat))
-        }
+        (Some(found), Expect::Is(stat)) => Ok(found.stat.same_content(&stat)),
         _ => Ok(false),
     }
 }

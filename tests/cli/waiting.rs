@@ -110,6 +110,34 @@ fn files_and_folders_that_cannot_be_read() {
 }
 
 #[test]
+fn what_has_the_place_of_a_file_is_named() {
+    let (a, b) = pair(&Remote::folder());
+    for name in ["folder.md", "link.md", "ignored.md"] {
+        a.write(name, "theirs\n");
+    }
+    fs::create_dir(b.root().join("folder.md")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", b.root().join("link.md")).unwrap();
+    b.write(".larderignore", "ignored.md\n");
+    b.write("ignored.md", "own\n");
+    a.sync();
+    let ran = b.run(&["sync"]).exits(0);
+    for (name, why) in [
+        ("folder.md", "the name is taken by a folder; rename one of the two"),
+        ("link.md", "the name is taken by a symbolic link; rename one of the two"),
+        ("ignored.md", "a file that `.larderignore` names has its place"),
+    ] {
+        let line = ran.stdout.lines().find(|line| line.starts_with(name));
+        assert!(line.is_some_and(|line| line.contains(why)), "{ran}");
+    }
+    fs::remove_dir(b.root().join("folder.md")).unwrap();
+    b.delete("link.md");
+    b.delete("ignored.md");
+    b.sync();
+    assert_eq!((b.read("folder.md"), b.read("link.md")), ("theirs\n".into(), "theirs\n".into()));
+    assert_eq!(b.read("ignored.md"), "theirs\n");
+}
+
+#[test]
 fn a_replica_that_may_not_be_written() {
     if ran_as_nobody("cli::waiting::a_replica_that_may_not_be_written") {
         return;
