@@ -48,7 +48,7 @@ pub struct Fault<S> {
 }
 
 /// By then whatever kept an old answer has let go of it.
-const PAST_FOR: TimeDelta = TimeDelta::hours(12);
+const PAST_FOR: TimeDelta = TimeDelta::days(2);
 
 /// What was there until a moment ago.
 #[derive(Debug, Clone)]

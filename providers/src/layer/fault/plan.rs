@@ -15,7 +15,7 @@ pub struct FaultPlan {
     pub slow: f64,
     /// How much.
     pub slow_for: Duration,
-    /// A read or a list answers with what was there before the last change, for half a day at most.
+    /// A read or a list answers with what was there before the last change, for two days at most.
     pub stale: f64,
     /// A read is cut, told or not; an unconditional write leaves half the file and fails.
     pub torn: f64,

@@ -88,12 +88,12 @@ async fn what_is_long_past_is_answered_no_more() {
     let fault = Fault::new(Memory::with_clock(clock), always);
     fault.write(&path("a"), "old".into()).await.unwrap();
     fault.write(&path("a"), "new".into()).await.unwrap();
-    for (hour, shown) in [(11, "old"), (12, "new")] {
+    for (hour, shown) in [(47, "old"), (48, "new")] {
         hours.store(hour, Ordering::SeqCst);
         assert_eq!(fault.read(&path("a"), 9).await.unwrap().0, shown);
     }
     fault.delete(&path("a")).await.unwrap();
-    for (hour, listed) in [(23, 1), (24, 0)] {
+    for (hour, listed) in [(95, 1), (96, 0)] {
         hours.store(hour, Ordering::SeqCst);
         assert_eq!(fault.list(&RemotePath::root()).await.unwrap().entries.len(), listed);
     }
