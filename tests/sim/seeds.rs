@@ -115,6 +115,7 @@ const MIRRORS: &[Kept] = &[
 ];
 
 const ALL: &[Kept] = &[
+    (76_170, "an old state of a head was taken for the one that was listed: see OldHeads"),
     (19_072, "a file that may be gone was named again: see ReusesOld"),
     (14_683, "what one of two remotes held was taken to be on both: see AgreesWithAll"),
     (917_524, "a tag brought back elsewhere was lost to an ancestor of two lists that competed"),
