@@ -21,7 +21,13 @@ use serde::{
     de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer},
 };
 
-use super::{error::CliError, redact::redacted, remote_url::RemoteUrl, secrets::named};
+use super::{
+    error::{CliError, option},
+    redact::redacted,
+    remote_url::RemoteUrl,
+    secrets::named,
+    ui::quoted,
+};
 use crate::model::RemoteId;
 
 /// How long the name of a remote may be.
@@ -223,6 +229,28 @@ impl Config {
             }
             None => Ok(()),
         }
+    }
+
+    /// Makes sure that an address is that of the vault's default remote.
+    pub(super) fn check_default_address(&self, url: &RemoteUrl) -> Result<(), CliError> {
+        let default = self.remote(None)?;
+        let own = default.address()?;
+        if own == *url {
+            return Ok(());
+        }
+        let is_it = |remote: &&NamedRemote| remote.address().is_ok_and(|own| own == *url);
+        if let Some(NamedRemote { name, .. }) = self.remotes.iter().find(is_it) {
+            return Err(CliError::Usage(format!(
+                "{url} is the remote {name} of this vault already: `larder sync{}`",
+                option("--only", Some(name))
+            )));
+        }
+        let of = option("--remote", Some(&*default.name).filter(|_| self.remotes.len() > 1));
+        Err(CliError::Usage(format!(
+            "this vault is connected to {own} already; to point it at a new address of the same \
+             remote: `larder remote set {url}{of}`; to one more remote: `larder remote add NAME {url}`",
+            url = quoted(&url.to_string())
+        )))
     }
 
     /// Makes sure that a remote may be called so.

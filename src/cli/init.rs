@@ -11,7 +11,7 @@ use super::{
     env,
     error::CliError,
     remote_url::RemoteUrl,
-    secrets, sync,
+    secrets,
     ui::{Ui, count, grouped},
     unlock::{self, Goal, Which},
     workplace::Workplace,
@@ -43,7 +43,8 @@ pub(super) async fn run(args: &Args, ui: &Ui, options: &InitArgs) -> Result<Ende
     let mut place = Workplace::make(&root, options.device.as_deref())?;
     place.warn_of_renaming(options.device.as_deref(), ui)?;
     if !place.config.remotes.is_empty() {
-        sync::refuse_other(&place, &RemoteUrl::given(&options.remote)?.0)?;
+        let (url, _) = place.config.given(&options.remote)?;
+        place.config.check_default_address(&url)?;
     }
     let traffic = Traffic::new();
     let wanted = Wanted { commit: options.commit, encrypt: options.encrypt };

@@ -9,13 +9,10 @@ use tell::{tell, tell_failures, tell_plan, told};
 use super::{
     Ended,
     args::{Args, SyncArgs},
-    config::NamedRemote,
     env,
-    error::{CliError, exit_code, option},
-    init,
-    remote_url::RemoteUrl,
-    secrets,
-    ui::{Ui, quoted},
+    error::{CliError, exit_code},
+    init, secrets,
+    ui::Ui,
     unlock,
     workplace::{Access, Workplace, is_vault},
 };
@@ -206,7 +203,7 @@ async fn open(
     if !place.config.remotes.is_empty() {
         let (url, given) = place.config.given(remote)?;
         init::warn_of_exposed(&url, ui);
-        refuse_other(&place, &url)?;
+        place.config.check_default_address(&url)?;
         refuse_recreating_all(&place, options)?;
         place.speak_of(&place.config.remote(None)?.name, Some(&url), ui);
         if given.is_some() {
@@ -237,28 +234,6 @@ fn refuse_recreating_all(place: &Workplace, options: &SyncArgs) -> Result<(), Cl
         "this vault has several remotes ({}); say which one is to be filled again: `larder sync --recreate-remote \
          --only NAME`",
         names.join(", ")
-    )))
-}
-
-/// Refuses an address that is not that of the vault's default remote.
-pub(super) fn refuse_other(place: &Workplace, url: &RemoteUrl) -> Result<(), CliError> {
-    let default = place.config.remote(None)?;
-    let own = default.address()?;
-    if own == *url {
-        return Ok(());
-    }
-    let is_it = |remote: &&NamedRemote| remote.address().is_ok_and(|own| own == *url);
-    if let Some(NamedRemote { name, .. }) = place.config.remotes.iter().find(is_it) {
-        return Err(CliError::Usage(format!(
-            "{url} is the remote {name} of this vault already: `larder sync{}`",
-            option("--only", Some(name))
-        )));
-    }
-    let of = option("--remote", Some(&*default.name).filter(|_| place.has_several()));
-    Err(CliError::Usage(format!(
-        "this vault is connected to {own} already; to point it at a new address of the same \
-         remote: `larder remote set {url}{of}`; to one more remote: `larder remote add NAME {url}`",
-        url = quoted(&url.to_string())
     )))
 }
 
